@@ -1,0 +1,7 @@
+//! Millrace's relay: sharded UDP loops that do ICE, DTLS-SRTP and fan-out without copying media.
+
+#![deny(unsafe_code)]
+
+pub mod discard;
+pub mod egress;
+pub mod time;
