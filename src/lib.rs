@@ -4,4 +4,6 @@
 
 pub mod discard;
 pub mod egress;
+pub mod ice;
+pub mod records;
 pub mod time;
