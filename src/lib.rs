@@ -7,3 +7,4 @@ pub mod egress;
 pub mod ice;
 pub mod records;
 pub mod time;
+pub mod wire;
