@@ -6,5 +6,6 @@ pub mod discard;
 pub mod egress;
 pub mod ice;
 pub mod records;
+pub mod feedback;
 pub mod time;
 pub mod wire;

@@ -447,7 +447,7 @@ mod tests {
             let mut out = vec![0xff; 100 + random.below(1400) as usize];
             let head = Head { base, feedback_count: random.u8(), ..HEAD };
             let written = write(&mut out, &head, &arrivals);
-            assert!(written.arrivals > 0 && written.len % 4 == 0 && written.len <= out.len());
+            assert!(written.arrivals > 0 && written.len.is_multiple_of(4) && written.len <= out.len());
             let bytes = &out[..written.len];
             assert_eq!(oracle_reads(bytes), arrivals[..written.arrivals]);
             assert_eq!(we_read(bytes), arrivals[..written.arrivals]);
