@@ -1,1 +1,52 @@
-fn main() {}
+//! Developer commands: `cargo xtask test` installs what it needs, builds and checks everything.
+//!
+//! ```text
+//! cargo xtask setup                                   install Debian packages and npm packages that are missing
+//! cargo xtask test [--only lint|unit|browser|smoke]   all checks, or one group of them
+//! cargo xtask web [--check]                           build the call page's bundle, or compare it
+//! cargo xtask screenshot                              take docs/call.png anew
+//! cargo xtask ci                                      `test` as the build server runs it
+//! ```
+//!
+//! Every step prints a header and the time it took; what a tool prints passes through as it comes. The last line
+//! of a test run is `N passed, N failed`: tests of cargo and node, and one for every step that is not a test run.
+// A command-line tool for people speaks on stdout.
+#![allow(clippy::print_stdout)]
+
+mod report;
+mod server;
+mod setup;
+mod shell;
+mod steps;
+
+use std::process::ExitCode;
+
+use report::Report;
+use steps::Group;
+
+const USAGE: &str =
+    "usage: cargo xtask setup | test [--only lint|unit|browser|smoke] | web [--check] | screenshot | ci";
+
+fn main() -> ExitCode {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    let mut report = Report::new();
+    match words.as_slice() {
+        ["setup"] => setup::everything(&mut report),
+        ["test"] | ["ci"] => steps::test(&mut report, &Group::ALL),
+        ["test", "--only", group] => match Group::named(group) {
+            Some(group) => steps::test(&mut report, &[group]),
+            None => return misused(),
+        },
+        ["web"] => steps::web(&mut report, false),
+        ["web", "--check"] => steps::web(&mut report, true),
+        ["screenshot"] => steps::screenshot(&mut report),
+        _ => return misused(),
+    }
+    report.close()
+}
+
+fn misused() -> ExitCode {
+    println!("{USAGE}");
+    ExitCode::from(2)
+}

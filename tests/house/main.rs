@@ -1,0 +1,356 @@
+//! The order of the house, as a test: who may import whom, where `unsafe` may stand, which outside crate has which
+//! door, and who may read a clock. ARCHITECTURE.md says why. The last tests show that a wrong house is noticed.
+
+mod scan;
+
+use std::fs;
+use std::path::Path;
+
+use scan::{PathUse, Token, crate_paths, product_tokens, tokens};
+
+/// Every room of the relay and its layer. A room imports from rooms of lower layers; what else is allowed is in
+/// `SIDE_DOORS`. A new room gets its line here.
+const ROOMS: [(&str, u8); 24] = [
+    // 6: wiring only
+    ("main", 6),
+    ("bin", 6),
+    ("front", 6),
+    ("systemd", 6),
+    // 5: the kernel, the control socket, TCP and TLS
+    ("io", 5),
+    ("control", 5),
+    ("edge", 5),
+    // 4: one core's whole world, sans-IO
+    ("continuity", 4),
+    ("shard", 4),
+    // 3: tracks and fan-out; one browser
+    ("router", 3),
+    ("peer", 3),
+    // 2: protocol machines, one concern each
+    ("feedback", 2),
+    ("congestion", 2),
+    ("ice", 2),
+    ("dtls", 2),
+    ("srtp", 2),
+    // 1: bytes and values; sealing
+    ("wire", 1),
+    ("crypto", 1),
+    // 0: vocabulary
+    ("records", 0),
+    ("metrics", 0),
+    ("egress", 0),
+    ("discard", 0),
+    ("limits", 0),
+    ("time", 0),
+];
+
+/// Rooms whose names tell nothing about a layer: plain vocabulary that anybody may use.
+const VOCABULARY: [&str; 2] = ["ids", "config"];
+
+/// Imports within one layer: from, to, and the one module behind the door (empty for the whole room).
+const SIDE_DOORS: [(&str, &str, &str); 6] = [
+    // The router writes through what a browser's streams out need, and sees nothing else of a browser.
+    ("router", "peer", "outbound"),
+    // Threads meet only in the mailbox.
+    ("io", "control", "mailbox"),
+    ("edge", "control", "mailbox"),
+    ("continuity", "shard", ""),
+    ("main", "front", ""),
+    ("bin", "systemd", ""),
+];
+
+/// Helpers for tests may see the whole house, and every test may use them.
+const TESTING: &str = "testing";
+
+/// Where each outside crate may be named. Everything outside these folders goes through our own types.
+const DOORS: [(&str, &[&str]); 5] = [
+    ("io_uring", &["src/io/uring"]),
+    ("libc", &["src/io"]),
+    ("dimpl", &["src/dtls"]),
+    ("aws_lc_rs", &["src/crypto", "turn"]),
+    ("tokio", &["signaling", "loadtest", "benches"]),
+];
+
+/// Files outside src/io that need `unsafe`, each with its reason.
+const UNSAFE_ELSEWHERE: [(&str, &str); 1] =
+    [("src/testing/no_alloc.rs", "GlobalAlloc is an unsafe trait; test builds only")];
+
+/// Folders that hold Rust of ours.
+const FOLDERS: [&str; 8] = ["src", "signaling", "turn", "loadtest", "benches", "tests", "xtask", "systemd"];
+
+// ------------------------------------------------------------------------------------------------ rules
+
+fn layer(room: &str) -> Option<u8> {
+    ROOMS.iter().find(|(name, _)| *name == room).map(|(_, layer)| *layer)
+}
+
+/// What is wrong with `from` importing the path, if anything.
+fn wrong_import(from: &str, path: &[String]) -> Option<String> {
+    let to = path.first()?.as_str();
+    let free = to == from || from == TESTING || to == TESTING || VOCABULARY.contains(&to);
+    if free || to == "*" && from == "lib" {
+        return None;
+    }
+    let Some(upper) = (if VOCABULARY.contains(&from) { Some(0) } else { layer(from) }) else {
+        return Some(format!("the room `{from}` has no layer yet; give it a line in ROOMS"));
+    };
+    let Some(lower) = layer(to) else {
+        return Some(format!(
+            "`crate::{}` is not a room; import from the room where it lives",
+            path.join("::")
+        ));
+    };
+    let behind = path.get(1).map_or("", String::as_str);
+    let door = SIDE_DOORS
+        .iter()
+        .any(|(f, t, module)| *f == from && *t == to && (module.is_empty() || *module == behind));
+    // Vocabulary words may explain each other.
+    let allowed = lower < upper || (lower == 0 && upper == 0) || door;
+    (!allowed)
+        .then(|| format!("`{from}` (layer {upper}) may not import `{}` (layer {lower})", path.join("::")))
+}
+
+/// `src/wire/rtp.rs` hangs at `wire::rtp`; `mod.rs` at its folder.
+fn module_of(path: &str) -> Vec<&str> {
+    let inner = path.trim_start_matches("src/").trim_end_matches(".rs");
+    let mut module: Vec<&str> = inner.split('/').collect();
+    if module.last() == Some(&"mod") {
+        module.pop();
+    }
+    module
+}
+
+fn import_faults(path: &str, text: &str) -> Vec<String> {
+    let module = module_of(path);
+    let from = module[0];
+    if from == "lib" {
+        return Vec::new();
+    }
+    let fault = |used: PathUse| {
+        wrong_import(from, &used.segments).map(|words| format!("{path}:{}: {words}", used.line))
+    };
+    crate_paths(text, &module, "millrace").into_iter().filter_map(fault).collect()
+}
+
+fn unsafe_faults(path: &str, text: &str) -> Vec<String> {
+    let lines: Vec<&str> = text.lines().collect();
+    let allowed = path.starts_with("src/io/") || UNSAFE_ELSEWHERE.iter().any(|(file, _)| *file == path);
+    let fault = |token: &Token<'_>| {
+        if !allowed {
+            Some(format!("{path}:{}: `unsafe` belongs into src/io/", token.line))
+        } else if !has_safety_note(&lines, token.line) {
+            Some(format!("{path}:{}: `unsafe` without a SAFETY comment above", token.line))
+        } else {
+            None
+        }
+    };
+    tokens(text).iter().filter(|token| token.text == "unsafe").filter_map(fault).collect()
+}
+
+/// Looks up from the line, through comments, attributes and the beginning of the same statement.
+fn has_safety_note(lines: &[&str], line: usize) -> bool {
+    let is_note =
+        |text: &str| text.contains("// SAFETY:") || (text.starts_with("///") && text.contains("# Safety"));
+    if is_note(lines[line - 1].trim()) {
+        return true;
+    }
+    for above in lines[..line - 1].iter().rev() {
+        let above = above.trim();
+        if is_note(above) {
+            return true;
+        }
+        let passable = above.starts_with("//") || above.starts_with("#[");
+        if !passable && (above.is_empty() || above.ends_with([';', '{', '}', ','])) {
+            return false;
+        }
+    }
+    false
+}
+
+fn door_faults(path: &str, text: &str) -> Vec<String> {
+    let all = tokens(text);
+    let mut faults = Vec::new();
+    for (at, token) in all.iter().enumerate() {
+        let Some((name, folders)) = DOORS.iter().find(|(name, _)| *name == token.text) else { continue };
+        let before = at.checked_sub(1).map_or("", |before| all[before].text);
+        let after = all.get(at + 1).map_or("", |after| after.text);
+        // A module or a field of ours may bear the same name.
+        let named = before != "::" && (after == "::" || before == "use" || before == "crate" && at >= 2);
+        let inside =
+            |folder: &&str| path == format!("{folder}.rs") || path.starts_with(&format!("{folder}/"));
+        if named && !folders.iter().any(inside) {
+            faults.push(format!("{path}:{}: `{name}` has its door in {}", token.line, folders.join(", ")));
+        }
+    }
+    faults
+}
+
+/// The relay's cores take `now`; only io reads it. The other packages are servers and tools with clocks of their own.
+fn clock_faults(path: &str, text: &str) -> Vec<String> {
+    if !path.starts_with("src/") || path.starts_with("src/io/") {
+        return Vec::new();
+    }
+    let all = tokens(text);
+    let product = product_tokens(&all);
+    let reads = |window: &&[Token<'_>]| {
+        matches!(window[0].text, "Instant" | "SystemTime")
+            && window[1].text == "::"
+            && window[2].text == "now"
+    };
+    let fault = |window: &[Token<'_>]| format!("{path}:{}: clocks are read in src/io/ only", window[0].line);
+    product.windows(3).filter(reads).map(fault).collect()
+}
+
+// ------------------------------------------------------------------------------------------------ the house
+
+/// Every Rust file of ours as (path from the root, text), in the order of names.
+fn sources(folders: &[&str]) -> Vec<(String, String)> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let mut found = Vec::new();
+    for folder in folders {
+        collect(root, &root.join(folder), &mut found);
+    }
+    found.sort();
+    found
+}
+
+fn collect(root: &Path, folder: &Path, found: &mut Vec<(String, String)>) {
+    let Ok(entries) = fs::read_dir(folder) else { return };
+    for path in entries.flatten().map(|entry| entry.path()) {
+        if path.is_dir() {
+            let built = path.ends_with("target") || path.ends_with("node_modules");
+            if !built {
+                collect(root, &path, found);
+            }
+        } else if path.extension().is_some_and(|extension| extension == "rs") {
+            let name = path.strip_prefix(root).expect("found below the root").to_string_lossy().into_owned();
+            found.push((name, fs::read_to_string(&path).expect("sources are readable text")));
+        }
+    }
+}
+
+fn check(folders: &[&str], rule: fn(&str, &str) -> Vec<String>) {
+    let sources = sources(folders);
+    assert!(sources.len() > 3, "no sources found: the test looks in the wrong place");
+    let faults: Vec<String> = sources.iter().flat_map(|(path, text)| rule(path, text)).collect();
+    assert!(faults.is_empty(), "\n{}\n", faults.join("\n"));
+}
+
+#[test]
+fn imports_run_downwards() {
+    check(&["src"], import_faults);
+}
+
+#[test]
+fn unsafe_stays_in_io_and_is_explained() {
+    check(&FOLDERS, unsafe_faults);
+}
+
+#[test]
+fn outside_crates_have_one_door() {
+    check(&FOLDERS, door_faults);
+}
+
+#[test]
+fn clocks_are_read_in_io() {
+    check(&["src"], clock_faults);
+}
+
+// ------------------------------------------------------------------------------------------------ a wrong house
+
+#[track_caller]
+fn refused(rule: fn(&str, &str) -> Vec<String>, path: &str, text: &str) {
+    assert_eq!(rule(path, text).len(), 1, "{path}: {text}: {:?}", rule(path, text));
+}
+
+#[track_caller]
+fn accepted(rule: fn(&str, &str) -> Vec<String>, path: &str, text: &str) {
+    assert_eq!(rule(path, text), Vec::<String>::new(), "{path}: {text}");
+}
+
+#[test]
+fn notices_a_wrong_import() {
+    refused(import_faults, "src/srtp/send.rs", "use crate::dtls::keys::SrtpKeys;");
+    refused(import_faults, "src/srtp/send.rs", "use crate::{time::Timestamp, wire::rtp, ice::Agent};");
+    refused(import_faults, "src/peer/mod.rs", "use crate::router::Track;");
+    refused(import_faults, "src/peer/inbound.rs", "use super::super::router::Track;");
+    refused(import_faults, "src/router/fanout.rs", "use crate::peer::inbound::Inbound;");
+    refused(import_faults, "src/wire/rtp.rs", "fn f() { crate::shard::Shard::new() }");
+    refused(import_faults, "src/time.rs", "mod tests { use crate::wire::rtp; use super::*; }");
+    refused(import_faults, "src/shard/mod.rs", "use crate::io::cycle;");
+    refused(import_faults, "src/attic.rs", "use crate::wire::rtp;");
+    refused(import_faults, "src/wire/rtp.rs", "use crate::Something;");
+    refused(import_faults, "src/systemd.rs", "use millrace::front::Child;");
+}
+
+#[test]
+fn accepts_a_right_import() {
+    accepted(import_faults, "src/router/fanout.rs", "use crate::peer::outbound::Outbound;");
+    accepted(
+        import_faults,
+        "src/router/fanout.rs",
+        "use crate::{ids::PeerId, wire::{self, rtp as r}, srtp::send};",
+    );
+    accepted(
+        import_faults,
+        "src/peer/mod.rs",
+        "use super::ice; mod tests { use super::*; use super::super::dtls; }",
+    );
+    accepted(
+        import_faults,
+        "src/srtp/send.rs",
+        "// use crate::dtls::Keys;\n/* crate::ice */ const A: &str = \"crate::dtls\";",
+    );
+    accepted(import_faults, "src/srtp/send.rs", "pub(in crate::peer) fn f<'a>(x: &'a str) -> char { '\"' }");
+    accepted(import_faults, "src/main.rs", "use millrace::io::cycle;");
+    accepted(import_faults, "src/ice/mod.rs", "mod tests { use crate::testing::net; }");
+}
+
+#[test]
+fn notices_wrong_unsafe() {
+    refused(unsafe_faults, "src/wire/rtp.rs", "// SAFETY: no.\nunsafe { f() }");
+    refused(unsafe_faults, "signaling/src/lib.rs", "unsafe impl Send for A {}");
+    refused(unsafe_faults, "src/io/pool.rs", "let a = 1;\nunsafe { f() }");
+    refused(unsafe_faults, "src/io/pool.rs", "// SAFETY: for the first.\nunsafe { f() };\nunsafe { g() }");
+    accepted(
+        unsafe_faults,
+        "src/io/pool.rs",
+        "// SAFETY: the pointer is ours.\nlet a =\n    unsafe { f() };",
+    );
+    accepted(
+        unsafe_faults,
+        "src/io/pool.rs",
+        "/// # Safety\n/// The caller owns it.\n#[inline]\nunsafe fn f() {}",
+    );
+    accepted(unsafe_faults, "src/lib.rs", "#![deny(unsafe_code)] // unsafe");
+}
+
+#[test]
+fn notices_a_second_door() {
+    refused(door_faults, "src/shard/mod.rs", "use io_uring::IoUring;");
+    refused(door_faults, "src/io/mmsg.rs", "use io_uring::{opcode, types};");
+    refused(door_faults, "src/srtp/send.rs", "let key = aws_lc_rs::aead::LessSafeKey::new();");
+    refused(door_faults, "src/control/listener.rs", "#[tokio::main] async fn main() {}");
+    refused(door_faults, "src/shard/mod.rs", "use libc;");
+    accepted(door_faults, "src/io/uring/ring.rs", "use io_uring::IoUring;");
+    accepted(door_faults, "src/io/uring.rs", "use io_uring::IoUring;");
+    accepted(door_faults, "src/shard/mod.rs", "let tokio = 1; use crate::io_uring::x; config.dimpl();");
+    accepted(door_faults, "signaling/src/main.rs", "#[tokio::main] async fn main() {}");
+}
+
+#[test]
+fn notices_a_clock() {
+    refused(clock_faults, "src/shard/mod.rs", "let now = std::time::Instant::now();");
+    refused(clock_faults, "src/peer/mod.rs", "SystemTime :: now()");
+    accepted(clock_faults, "src/io/cycle.rs", "Instant::now()");
+    accepted(
+        clock_faults,
+        "src/peer/mod.rs",
+        "#[cfg(test)]\nmod tests { fn f() { Instant::now(); } }\nfn g(now: Instant) {}",
+    );
+    refused(
+        clock_faults,
+        "src/peer/mod.rs",
+        "#[cfg(test)]\nmod tests { fn f() {} }\nfn g() { Instant::now(); }",
+    );
+}

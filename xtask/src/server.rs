@@ -1,0 +1,88 @@
+//! The product, started for a test: free ports, its own data folder, ended when dropped.
+
+use std::io::{BufRead, BufReader};
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::shell::root;
+
+/// How long a regular end may take before it is forced.
+const END_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// A running server, as its first line on stdout describes it.
+pub(crate) struct Server {
+    child: Child,
+    data: PathBuf,
+    /// Where it serves.
+    pub(crate) url: String,
+    /// Password of its REST API.
+    pub(crate) secret: String,
+    /// The backend it runs on, which is not always the one asked for.
+    pub(crate) backend: String,
+}
+
+impl Server {
+    /// Starts the release build and waits until it says that it is ready.
+    pub(crate) fn start(backend: &str) -> Result<Self, String> {
+        let data = std::env::temp_dir().join(format!("millrace-xtask-{}-{backend}", std::process::id()));
+        let mut child = Command::new(root().join("target/release/millrace"))
+            .args(["--json", "--http-port", "0", "--https-port", "0", "--media-port", "0", "--shards", "1"])
+            .args(["--backend", backend, "--data-dir"])
+            .arg(&data)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .map_err(|error| format!("target/release/millrace could not be started: {error}"))?;
+        let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
+        let mut line = String::new();
+        let read = BufReader::new(stdout).read_line(&mut line);
+        let mut server =
+            Self { child, data, url: String::new(), secret: String::new(), backend: String::new() };
+        if !matches!(read, Ok(1..)) {
+            return Err("the server ended before it was ready; its log is above".into());
+        }
+        let field = |name: &str| text_field(&line, name);
+        server.url = field("http_url").or_else(|| field("url")).ok_or(format!("no url in: {line}"))?;
+        server.secret = field("secret").ok_or(format!("no secret in: {line}"))?;
+        server.backend = field("backend").ok_or(format!("no backend in: {line}"))?;
+        Ok(server)
+    }
+}
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The front command ends its children on SIGTERM; killed outright it would leave them behind.
+        let asked = Command::new("kill").arg(self.child.id().to_string()).status();
+        let deadline = Instant::now() + END_TIMEOUT;
+        while asked.is_ok() && Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
+            thread::sleep(Duration::from_millis(50));
+        }
+        // Both fail when it has ended, which is what we want.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.data);
+    }
+}
+
+/// The value of a text field in one line of JSON that holds no escapes, as ours does not.
+fn text_field(line: &str, name: &str) -> Option<String> {
+    let after = line.split(&format!("\"{name}\":")).nth(1)?.trim_start();
+    let value = after.strip_prefix('"')?.split('"').next()?;
+    Some(value.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn reads_the_first_line() {
+        let line = r#"{"url":"https://192.0.2.1:4443","http_url": "http://localhost:4480","shards":[{"id":0,"port":1}]}"#;
+        assert_eq!(text_field(line, "url").as_deref(), Some("https://192.0.2.1:4443"));
+        assert_eq!(text_field(line, "http_url").as_deref(), Some("http://localhost:4480"));
+        assert_eq!(text_field(line, "secret"), None);
+        assert_eq!(text_field(line, "shards"), None);
+    }
+}

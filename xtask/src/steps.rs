@@ -1,0 +1,139 @@
+//! The checks, in the order in which they fail fastest.
+
+use std::fs;
+
+use crate::report::{Outcome, Report};
+use crate::server::Server;
+use crate::setup;
+use crate::shell::{cargo, cargo_counts, exists, node_counts, program, root, run, run_tests};
+
+/// One part of the checks, to be run alone with `--only`.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Group {
+    /// Formatting, lints, documentation, dependency policy, committed bundle.
+    Lint,
+    /// Tests of cargo.
+    Unit,
+    /// Simulated publishers and viewers against the release build, on both backends.
+    Smoke,
+    /// Chromium against the release build.
+    Browser,
+}
+
+impl Group {
+    pub(crate) const ALL: [Self; 4] = [Self::Lint, Self::Unit, Self::Smoke, Self::Browser];
+
+    pub(crate) fn named(name: &str) -> Option<Self> {
+        match name {
+            "lint" => Some(Self::Lint),
+            "unit" => Some(Self::Unit),
+            "smoke" => Some(Self::Smoke),
+            "browser" => Some(Self::Browser),
+            _ => None,
+        }
+    }
+}
+
+/// How the load test runs by default: enough packets to meet every wrap and burst, short enough for each change.
+const SMOKE: [&str; 6] = ["--viewers", "50", "--rate", "1000", "--seconds", "10"];
+
+/// Runs the groups; what they need is installed and built first.
+pub(crate) fn test(report: &mut Report, groups: &[Group]) {
+    let wanted = |group| groups.contains(&group);
+    if wanted(Group::Lint) || wanted(Group::Browser) {
+        setup::everything(report);
+    }
+    if wanted(Group::Lint) {
+        lint(report);
+    }
+    if wanted(Group::Unit) {
+        // Debug: overflow checks and debug assertions are part of the tests.
+        let arguments = ["test", "--workspace", "--locked", "--no-fail-fast"];
+        report.step("tests of cargo", || run_tests(&mut cargo(&arguments), cargo_counts));
+    }
+    if !wanted(Group::Smoke) && !wanted(Group::Browser) {
+        return;
+    }
+    let arguments = ["build", "--release", "--workspace", "--exclude", "xtask", "--bins", "--locked"];
+    if !report.step("release build", || run(&mut cargo(&arguments))) {
+        return;
+    }
+    if wanted(Group::Smoke) {
+        for backend in ["uring", "mmsg"] {
+            report.step(&format!("smoke on {backend}"), || smoke(backend));
+        }
+    }
+    if wanted(Group::Browser) {
+        browser(report);
+    }
+}
+
+fn lint(report: &mut Report) {
+    report.step("formatting", || run(&mut cargo(&["fmt", "--all", "--check"])));
+    let clippy = ["clippy", "--workspace", "--all-targets", "--locked", "--", "-D", "warnings"];
+    report.step("clippy", || run(&mut cargo(&clippy)));
+    let doc = ["doc", "--workspace", "--no-deps", "--locked"];
+    report.step("documentation", || run(cargo(&doc).env("RUSTDOCFLAGS", "-D warnings")));
+    report.step("dependency policy", deny);
+    web(report, true);
+}
+
+/// The advisory list needs the network of its own; licences, bans and sources are known from the lock file.
+fn deny() -> Outcome {
+    if !exists("cargo-deny") {
+        return Outcome::Skipped("cargo-deny is not installed: cargo install --locked cargo-deny".into());
+    }
+    run(&mut cargo(&["deny", "--offline", "--locked", "check", "licenses", "bans", "sources"]))
+}
+
+/// Builds the call page's bundle, or compares the committed one with what its sources build.
+pub(crate) fn web(report: &mut Report, check: bool) {
+    let arguments: &[&str] = if check { &["build.mjs", "--check"] } else { &["build.mjs"] };
+    let name = if check { "bundle is what its sources build" } else { "bundle" };
+    report.step(name, || run(&mut program("node", arguments, "web")));
+}
+
+fn smoke(backend: &str) -> Outcome {
+    let server = match Server::start(backend) {
+        Ok(server) => server,
+        Err(why) => return Outcome::Failed(why),
+    };
+    if server.backend != backend {
+        return Outcome::Skipped(format!(
+            "the kernel refuses it here, the server runs on {}",
+            server.backend
+        ));
+    }
+    let loadtest = root().join("target/release/millrace-loadtest");
+    let mut command = program(&loadtest.to_string_lossy(), &["smoke"], "");
+    run(command.args(["--url", &server.url, "--secret", &server.secret]).args(SMOKE))
+}
+
+/// One file after the other: they share two cores with the browser and the server.
+fn browser(report: &mut Report) {
+    let Ok(folder) = fs::read_dir(root().join("web/test")) else {
+        report.step("browser tests", || Outcome::Failed("web/test is missing".into()));
+        return;
+    };
+    let mut files: Vec<String> =
+        folder.flatten().filter_map(|entry| entry.file_name().into_string().ok()).collect();
+    files.retain(|name| name.ends_with(".test.mjs"));
+    files.sort();
+    for file in files {
+        let path = format!("test/{file}");
+        let arguments = ["--test", "--test-reporter=tap", &path];
+        report.step(&format!("browser: {file}"), || {
+            run_tests(&mut program("node", &arguments, "web"), node_counts)
+        });
+    }
+}
+
+/// Takes the picture of the call page that the README shows.
+pub(crate) fn screenshot(report: &mut Report) {
+    setup::everything(report);
+    if report.step("release build", || run(&mut cargo(&["build", "--release", "--locked"]))) {
+        report.step("docs/call.png", || {
+            run(&mut program("node", &["test/screenshot.mjs", "../docs/call.png"], "web"))
+        });
+    }
+}
