@@ -2,14 +2,14 @@
 
 /// One word or sign of a source file, comments and literals left out.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Token<'t> {
-    pub text: &'t str,
+pub(crate) struct Token<'t> {
+    pub(crate) text: &'t str,
     /// From 1.
-    pub line: usize,
+    pub(crate) line: usize,
 }
 
 /// Splits a file into words and signs.
-pub fn tokens(text: &str) -> Vec<Token<'_>> {
+pub(crate) fn tokens(text: &str) -> Vec<Token<'_>> {
     let bytes = text.as_bytes();
     let mut found = Vec::new();
     let (mut at, mut line) = (0, 1);
@@ -112,15 +112,15 @@ fn word_length(rest: &str) -> usize {
 
 /// A path in the text, spelled from the crate's root: `crate::wire::rtp`, with groups spread out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PathUse {
+pub(crate) struct PathUse {
     /// Segments after the root; the last may be `*`, `self` or an item.
-    pub segments: Vec<String>,
-    pub line: usize,
+    pub(crate) segments: Vec<String>,
+    pub(crate) line: usize,
 }
 
 /// Every path of a file that starts at `crate`, `super` or the crate's own name. `module` is where the file hangs in
 /// the tree: `["wire", "rtp"]`.
-pub fn crate_paths(text: &str, module: &[&str], crate_name: &str) -> Vec<PathUse> {
+pub(crate) fn crate_paths(text: &str, module: &[&str], crate_name: &str) -> Vec<PathUse> {
     let tokens = tokens(text);
     let mut found = Vec::new();
     let mut inside = Inside::new(module);
@@ -210,7 +210,7 @@ impl Inside {
 }
 
 /// The tokens that are no part of a `#[cfg(test)] mod`.
-pub fn product_tokens<'t>(tokens: &[Token<'t>]) -> Vec<Token<'t>> {
+pub(crate) fn product_tokens<'t>(tokens: &[Token<'t>]) -> Vec<Token<'t>> {
     const TEST_MODULE: [&str; 8] = ["#", "[", "cfg", "(", "test", ")", "]", "mod"];
     let mut kept = Vec::new();
     let mut at = 0;
