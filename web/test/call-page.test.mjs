@@ -1,0 +1,126 @@
+// The call page as people use it: buttons, keys, words when something is wrong; and nothing asked of anybody else.
+
+import assert from 'node:assert/strict';
+import { after, afterEach, before, test } from 'node:test';
+import { Browser } from './lib/browser.mjs';
+import { CallPage, openLobby } from './lib/call-page.mjs';
+import { Server } from './lib/server.mjs';
+import { until } from './lib/until.mjs';
+
+let server;
+let browser;
+
+before(async () => {
+  server = await Server.start();
+  browser = await Browser.start();
+});
+
+// Nobody encodes pictures for a test that is over.
+afterEach(() => browser.closePages());
+
+after(async () => {
+  await browser?.stop();
+  await server?.stop();
+});
+
+test('three people meet, mute, turn the camera off, look at figures and leave', async (t) => {
+  const people = [];
+  for (const name of ['Ann Lee', 'Bruno', 'Chiara']) people.push(await CallPage.join(browser, server, 'page', name));
+  const [ann, bruno, chiara] = people;
+
+  await t.test('everybody sees three tiles with names and moving pictures', async () => {
+    for (const person of people) {
+      await person.tiles(3);
+      await person.plays(2);
+    }
+    assert.deepEqual(await ann.names(), ['Ann Lee (you)', 'Bruno', 'Chiara']);
+  });
+
+  await t.test('muting and turning off the camera show up with the others', async () => {
+    await bruno.page.keyboard.press('m');
+    await bruno.page.getByRole('button', { name: 'Turn camera off' }).click();
+    await ann.page.getByRole('listitem', { name: /Bruno, muted, camera off/ }).waitFor();
+    await bruno.page.keyboard.press('v');
+    await bruno.page.getByRole('button', { name: 'Unmute' }).click();
+    await ann.page.getByRole('listitem', { name: 'Bruno', exact: true }).waitFor();
+    await ann.plays(2);
+  });
+
+  await t.test('figures can be shown', async () => {
+    await ann.page.keyboard.press('t');
+    await until('kbit/s on each tile', async () => (await ann.page.locator('.overlay:visible', { hasText: 'kbit/s' }).count()) === 3);
+    const sums = await ann.page.evaluate(() => window.millrace.stats());
+    assert.equal(sums.length, 3);
+    for (const { transport } of sums) assert.match(transport.srtpCipher, /GCM/);
+    await ann.page.keyboard.press('t');
+  });
+
+  await t.test('a screen comes as a tile of its own', async () => {
+    await chiara.page.keyboard.press('s');
+    await ann.page.getByRole('listitem', { name: 'Chiara · screen' }).waitFor();
+    await ann.plays(3);
+    await chiara.page.getByRole('button', { name: 'Stop sharing' }).click();
+    await ann.tiles(3);
+  });
+
+  await t.test('the invite link leads others into the session', async () => {
+    await ann.page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
+    await ann.page.getByRole('button', { name: 'Copy invite link' }).first().click();
+    const link = await until('a link', () => ann.page.evaluate(() => navigator.clipboard.readText()));
+    const fields = new URLSearchParams(new URL(link).hash.slice(1));
+    assert.equal(fields.get('session'), 'page');
+    assert.equal(fields.get('secret'), server.secret);
+    assert.equal(fields.get('name'), null);
+  });
+
+  await t.test('who leaves comes back to the lobby and is gone for the others', async () => {
+    await chiara.page.getByRole('button', { name: 'Leave' }).click();
+    await chiara.page.getByRole('button', { name: 'Join', exact: true }).waitFor();
+    await ann.tiles(2);
+    await bruno.tiles(2);
+  });
+
+  await t.test('no request left for anywhere else', () => {
+    for (const person of people) assert.deepEqual([...person.hosts], [new URL(server.http).host]);
+  });
+});
+
+test('it works over HTTPS with the certificate the server made', async () => {
+  const ann = await CallPage.join(browser, server, 'tls', 'Ann', { base: server.url });
+  const bruno = await CallPage.join(browser, server, 'tls', 'Bruno', { base: server.url });
+  await ann.plays(1);
+  await bruno.plays(1);
+});
+
+test('a wrong secret is told as such', async () => {
+  const page = await openLobby(browser, server, { session: 'page', name: 'Eve', secret: 'wrong' });
+  await page.getByRole('button', { name: 'Join', exact: true }).click();
+  await page.getByRole('alert').filter({ hasText: 'The secret is not the one of this server.' }).waitFor();
+  await page.getByRole('button', { name: 'Join', exact: true }).waitFor();
+});
+
+test('a server that does not answer is told as such', async () => {
+  const page = await openLobby(browser, server, { session: 'page', name: 'Ann', secret: server.secret });
+  await page.route('**/openvidu/api/**', (route) => route.abort('connectionrefused'));
+  await page.getByRole('button', { name: 'Join', exact: true }).click();
+  await page.getByRole('alert').filter({ hasText: 'The server does not answer.' }).waitFor();
+});
+
+test('without permission one can still watch', async () => {
+  const deny = () => {
+    navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('denied', 'NotAllowedError'));
+  };
+  const ann = await CallPage.join(browser, server, 'watch', 'Ann');
+  const page = await openLobby(browser, server, { session: 'watch', name: 'Bruno', secret: server.secret, script: deny });
+  await page.getByRole('alert').filter({ hasText: 'may not use your camera' }).waitFor();
+  await page.getByRole('button', { name: 'Join', exact: true }).click();
+  const bruno = new CallPage(page);
+  await bruno.plays(1);
+  await ann.page.getByRole('listitem', { name: 'Bruno' }).waitFor();
+});
+
+test('an insecure page names the remedy', async () => {
+  const pretend = () => Object.defineProperty(window, 'isSecureContext', { value: false });
+  const page = await openLobby(browser, server, { session: 'page', name: 'Ann', secret: 'x', script: pretend });
+  await page.getByRole('alert').filter({ hasText: 'https://' }).waitFor();
+});

@@ -1,0 +1,76 @@
+// Chromium without a window, with a made-up camera; and the little web server that brings the test page and the
+// unmodified openvidu-browser bundle to it.
+
+import { readFile } from 'node:fs/promises';
+import { createServer } from 'node:http';
+import path from 'node:path';
+import { fileURLToPath } from 'node:url';
+import { chromium } from 'playwright-core';
+
+const HERE = path.dirname(fileURLToPath(import.meta.url));
+const FILES = {
+  '/': ['text/html', path.join(HERE, '../pages/peer.html')],
+  '/peer.js': ['text/javascript', path.join(HERE, '../pages/peer.js')],
+  '/test-tone.js': ['text/javascript', path.join(HERE, '../pages/test-tone.js')],
+  '/openvidu-browser.js': ['text/javascript', path.join(HERE, '../../node_modules/openvidu-browser/static/js/openvidu-browser-2.32.2.min.js')],
+};
+
+const FLAGS = [
+  '--no-sandbox',
+  '--disable-gpu',
+  '--disable-quic',
+  '--no-first-run',
+  '--disable-background-networking',
+  '--disable-component-update',
+  '--disable-sync',
+  '--use-fake-device-for-media-stream',
+  '--use-fake-ui-for-media-stream',
+  '--allow-loopback-in-peer-connection',
+  '--autoplay-policy=no-user-gesture-required',
+  '--ignore-certificate-errors',
+];
+
+/** A browser with its own profile, which it throws away. */
+export class Browser {
+  static async start() {
+    const pages = createServer(serve);
+    await new Promise((resolve) => { pages.listen(0, 'localhost', resolve); });
+    const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: FLAGS });
+    return new Browser(browser, pages);
+  }
+
+  constructor(browser, pages) {
+    this.browser = browser;
+    this.pages = pages;
+    this.url = `http://localhost:${pages.address().port}/`;
+  }
+
+  /** A page in a profile of its own, so that nobody is a background tab of another. */
+  async open(url = this.url, options = {}) {
+    const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 960, height: 600 }, ...options });
+    const page = await context.newPage();
+    page.on('pageerror', (error) => console.error(`page: ${error.message}`));
+    if (process.env.MILLRACE_TEST_LOG) page.on('console', (message) => console.error(`console: ${message.text()}`));
+    if (url) await page.goto(url);
+    return page;
+  }
+
+  async closePages() {
+    await Promise.all(this.browser.contexts().map((context) => context.close()));
+  }
+
+  async stop() {
+    await this.browser.close();
+    this.pages.closeAllConnections?.();
+    await new Promise((resolve) => { this.pages.close(resolve); });
+  }
+}
+
+async function serve(request, response) {
+  const file = FILES[request.url];
+  if (!file) {
+    response.writeHead(404).end();
+    return;
+  }
+  response.writeHead(200, { 'content-type': file[0] }).end(await readFile(file[1]));
+}

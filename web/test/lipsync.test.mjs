@@ -1,0 +1,42 @@
+// A flash and a beep that leave together arrive together. What the browser adds by itself is measured beside it,
+// between two peer connections without a server, and subtracted.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Browser } from './lib/browser.mjs';
+import { Person } from './lib/call.mjs';
+import { Server } from './lib/server.mjs';
+import { median } from './lib/until.mjs';
+
+const PAIRS = 12;
+const SKEW_MAX_MS = 80;
+
+let server;
+let browser;
+
+before(async () => {
+  server = await Server.start();
+  browser = await Browser.start();
+});
+
+after(async () => {
+  await browser?.stop();
+  await server?.stop();
+});
+
+test('picture and sound stay within 80 ms of each other', async (t) => {
+  const alone = await Person.open(browser, 'Nobody');
+  const own = median(await alone.page.evaluate((count) => measureWithoutServer(count), PAIRS));
+  await alone.close();
+
+  const ann = await Person.open(browser, 'Ann');
+  await ann.join(server, 'lips', { publish: { source: 'tone', resolution: '640x360', frameRate: 30 } });
+  const bruno = await Person.open(browser, 'Bruno');
+  await bruno.join(server, 'lips', { publish: false });
+  await bruno.sees(1);
+  const skews = await bruno.page.evaluate((count) => measureSkew(document.querySelector('video'), count), PAIRS);
+  t.diagnostic(`browser alone ${Math.round(own)} ms; with the relay ${skews.map(Math.round).join(' ')} ms`);
+  assert.ok(skews.length >= PAIRS / 2, `only ${skews.length} flashes met a beep`);
+  const skew = median(skews) - own;
+  assert.ok(Math.abs(skew) <= SKEW_MAX_MS, `${Math.round(skew)} ms`);
+});
