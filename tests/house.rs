@@ -50,7 +50,7 @@ const ROOMS: [(&str, u8); 28] = [
 ];
 
 /// What else is allowed: from, to, and the one module behind the door (empty for the whole room).
-const SIDE_DOORS: [(&str, &str, &str); 11] = [
+const SIDE_DOORS: [(&str, &str, &str); 12] = [
     // The router writes through what a browser's streams out need, and sees nothing else of a browser.
     ("router", "peer", "outbound"),
     // A shard's thread is control's; what it runs on is io. Nothing goes the other way.
@@ -68,6 +68,7 @@ const SIDE_DOORS: [(&str, &str, &str); 11] = [
     ("relay", "systemd", ""),
     ("relay", "config", ""),
     ("front", "config", ""),
+    ("bin", "config", ""),
 ];
 
 /// Helpers for tests may see the whole house, and every test may use them.
