@@ -19,6 +19,13 @@ pub(crate) fn program(name: &str, arguments: &[&str], folder: &str) -> Command {
     command
 }
 
+/// The same, ended when it takes longer than `limit_s`: a test that hangs is a test that failed.
+pub(crate) fn program_within(limit_s: u32, name: &str, arguments: &[&str], folder: &str) -> Command {
+    let limit = limit_s.to_string();
+    let words = [&["--kill-after=10", &limit, name], arguments].concat();
+    program("timeout", &words, folder)
+}
+
 /// The same cargo that runs us.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let name = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
@@ -119,6 +126,12 @@ mod tests {
         assert_eq!(node_counts("# fail 1"), Some((0, 1)));
         assert_eq!(node_counts("# tests 13"), None);
         assert_eq!(node_counts("ok 1 - pass 12"), None);
+    }
+
+    #[test]
+    fn a_program_that_hangs_is_ended() {
+        let outcome = run(&mut program_within(1, "sleep", &["60"], ""));
+        assert!(matches!(outcome, Outcome::Failed(_)), "{outcome:?}");
     }
 
     #[test]

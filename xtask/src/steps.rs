@@ -5,7 +5,7 @@ use std::fs;
 use crate::report::{Outcome, Report};
 use crate::server::Server;
 use crate::setup;
-use crate::shell::{cargo, cargo_counts, exists, node_counts, program, root, run, run_tests};
+use crate::shell::{cargo, cargo_counts, exists, node_counts, program, program_within, root, run, run_tests};
 
 /// One part of the checks, to be run alone with `--only`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -35,7 +35,10 @@ impl Group {
 }
 
 /// How the load test runs by default: enough packets to meet every wrap and burst, short enough for each change.
-const SMOKE: [&str; 6] = ["--viewers", "50", "--rate", "1000", "--seconds", "10"];
+const SMOKE: [&str; 6] = ["--viewers", "50", "--rate", "1000", "--duration", "10"];
+
+/// Far more than a smoke test or a file of browser tests takes.
+const LIMIT_S: u32 = 400;
 
 /// Runs the groups; what they need is installed and built first.
 pub(crate) fn test(report: &mut Report, groups: &[Group]) {
@@ -105,7 +108,7 @@ fn smoke(backend: &str) -> Outcome {
         ));
     }
     let loadtest = root().join("target/release/millrace-loadtest");
-    let mut command = program(&loadtest.to_string_lossy(), &["smoke"], "");
+    let mut command = program_within(LIMIT_S, &loadtest.to_string_lossy(), &["smoke"], "");
     run(command.args(["--url", &server.url, "--secret", &server.secret]).args(SMOKE))
 }
 
@@ -123,7 +126,7 @@ fn browser(report: &mut Report) {
         let path = format!("test/{file}");
         let arguments = ["--test", "--test-reporter=tap", &path];
         report.step(&format!("browser: {file}"), || {
-            run_tests(&mut program("node", &arguments, "web"), node_counts)
+            run_tests(&mut program_within(LIMIT_S, "node", &arguments, "web"), node_counts)
         });
     }
 }

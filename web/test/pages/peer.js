@@ -1,5 +1,13 @@
 // A person in a call, driven by a test: the smallest application on the unmodified openvidu-browser.
 
+/** The library waits for ever for an answer that does not come; a test does not. */
+const ANSWER_TIMEOUT_MS = 15_000;
+
+function answered(what, promise) {
+  const late = new Promise((_, reject) => { setTimeout(() => reject(new Error(`no answer: ${what}`)), ANSWER_TIMEOUT_MS); });
+  return Promise.race([promise, late]);
+}
+
 class Peer {
   events = [];
   /** Time of the first picture of each stream, by stream id; and of every picture when `watchFrames` was called. */
@@ -17,7 +25,7 @@ class Peer {
     }
     this.session.on('streamCreated', ({ stream }) => this.#subscribe(stream));
     this.joinedAt = performance.now();
-    await this.session.connect(token, { clientData: name });
+    await answered('connect', this.session.connect(token, { clientData: name }));
   }
 
   #note(name, detail) {
@@ -43,7 +51,7 @@ class Peer {
   async publish({ source = 'camera', resolution = '640x360', frameRate = 15 } = {}) {
     const sources = source === 'camera' ? {} : await this.#tracks(source, resolution, frameRate);
     this.publisher = await this.openvidu.initPublisherAsync(undefined, { resolution, frameRate, mirror: false, ...sources });
-    await this.session.publish(this.publisher);
+    await answered('publish', this.session.publish(this.publisher));
   }
 
   async #tracks(source, resolution, frameRate) {
