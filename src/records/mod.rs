@@ -1,5 +1,6 @@
-//! What a call needs to go on after a restart: flat, pointer-free records that may live in memory kept beyond the
-//! process. The layouts are here; what they mean is with the cores that read and write them.
+//! State that outlives a shard: plain records, readable by whoever maps the memory next.
 
 pub mod ice;
+pub mod keys;
 pub mod path;
+pub mod replay;
