@@ -2,10 +2,13 @@
 
 #![deny(unsafe_code)]
 
+pub mod crypto;
 pub mod discard;
 pub mod egress;
 pub mod ice;
 pub mod records;
 pub mod feedback;
+pub mod records;
+pub mod srtp;
 pub mod time;
 pub mod wire;
