@@ -4,6 +4,7 @@
 
 pub mod crypto;
 pub mod discard;
+pub mod dtls;
 pub mod egress;
 pub mod ice;
 pub mod records;

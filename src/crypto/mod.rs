@@ -7,6 +7,7 @@ pub mod ctr;
 pub mod digest;
 pub mod gcm;
 pub mod mac;
+pub mod p256;
 pub mod random;
 
 /// A tag did not verify. Says nothing else, on purpose.
