@@ -1,0 +1,37 @@
+//! The one place of the media path that reads the clock.
+
+use crate::time::{Epoch, Timestamp};
+use std::time::Instant;
+
+/// The monotonic clock, nanoseconds. Read once a batch; the cores get the value.
+pub fn now() -> Timestamp {
+    let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
+    // SAFETY: `time` is a valid timespec to write to.
+    let result = unsafe { libc::clock_gettime(libc::CLOCK_MONOTONIC, &raw mut time) };
+    debug_assert_eq!(result, 0, "CLOCK_MONOTONIC exists on every Linux");
+    let seconds = u64::try_from(time.tv_sec).unwrap_or(0);
+    let nanos = u64::try_from(time.tv_nsec).unwrap_or(0);
+    Timestamp::from_nanos(seconds.saturating_mul(1_000_000_000).saturating_add(nanos))
+}
+
+/// Ties the two views of the same clock together, for the one library that wants [`Instant`].
+pub fn epoch() -> Epoch {
+    Epoch::new(Instant::now(), now())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clock_moves_forward_and_agrees_with_instant() {
+        let epoch = epoch();
+        let first = now();
+        let instant = Instant::now();
+        let second = now();
+        assert!(first <= second && first > Timestamp::ZERO);
+        // Both read CLOCK_MONOTONIC, so what was read between lies between, less the epoch's own gap.
+        let gap = second.since(first);
+        assert!(epoch.timestamp(instant) <= second + gap);
+    }
+}

@@ -1,0 +1,143 @@
+//! The plain backend: `ppoll`, `recvmmsg` and `sendmmsg`. Works on every kernel since 4.18 (UDP_SEGMENT).
+
+mod receive;
+mod send;
+
+use super::counters::Counters;
+use super::send_queue::QueueSize;
+use super::socket::{Family, Sockets};
+use super::waker::{Parker, Waker};
+use super::{Backend, BackendKind, PARK_MAX, clock};
+use crate::egress::Path;
+use crate::time::Timestamp;
+use receive::Receiver;
+use send::Sender;
+use std::io;
+use std::os::fd::AsRawFd;
+use std::ptr;
+
+/// Sends and receives with batched system calls.
+#[derive(Debug)]
+pub struct Mmsg {
+    receiver: Receiver,
+    sender: Sender,
+    parker: Parker,
+    /// By family: datagrams may wait in its socket.
+    ready: [bool; 2],
+}
+
+impl Mmsg {
+    /// # Errors
+    /// When memory or a descriptor is missing.
+    pub fn new(sockets: Sockets, size: QueueSize) -> io::Result<Self> {
+        let sender = Sender::new(sockets, size)?;
+        Ok(Self { receiver: Receiver::new()?, sender, parker: Parker::new()?, ready: [true; 2] })
+    }
+
+    /// Delivers what the receiver holds.
+    fn deliver(&mut self, deliver: &mut impl FnMut(&Path, &mut [u8], &mut Sender)) -> usize {
+        let mut delivered = 0;
+        // What is taken is gone from the receiver: after a panic the next call goes on behind it.
+        while let Some(taken) = self.receiver.take() {
+            let counters = &mut self.sender.counters;
+            match taken {
+                Ok((path, datagram)) => {
+                    counters.datagrams_in += 1;
+                    counters.bytes_in += datagram.len() as u64;
+                    delivered += 1;
+                    deliver(&path, datagram, &mut self.sender);
+                }
+                Err(unusable) => unusable.count(counters),
+            }
+        }
+        delivered
+    }
+
+    fn fill(&mut self, family: Family) {
+        let ready = &mut self.ready[family as usize];
+        let Some(fd) = self.sender.sockets.get(family).filter(|_| *ready) else { return };
+        match self.receiver.fill(fd) {
+            // A full batch may not be all there is.
+            Ok(full) => *ready = full,
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => *ready = false,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            // An ICMP error of an earlier send is reported once; the datagrams behind it are still there.
+            Err(_) => self.sender.counters.receive_errors += 1,
+        }
+    }
+}
+
+impl Backend for Mmsg {
+    type Egress = Sender;
+
+    fn kind(&self) -> BackendKind {
+        BackendKind::Mmsg
+    }
+
+    fn receive(&mut self, mut deliver: impl FnMut(&Path, &mut [u8], &mut Sender)) -> usize {
+        let mut delivered = self.deliver(&mut deliver);
+        for family in Family::ALL {
+            self.fill(family);
+            delivered += self.deliver(&mut deliver);
+        }
+        delivered
+    }
+
+    fn egress(&mut self) -> &mut Sender {
+        &mut self.sender
+    }
+
+    fn forget_reservation(&mut self) {
+        self.sender.queue.forget();
+    }
+
+    fn flush(&mut self) {
+        self.sender.flush();
+    }
+
+    fn park(&mut self, until: Timestamp) {
+        let fds = Family::ALL.map(|family| self.sender.sockets.get(family).unwrap_or(-1));
+        let event = self.parker.event().as_raw_fd();
+        // poll(2) ignores a negative descriptor.
+        let mut polls =
+            [fds[0], fds[1], event].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
+        let wait = until.since(clock::now()).min(PARK_MAX);
+        let backlog = self.ready.contains(&true);
+        let sleeps = !wait.is_zero() && !backlog && self.parker.begin();
+        let timeout = libc::timespec {
+            tv_sec: if sleeps { wait.as_secs() as libc::time_t } else { 0 },
+            tv_nsec: if sleeps { wait.subsec_nanos().into() } else { 0 },
+        };
+        // SAFETY: `polls` and `timeout` are valid for the call; no signal mask is changed.
+        let found = unsafe {
+            libc::ppoll(polls.as_mut_ptr(), polls.len() as libc::nfds_t, &raw const timeout, ptr::null())
+        };
+        if self.parker.end() {
+            self.sender.counters.wakeups += 1;
+        }
+        if found <= 0 {
+            return;
+        }
+        for (ready, poll) in self.ready.iter_mut().zip(&polls) {
+            // POLLERR too: a receive takes the pending error off the socket.
+            *ready |= poll.revents != 0;
+        }
+        if polls[2].revents != 0 {
+            let mut count = [0; 8];
+            // SAFETY: eight writable bytes; the descriptor is readable, so this does not block.
+            unsafe { libc::read(event, count.as_mut_ptr().cast(), count.len()) };
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        self.parker.waker()
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.sender.counters
+    }
+
+    fn count_cycle(&mut self) {
+        self.sender.counters.cycles += 1;
+    }
+}

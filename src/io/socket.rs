@@ -1,0 +1,214 @@
+//! The two UDP sockets of a shard: one for IPv4, one for IPv6, on one port number.
+
+use socket2::{Domain, Protocol, SockAddr, Socket, Type};
+use std::io;
+use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+
+/// Asked of the kernel for each direction. At 1 Gbit/s it bridges 30 ms in which a shard does something else.
+const BUFFER_BYTES: i32 = 4 << 20;
+
+/// How often a pair of free ports is looked for before giving up.
+const FREE_PORT_TRIES: u32 = 32;
+
+/// Why a shard has no sockets.
+#[derive(Debug, thiserror::Error)]
+pub enum BindError {
+    /// The port belongs to somebody else, or needs a right this process lacks.
+    #[error("cannot bind UDP media port {port} on {family}: {source}; choose another one with --media-port")]
+    Port {
+        /// The port asked for; 0 was any.
+        port: u16,
+        /// "IPv4" or "IPv6".
+        family: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+    /// A socket could not be set up as a shard needs it.
+    #[error("cannot set {option} on the UDP media socket: {source}")]
+    Option {
+        /// The option's name in socket(7), ip(7) or ipv6(7).
+        option: &'static str,
+        /// What the kernel said.
+        source: io::Error,
+    },
+}
+
+/// The sockets of one shard, bound to the wildcard; each datagram tells the local address it came to.
+#[derive(Debug)]
+pub struct Sockets {
+    ipv4: OwnedFd,
+    ipv6: Option<OwnedFd>,
+    port: u16,
+}
+
+impl Sockets {
+    /// Binds `port`, or any free one if that is 0. A host without IPv6 gets IPv4 alone.
+    ///
+    /// # Errors
+    /// When the port is taken on either family, or an option every supported kernel has is refused.
+    pub fn bind(port: u16) -> Result<Self, BindError> {
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            match Self::bind_once(port) {
+                // The kernel picked a number for IPv4 that somebody has on IPv6.
+                Err(BindError::Port { source, .. })
+                    if port == 0 && tries < FREE_PORT_TRIES && source.kind() == io::ErrorKind::AddrInUse => {}
+                result => return result,
+            }
+        }
+    }
+
+    fn bind_once(port: u16) -> Result<Self, BindError> {
+        let failed = |source| BindError::Port { port, family: "IPv4", source };
+        let ipv4 =
+            Socket::new(Domain::IPV4, Type::DGRAM.nonblocking(), Some(Protocol::UDP)).map_err(failed)?;
+        prepare_ipv4(&ipv4)?;
+        let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, port));
+        ipv4.bind(&SockAddr::from(address)).map_err(failed)?;
+        let bound = ipv4.local_addr().map_err(failed)?;
+        let port = bound.as_socket().map_or(port, |address| address.port());
+        let ipv6 = bind_ipv6(port)?;
+        Ok(Self { ipv4: ipv4.into(), ipv6: ipv6.map(OwnedFd::from), port })
+    }
+
+    /// The port both are bound to.
+    pub const fn port(&self) -> u16 {
+        self.port
+    }
+
+    /// True when the host has IPv6.
+    pub const fn has_ipv6(&self) -> bool {
+        self.ipv6.is_some()
+    }
+
+    /// What the kernel granted for receiving, in bytes of its own accounting. Small when `net.core.rmem_max` is and
+    /// the process has no CAP_NET_ADMIN.
+    ///
+    /// # Errors
+    /// None that a live socket gives.
+    pub fn receive_buffer_bytes(&self) -> io::Result<usize> {
+        socket2::SockRef::from(&self.ipv4).recv_buffer_size()
+    }
+
+    /// The descriptors, IPv4 first, to hand over or to look at.
+    pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
+        [Some(self.ipv4.as_fd()), self.ipv6.as_ref().map(AsFd::as_fd)].into_iter().flatten()
+    }
+
+    /// Descriptor by [`Family`], or none.
+    pub(super) fn get(&self, family: Family) -> Option<RawFd> {
+        match family {
+            Family::Ipv4 => Some(self.ipv4.as_raw_fd()),
+            Family::Ipv6 => self.ipv6.as_ref().map(AsRawFd::as_raw_fd),
+        }
+    }
+}
+
+/// Which of the two sockets.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Family {
+    Ipv4,
+    Ipv6,
+}
+
+impl Family {
+    pub(super) const ALL: [Self; 2] = [Self::Ipv4, Self::Ipv6];
+
+    pub(super) const fn of(address: &SocketAddr) -> Self {
+        match address {
+            SocketAddr::V4(_) => Self::Ipv4,
+            SocketAddr::V6(_) => Self::Ipv6,
+        }
+    }
+}
+
+fn prepare_ipv4(socket: &Socket) -> Result<(), BindError> {
+    set(socket, "IP_PKTINFO", libc::IPPROTO_IP, libc::IP_PKTINFO, 1)?;
+    // No DF, and no trust in "fragmentation needed" from strangers: routers may fragment what a publisher's browser
+    // chose to send that long, which is better than a viewer who sees nothing.
+    set(socket, "IP_MTU_DISCOVER", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)?;
+    enlarge_buffers(socket);
+    Ok(())
+}
+
+fn bind_ipv6(port: u16) -> Result<Option<Socket>, BindError> {
+    // The kernel was built or booted without IPv6.
+    let Ok(socket) = Socket::new(Domain::IPV6, Type::DGRAM.nonblocking(), Some(Protocol::UDP)) else {
+        return Ok(None);
+    };
+    set(&socket, "IPV6_V6ONLY", libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
+    set(&socket, "IPV6_RECVPKTINFO", libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+    // IPv6 routers never fragment, so here the path's MTU is obeyed and the kernel fragments for it.
+    set(&socket, "IPV6_MTU_DISCOVER", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT)?;
+    enlarge_buffers(&socket);
+    let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
+    match socket.bind(&SockAddr::from(address)) {
+        Ok(()) => Ok(Some(socket)),
+        // net.ipv6.conf.all.disable_ipv6 lets sockets be made and not bound.
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(None),
+        Err(source) => Err(BindError::Port { port, family: "IPv6", source }),
+    }
+}
+
+/// Best effort: beyond the sysctl limit with CAP_NET_ADMIN, up to it without.
+fn enlarge_buffers(socket: &Socket) {
+    for (force, plain) in [(libc::SO_RCVBUFFORCE, libc::SO_RCVBUF), (libc::SO_SNDBUFFORCE, libc::SO_SNDBUF)] {
+        if set_option(socket.as_raw_fd(), libc::SOL_SOCKET, force, BUFFER_BYTES).is_err() {
+            let _ = set_option(socket.as_raw_fd(), libc::SOL_SOCKET, plain, BUFFER_BYTES);
+        }
+    }
+}
+
+fn set(socket: &Socket, option: &'static str, level: i32, name: i32, value: i32) -> Result<(), BindError> {
+    set_option(socket.as_raw_fd(), level, name, value).map_err(|source| BindError::Option { option, source })
+}
+
+/// setsockopt(2) with an integer.
+pub(super) fn set_option(fd: RawFd, level: i32, name: i32, value: i32) -> io::Result<()> {
+    let len = size_of::<i32>() as libc::socklen_t;
+    // SAFETY: `value` is readable for the length given.
+    match unsafe { libc::setsockopt(fd, level, name, (&raw const value).cast(), len) } {
+        0 => Ok(()),
+        _ => Err(io::Error::last_os_error()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_free_port_is_the_same_on_both_families() {
+        let sockets = Sockets::bind(0).unwrap();
+        assert_ne!(sockets.port(), 0);
+        for fd in sockets.descriptors() {
+            let socket = Socket::from(fd.try_clone_to_owned().unwrap());
+            assert_eq!(socket.local_addr().unwrap().as_socket().unwrap().port(), sockets.port());
+            assert!(socket.nonblocking().unwrap());
+        }
+        assert_eq!(sockets.descriptors().count(), 1 + usize::from(sockets.has_ipv6()));
+    }
+
+    #[test]
+    fn a_taken_port_is_named_in_the_error() {
+        let first = Sockets::bind(0).unwrap();
+        let error = Sockets::bind(first.port()).unwrap_err();
+        let text = error.to_string();
+        assert!(text.contains(&first.port().to_string()) && text.contains("IPv4"), "{text}");
+    }
+
+    #[test]
+    fn a_port_taken_on_ipv6_alone_is_not_shared() {
+        let Ok(other) = std::net::UdpSocket::bind("[::]:0") else { return };
+        // [::]:0 without V6ONLY takes both families; free IPv4 again by binding V6ONLY on the same number.
+        let port = other.local_addr().unwrap().port();
+        drop(other);
+        let socket = Socket::new(Domain::IPV6, Type::DGRAM, None).unwrap();
+        socket.set_only_v6(true).unwrap();
+        socket.bind(&SockAddr::from(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port)))).unwrap();
+        let error = Sockets::bind(port).unwrap_err();
+        assert!(error.to_string().contains("IPv6"), "{error}");
+    }
+}

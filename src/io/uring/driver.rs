@@ -1,0 +1,336 @@
+//! The egress of this backend, and what becomes of completions.
+//!
+//! A send is submitted with MSG_DONTWAIT, so it is over when the enter that submitted it returns, and with
+//! CQE_SKIP_SUCCESS, so only a failure is reported: an enter that sends and then sleeps is not woken by its own sends,
+//! but at once by one that needs care. Only a send that found the socket full is submitted again without
+//! MSG_DONTWAIT; the kernel then waits for room, and it is over when its completion comes.
+
+use super::operations::{OPERATIONS, OperationId, Operations};
+use super::receive::{BUFFERS, GROUP, Received, template};
+use super::ring::{EVENT_FILE, Ring, socket_file};
+use crate::egress::{Egress, Path, RunKey};
+use crate::io::counters::Counters;
+use crate::io::send_error::{SendError, send_singly};
+use crate::io::send_queue::{QueueSize, Run, SendQueue};
+use crate::io::socket::{Family, Sockets};
+use io_uring::{cqueue, opcode, squeue};
+use std::collections::VecDeque;
+use std::time::Duration;
+use std::{fmt, io};
+
+/// How often a full queue waits for sends that wait for room, and how long each time. The loop stands still meanwhile.
+const WAITS_MAX: u8 = 4;
+const WAIT: Duration = Duration::from_millis(2);
+
+/// What a completion is of: the upper half of its user data. The lower half names the operation.
+const RECEIVE: u64 = 0; // plus the family
+const WAKE: u64 = 2;
+const SEND: u64 = 3;
+
+const fn user_data(kind: u64, id: u32) -> u64 {
+    kind << 32 | id as u64
+}
+
+/// The ring, the sends in it, and the datagrams that have come.
+pub struct Driver {
+    /// Before everything its entries point to, so that it is closed first.
+    ring: Ring,
+    state: State,
+}
+
+/// All but the ring, so that completions can be handled while they are read.
+struct State {
+    sockets: Sockets,
+    queue: SendQueue,
+    counters: Counters,
+    operations: Operations,
+    /// Submitted or about to be, with MSG_DONTWAIT; in order.
+    inline: Vec<OperationId>,
+    /// To be submitted again, without it.
+    full: VecDeque<OperationId>,
+    received: VecDeque<Received>,
+    /// Requests the kernel holds: a receive for each family, the read of the eventfd.
+    armed: [bool; 3],
+    template: Box<libc::msghdr>,
+    /// What the eventfd's read writes; its value means nothing.
+    event_count: Box<u64>,
+}
+
+impl Driver {
+    pub(super) fn new(ring: Ring, sockets: Sockets, size: QueueSize) -> io::Result<Self> {
+        let operations = Operations::new(size.slots)?;
+        let state = State {
+            sockets,
+            queue: SendQueue::new(size)?,
+            counters: Counters::default(),
+            inline: Vec::with_capacity(OPERATIONS),
+            full: VecDeque::with_capacity(OPERATIONS),
+            operations,
+            received: VecDeque::with_capacity(usize::from(BUFFERS)),
+            armed: [false; 3],
+            template: template(),
+            event_count: Box::new(0),
+        };
+        Ok(Self { ring, state })
+    }
+
+    pub(super) const fn counters(&self) -> &Counters {
+        &self.state.counters
+    }
+
+    pub(super) const fn counters_mut(&mut self) -> &mut Counters {
+        &mut self.state.counters
+    }
+
+    pub(super) const fn forget_reservation(&mut self) {
+        self.state.queue.forget();
+    }
+
+    /// The next datagram that has come.
+    pub(super) fn next_received(&mut self) -> Option<Received> {
+        self.state.received.pop_front()
+    }
+
+    /// True when there is nothing to do but to wait.
+    pub(super) fn is_idle(&self) -> bool {
+        self.state.received.is_empty() && self.state.full.is_empty()
+    }
+
+    /// Makes every request again that has ended.
+    pub(super) fn arm(&mut self) {
+        if self.state.armed == [true; 3] {
+            return;
+        }
+        for family in Family::ALL {
+            // Without a free buffer a receive ends at once.
+            let starved = self.state.received.len() == usize::from(BUFFERS);
+            let wanted = self.state.sockets.get(family).is_some() && !starved;
+            if wanted && !self.state.armed[family as usize] && self.ring.has_room() {
+                let entry =
+                    opcode::RecvMsgMulti::new(socket_file(family), &raw const *self.state.template, GROUP)
+                        .build()
+                        .user_data(user_data(RECEIVE + family as u64, 0));
+                // SAFETY: the template lives as long as the ring; the buffers it fills are those of the group, whose
+                // owner `Uring` drops after the ring.
+                unsafe { self.ring.push(&entry) };
+                self.state.armed[family as usize] = true;
+            }
+        }
+        if !self.state.armed[WAKE as usize] && self.ring.has_room() {
+            let target = (&raw mut *self.state.event_count).cast();
+            let entry = opcode::Read::new(EVENT_FILE, target, 8).build().user_data(user_data(WAKE, 0));
+            // SAFETY: eight writable bytes in a box of their own, which outlives the ring and is not read meanwhile.
+            unsafe { self.ring.push(&entry) };
+            self.state.armed[WAKE as usize] = true;
+        }
+    }
+
+    /// Hands every queued run to the submission queue. The kernel takes them at the next [`Driver::enter`].
+    pub(super) fn flush(&mut self) {
+        if !self.state.full.is_empty() {
+            self.repeat_full();
+        }
+        if self.state.queue.len() == 0 {
+            return;
+        }
+        for place in 0..self.state.queue.len() {
+            let run = self.state.queue.run(place);
+            let family = Family::of(&run.path.remote);
+            if self.state.sockets.get(family).is_some() && self.make_room(&run) {
+                let id = self.state.operations.begin(run);
+                self.push(id);
+            } else {
+                self.state.lose(&run);
+            }
+        }
+        self.state.queue.clear();
+    }
+
+    /// Sends again what found the socket full, and lets the kernel wait for room.
+    fn repeat_full(&mut self) {
+        while let Some(&id) = self.state.full.front() {
+            let run = self.state.operations.get_mut(id).run;
+            if !self.ring.has_room() || !self.state.operations.has_parts(&run) {
+                return;
+            }
+            self.state.full.pop_front();
+            self.push(id);
+        }
+    }
+
+    fn push(&mut self, id: OperationId) {
+        let State { operations, queue, inline, .. } = &mut self.state;
+        let message = operations.write(id, queue);
+        let operation = operations.get_mut(id);
+        let file = socket_file(Family::of(&operation.run.path.remote));
+        let mut entry = opcode::SendMsg::new(file, message).build();
+        if !operation.waits {
+            entry = opcode::SendMsg::new(file, message).flags(libc::MSG_DONTWAIT as u32).build();
+            entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
+            inline.push(id);
+        }
+        let entry = entry.user_data(user_data(SEND, id));
+        // SAFETY: the message stays as it is until the operation ends, its parts until the entry has been submitted,
+        // the slots they name until the run is released, which follows the operation's end.
+        unsafe { self.ring.push(&entry) };
+    }
+
+    /// Room for one more send; false when the kernel holds too many that wait for room in the socket.
+    fn make_room(&mut self, run: &Run) -> bool {
+        for _ in 0..=WAITS_MAX {
+            if self.state.operations.has_room(run) && self.ring.has_room() {
+                return true;
+            }
+            // The first enter is enough unless all operations wait.
+            let waits = self.state.inline.is_empty();
+            self.enter(waits.then_some(WAIT));
+        }
+        false
+    }
+
+    /// Submits, collects, and sleeps for up to `timeout` when nothing is there.
+    pub(super) fn enter(&mut self, timeout: Option<Duration>) {
+        let submitted = self.ring.enter(1, timeout).is_ok();
+        for completion in self.ring.completions() {
+            self.state.handle_completion(&completion);
+        }
+        // If the kernel was out of memory, some entries still wait, and nobody knows which sends are over.
+        if submitted {
+            self.state.operations.submitted();
+            self.state.settle();
+        }
+    }
+}
+
+impl State {
+    fn handle_completion(&mut self, completion: &cqueue::Entry) {
+        let (kind, id) = (completion.user_data() >> 32, completion.user_data() as u32);
+        match kind {
+            SEND => self.handle_sent(id, completion.result()),
+            WAKE => self.armed[WAKE as usize] = false,
+            _ => self.handle_received(kind as usize, completion),
+        }
+    }
+
+    fn handle_sent(&mut self, id: OperationId, result: i32) {
+        let operation = self.operations.get_mut(id);
+        operation.errno = (result < 0).then_some(-result);
+        // A send that waited reports its success too. The others are settled together, in order.
+        if operation.waits {
+            self.settle_waited(id);
+        }
+    }
+
+    fn handle_received(&mut self, request: usize, completion: &cqueue::Entry) {
+        if !cqueue::more(completion.flags()) {
+            self.armed[request] = false;
+        }
+        let buffer = cqueue::buffer_select(completion.flags());
+        match (usize::try_from(completion.result()), buffer) {
+            (Ok(len), Some(buffer)) => self.received.push_back(Received { buffer, len }),
+            _ if completion.result() == -libc::ENOBUFS => self.counters.buffers_exhausted += 1,
+            _ => self.counters.receive_errors += 1,
+        }
+    }
+
+    /// Every send with MSG_DONTWAIT is over: without a report, it succeeded.
+    fn settle(&mut self) {
+        for place in 0..self.inline.len() {
+            let id = self.inline[place];
+            let operation = *self.operations.get_mut(id);
+            let Some(errno) = operation.errno else {
+                self.operations.end(id);
+                self.sent(&operation.run);
+                continue;
+            };
+            match SendError::of(errno, operation.run.count) {
+                SendError::NoRoom | SendError::Again => self.repeat(id),
+                SendError::GsoRefused => {
+                    self.operations.end(id);
+                    self.send_singly(&operation.run);
+                }
+                SendError::Lost => {
+                    self.operations.end(id);
+                    self.lose(&operation.run);
+                }
+            }
+        }
+        self.inline.clear();
+    }
+
+    /// A send that waited for room is over.
+    fn settle_waited(&mut self, id: OperationId) {
+        let operation = self.operations.end(id);
+        let errno = operation.errno.map(|errno| SendError::of(errno, operation.run.count));
+        match errno {
+            None => self.sent(&operation.run),
+            Some(SendError::GsoRefused) => self.send_singly(&operation.run),
+            Some(SendError::NoRoom | SendError::Again | SendError::Lost) => self.lose(&operation.run),
+        }
+    }
+
+    fn repeat(&mut self, id: OperationId) {
+        let operation = self.operations.get_mut(id);
+        operation.errno = None;
+        operation.waits = true;
+        self.counters.send_retries += 1;
+        self.full.push_back(id);
+    }
+
+    fn sent(&mut self, run: &Run) {
+        self.counters.sends += 1;
+        self.counters.gso_runs += u64::from(run.count > 1);
+        self.counters.datagrams_out += u64::from(run.count);
+        self.counters.bytes_out += u64::from(run.bytes);
+        self.queue.release(run);
+    }
+
+    fn send_singly(&mut self, run: &Run) {
+        let fd = self.sockets.get(Family::of(&run.path.remote)).expect("a run was sent on its socket");
+        send_singly(fd, &self.queue, run, &mut self.counters);
+        self.queue.rest(run);
+        self.queue.release(run);
+    }
+
+    fn lose(&mut self, run: &Run) {
+        self.counters.send_errors += u64::from(run.count);
+        self.queue.release(run);
+    }
+}
+
+impl Egress for Driver {
+    fn reserve(&mut self, key: RunKey, path: &Path) -> Option<&mut [u8]> {
+        if !self.state.queue.has_slot() {
+            self.state.counters.slots_exhausted += 1;
+            self.flush();
+            self.enter(None);
+            for _ in 0..WAITS_MAX {
+                if self.state.queue.has_slot() {
+                    break;
+                }
+                // Every slot waits for room in the socket.
+                self.flush();
+                self.enter(Some(WAIT));
+            }
+        }
+        let slot = self.state.queue.reserve(key, path);
+        if slot.is_none() {
+            self.state.counters.slots_refused += 1;
+        }
+        slot
+    }
+
+    fn commit(&mut self, len: usize) {
+        self.state.queue.commit(len);
+    }
+}
+
+impl fmt::Debug for Driver {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Driver")
+            .field("sockets", &self.state.sockets)
+            .field("counters", &self.state.counters)
+            .field("armed", &self.state.armed)
+            .finish_non_exhaustive()
+    }
+}

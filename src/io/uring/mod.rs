@@ -1,0 +1,112 @@
+//! The io_uring backend: one `io_uring_enter` a cycle submits the sends, collects what has come and sleeps.
+//!
+//! - [`ring`]: the ring, and on what its safety rests;
+//! - [`receive`]: multishot recvmsg into provided buffers;
+//! - [`driver`]: the egress, and what becomes of completions;
+//! - [`operations`]: the sends in the kernel's hands;
+//! - [`refused`]: why the kernel would not.
+
+mod driver;
+mod operations;
+mod receive;
+mod refused;
+mod ring;
+
+pub use refused::UringRefused;
+pub(super) use ring::Ring;
+
+use super::counters::Counters;
+use super::send_queue::QueueSize;
+use super::socket::Sockets;
+use super::waker::{Parker, Waker};
+use super::{Backend, BackendKind, PARK_MAX, RECEIVE_BATCH_MAX, clock};
+use crate::egress::Path;
+use crate::time::Timestamp;
+use driver::Driver;
+use receive::Buffers;
+use std::io;
+
+/// Sends and receives through an io_uring.
+#[derive(Debug)]
+pub struct Uring {
+    /// Holds the ring, so it is dropped before the buffers the kernel fills.
+    driver: Driver,
+    buffers: Buffers,
+    parker: Parker,
+}
+
+impl Uring {
+    /// # Errors
+    /// When memory or a descriptor is missing.
+    pub(super) fn new(ring: Ring, sockets: Sockets, size: QueueSize) -> io::Result<Self> {
+        let parker = Parker::new()?;
+        ring.register_event(parker.event())?;
+        let buffers = Buffers::new(&ring)?;
+        let mut driver = Driver::new(ring, sockets, size)?;
+        driver.arm();
+        driver.enter(None);
+        Ok(Self { driver, buffers, parker })
+    }
+}
+
+impl Backend for Uring {
+    type Egress = Driver;
+
+    fn kind(&self) -> BackendKind {
+        BackendKind::Uring
+    }
+
+    fn receive(&mut self, mut deliver: impl FnMut(&Path, &mut [u8], &mut Driver)) -> usize {
+        let mut delivered = 0;
+        for _ in 0..RECEIVE_BATCH_MAX {
+            let Some(received) = self.driver.next_received() else { break };
+            // The loan ends with this turn, also when the shard panics.
+            let mut lent = self.buffers.lend(received);
+            match lent.datagram() {
+                Ok((path, datagram)) => {
+                    let counters = self.driver.counters_mut();
+                    counters.datagrams_in += 1;
+                    counters.bytes_in += datagram.len() as u64;
+                    delivered += 1;
+                    deliver(&path, datagram, &mut self.driver);
+                }
+                Err(unusable) => unusable.count(self.driver.counters_mut()),
+            }
+        }
+        delivered
+    }
+
+    fn egress(&mut self) -> &mut Driver {
+        &mut self.driver
+    }
+
+    fn forget_reservation(&mut self) {
+        self.driver.forget_reservation();
+    }
+
+    fn flush(&mut self) {
+        self.driver.flush();
+    }
+
+    fn park(&mut self, until: Timestamp) {
+        self.driver.arm();
+        let wait = until.since(clock::now()).min(PARK_MAX);
+        let sleeps = !wait.is_zero() && self.driver.is_idle() && self.parker.begin();
+        self.driver.enter(sleeps.then_some(wait));
+        if self.parker.end() {
+            self.driver.counters_mut().wakeups += 1;
+        }
+    }
+
+    fn waker(&self) -> Waker {
+        self.parker.waker()
+    }
+
+    fn counters(&self) -> &Counters {
+        self.driver.counters()
+    }
+
+    fn count_cycle(&mut self) {
+        self.driver.counters_mut().cycles += 1;
+    }
+}
