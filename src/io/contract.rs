@@ -4,12 +4,14 @@ use super::alloc::allocations_of_this_thread;
 use super::counters::Counters;
 use super::cycle::{self, Core};
 use super::socket::{Family, Sockets, set_option};
-use super::uring::Ring;
+use super::uring::Prepared;
 use super::{AnyBackend, Backend, BackendKind, QueueSize, RECEIVED_BYTES_MAX, clock, open};
 use crate::egress::{Egress, Path, RunKey};
 use crate::time::Timestamp;
+use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
+use std::process::Command;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::{self, JoinHandle};
 use std::time::Duration;
@@ -37,10 +39,12 @@ on_both_backends! {
     echoes_arrive_once_and_in_order
     an_answer_leaves_from_the_address_asked_at
     equal_datagrams_and_a_shorter_last_leave_in_one_send
+    the_longest_runs_leave_in_one_send
     unequal_datagrams_split_into_runs
     more_datagrams_than_slots_lose_nothing
     more_datagrams_than_receive_buffers_lose_nothing
     a_refused_run_is_repeated_one_by_one
+    a_full_socket_is_waited_for_and_stops_nobody_for_ever
     a_datagram_nobody_can_send_is_counted_and_harms_no_other
     another_thread_wakes_a_sleeping_shard
     a_deadline_ends_the_sleep
@@ -51,19 +55,19 @@ on_both_backends! {
 
 fn refused() -> Option<String> {
     // On a thread of its own: the end of a ring interrupts the thread it belonged to.
-    let probe = || Ring::open(&Sockets::bind(0).unwrap()).err().map(|refused| refused.to_string());
+    let probe = || Prepared::open(&Sockets::bind(0).unwrap()).err().map(|refused| refused.to_string());
     thread::spawn(probe).join().unwrap()
 }
 
 type Handler = Box<dyn FnMut(&Path, &mut [u8], &mut dyn Egress) + Send>;
-type Command = Box<dyn FnOnce(&mut dyn Egress) + Send>;
+type Order = Box<dyn FnOnce(&mut dyn Egress) + Send>;
 
 /// A core whose datagrams go to a closure, and whose commands are closures.
 struct Script {
     handler: Handler,
-    commands: Receiver<Option<Command>>,
+    commands: Receiver<Option<Order>>,
     deadline: Timestamp,
-    on_deadline: Option<Command>,
+    on_deadline: Option<Order>,
     stopping: bool,
 }
 
@@ -110,7 +114,7 @@ impl Core for Script {
 struct Shard {
     port: u16,
     waker: super::waker::Waker,
-    commands: Sender<Option<Command>>,
+    commands: Sender<Option<Order>>,
     thread: JoinHandle<Counters>,
 }
 
@@ -124,7 +128,7 @@ impl Shard {
         kind: BackendKind,
         slots: usize,
         deadline: Timestamp,
-        on_deadline: Option<Command>,
+        on_deadline: Option<Order>,
         handler: Handler,
     ) -> Self {
         let port = sockets.port();
@@ -305,6 +309,23 @@ fn equal_datagrams_and_a_shorter_last_leave_in_one_send(kind: BackendKind) {
     }
 }
 
+fn the_longest_runs_leave_in_one_send(kind: BackendKind) {
+    for local in ["127.0.0.1", "::1"].into_iter().take(1 + usize::from(has_ipv6())) {
+        let shard = Shard::start(kind, 256, ignore());
+        let client = client(local);
+        let path = loopback(&client);
+        // 64 of 1023 bytes and 44 of 1472: as near to 64 KiB as runs get.
+        for (count, len) in [(64, 1023), (44, 1472), (64, 4)] {
+            shard.command(move |egress| {
+                (0..count).for_each(|number| send(egress, RunKey(3), &path, &numbered(number, len)));
+            });
+            (0..count).for_each(|number| assert_eq!(receive(&client), numbered(number, len)));
+        }
+        let counters = shard.stop();
+        assert_eq!((counters.sends, counters.gso_runs, counters.gso_refused), (3, 3, 0));
+    }
+}
+
 fn unequal_datagrams_split_into_runs(kind: BackendKind) {
     let shard = Shard::start(kind, 64, ignore());
     let client = client("127.0.0.1");
@@ -391,6 +412,71 @@ fn a_refused_run_is_repeated_one_by_one(kind: BackendKind) {
     assert_eq!((counters.sends, counters.datagrams_out, counters.send_errors), (15, 15, 0));
 }
 
+/// A network of its own, with a neighbour that never answers: what is sent there waits in the kernel, and fills the
+/// socket, until the neighbour is given up. False where the process may not make one.
+fn enter_a_network_with_a_dead_neighbour() -> bool {
+    // SAFETY: a plain call; it moves this thread alone.
+    if unsafe { libc::unshare(libc::CLONE_NEWNET) } != 0 {
+        return false;
+    }
+    let ip =
+        |args: &str| Command::new("ip").args(args.split(' ')).status().is_ok_and(|status| status.success());
+    ip("link set lo up")
+        && ip("link add near type veth peer name far")
+        && ip("addr add 10.9.0.1/24 dev near")
+        && ip("link set near up")
+        && ip("link set far up")
+        // Given up after 20 ms instead of 3 s.
+        && fs::write("/proc/sys/net/ipv4/neigh/near/retrans_time_ms", "20").is_ok()
+        && fs::write("/proc/sys/net/ipv4/neigh/near/mcast_solicit", "1").is_ok()
+}
+
+fn a_full_socket_is_waited_for_and_stops_nobody_for_ever(kind: BackendKind) {
+    let test = move || {
+        if !enter_a_network_with_a_dead_neighbour() {
+            println!("skipped: needs the right to make network namespaces, and ip(8)");
+            return;
+        }
+        fill_the_socket(kind);
+    };
+    thread::spawn(test).join().unwrap();
+}
+
+fn fill_the_socket(kind: BackendKind) {
+    let sockets = Sockets::bind(0).unwrap();
+    set_option(sockets.get(Family::Ipv4).unwrap(), libc::SOL_SOCKET, libc::SO_SNDBUF, 1).unwrap();
+    let shard = Shard::start_on(sockets, kind, 256, Timestamp::NEVER, None, ignore());
+    let dead = Path { remote: "10.9.0.2:9".parse().unwrap(), ..Path::NONE };
+    let count = 50;
+    shard.command(move |egress| {
+        (0..count).for_each(|number| send(egress, RunKey::NONE, &dead, &numbered(number, 1000)));
+    });
+    // The socket is one for all, so others wait too, but not for ever.
+    let client = client("127.0.0.1");
+    client.set_read_timeout(Some(Duration::from_millis(50))).unwrap();
+    let path = loopback(&client);
+    let mut asked = 0;
+    let answered = (0..1000).any(|_| {
+        let (tell, told) = channel();
+        shard.command(move |egress| {
+            let slot = egress.reserve(RunKey::NONE, &path).map(|slot| slot[..4].fill(1));
+            slot.inspect(|()| egress.commit(4));
+            tell.send(slot.is_some()).unwrap();
+        });
+        asked += u64::from(told.recv_timeout(PATIENCE).unwrap());
+        client.recv(&mut [0; 8]).is_ok()
+    });
+    assert!(answered);
+    let counters = shard.stop();
+    assert!(counters.send_retries > 0);
+    assert!(counters.datagrams_out + counters.send_errors <= u64::from(count) + asked);
+    if kind == BackendKind::Uring {
+        // It loses none, and the one that was answered had to stand behind all that came before it.
+        assert_eq!(counters.send_errors, 0);
+        assert!(counters.datagrams_out > u64::from(count), "{counters:?}");
+    }
+}
+
 fn a_datagram_nobody_can_send_is_counted_and_harms_no_other(kind: BackendKind) {
     let shard = Shard::start(kind, 64, ignore());
     let client = client("127.0.0.1");
@@ -446,7 +532,7 @@ fn a_deadline_ends_the_sleep(kind: BackendKind) {
     let client = client("127.0.0.1");
     let path = loopback(&client);
     let deadline = clock::now() + Duration::from_millis(30);
-    let say: Command = Box::new(move |egress| send(egress, RunKey::NONE, &path, b"now"));
+    let say: Order = Box::new(move |egress| send(egress, RunKey::NONE, &path, b"now"));
     let sockets = Sockets::bind(0).unwrap();
     let shard = Shard::start_on(sockets, kind, 16, deadline, Some(say), ignore());
     assert_eq!(receive(&client), b"now");
@@ -537,4 +623,59 @@ fn without_a_wish_the_backend_is_io_uring_or_says_why_not() {
     let opened = open(None, Sockets::bind(0).unwrap(), QueueSize { slots: 16, keys: 16 }).unwrap();
     assert_eq!(opened.kind() == BackendKind::Mmsg, opened.refused.is_some());
     assert_eq!(opened.refused.map(|refused| refused.to_string()), refused());
+}
+
+/// Makes one system call of this thread fail with `errno`, as a container's seccomp filter does.
+fn forbid(call: libc::c_long, errno: i32) {
+    let code = |code: u32, jump_false: u8, value: u32| libc::sock_filter {
+        code: code as u16,
+        jt: 0,
+        jf: jump_false,
+        k: value,
+    };
+    let mut program = [
+        // The number of the call is the first field of struct seccomp_data.
+        code(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, 0, 0),
+        code(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, 1, call as u32),
+        code(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ERRNO | errno as u32),
+        code(libc::BPF_RET | libc::BPF_K, 0, libc::SECCOMP_RET_ALLOW),
+    ];
+    let filter = libc::sock_fprog { len: program.len() as u16, filter: program.as_mut_ptr() };
+    // SAFETY: plain calls on a program that is valid while they run; they bind this thread alone.
+    unsafe {
+        assert_eq!(libc::prctl(libc::PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0), 0);
+        let mode = libc::SECCOMP_MODE_FILTER;
+        assert_eq!(libc::prctl(libc::PR_SET_SECCOMP, mode, &raw const filter, 0, 0), 0);
+    }
+}
+
+#[test]
+fn a_refused_io_uring_names_its_cause_and_falls_back() {
+    if let Some(why) = refused() {
+        println!("skipped: {why}");
+        return;
+    }
+    let (setup, enter, register) =
+        (libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register);
+    let cases = [
+        (setup, libc::ENOSYS, "built without it"),
+        (setup, libc::EPERM, "seccomp"),
+        (setup, libc::ENOMEM, "memlock"),
+        (setup, libc::EINVAL, "Linux 6.1"),
+        (register, libc::EPERM, "io_uring_register"),
+        (enter, libc::EPERM, "io_uring_enter"),
+    ];
+    for (call, errno, words) in cases {
+        let test = move || {
+            forbid(call, errno);
+            let size = QueueSize { slots: 16, keys: 16 };
+            let opened = open(None, Sockets::bind(0).unwrap(), size).unwrap();
+            assert_eq!(opened.kind(), BackendKind::Mmsg);
+            let why = opened.refused.unwrap().to_string();
+            assert!(why.contains(words), "{why}");
+            let error = open(Some(BackendKind::Uring), Sockets::bind(0).unwrap(), size).unwrap_err();
+            assert!(error.to_string().contains(words) && error.to_string().contains("--backend mmsg"));
+        };
+        thread::spawn(test).join().unwrap();
+    }
 }

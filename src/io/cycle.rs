@@ -40,7 +40,8 @@ pub trait Core {
 
 /// Runs cycles until the core is [stopping](Core::stopping); what it queued last is still sent.
 ///
-/// Call it again on the same backend after a panic of the core: no datagram but the one in hand is lost.
+/// Call it again on the same backend after a panic of the core: no datagram but the one in hand is lost. The backend
+/// is whole at every point where the core runs, so `AssertUnwindSafe` around it is justified; the core is not.
 pub fn run<B: Backend, C: Core>(backend: &mut B, core: &mut C) {
     loop {
         cycle(backend, core);
@@ -66,4 +67,144 @@ fn cycle<B: Backend, C: Core>(backend: &mut B, core: &mut C) {
     backend.flush();
     backend.count_cycle();
     core.end_of_cycle(backend.counters());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::egress::RunKey;
+    use crate::io::BackendKind;
+    use crate::io::waker::{Parker, Waker};
+    use std::cell::RefCell;
+    use std::rc::Rc;
+
+    type Log = Rc<RefCell<Vec<String>>>;
+
+    struct NoEgress;
+
+    impl Egress for NoEgress {
+        fn reserve(&mut self, _: RunKey, _: &Path) -> Option<&mut [u8]> {
+            None
+        }
+
+        fn commit(&mut self, _: usize) {}
+    }
+
+    struct FakeBackend {
+        log: Log,
+        egress: NoEgress,
+        counters: Counters,
+    }
+
+    impl Backend for FakeBackend {
+        type Egress = NoEgress;
+
+        fn kind(&self) -> BackendKind {
+            BackendKind::Mmsg
+        }
+
+        fn receive(&mut self, mut deliver: impl FnMut(&Path, &mut [u8], &mut NoEgress)) -> usize {
+            deliver(&Path::NONE, &mut [1], &mut self.egress);
+            1
+        }
+
+        fn egress(&mut self) -> &mut NoEgress {
+            &mut self.egress
+        }
+
+        fn forget_reservation(&mut self) {}
+
+        fn flush(&mut self) {
+            self.log.borrow_mut().push("flush".into());
+        }
+
+        fn park(&mut self, until: Timestamp) {
+            self.log.borrow_mut().push(match until {
+                Timestamp::ZERO => "no sleep".into(),
+                until => format!("sleep until {}", until.as_nanos()),
+            });
+        }
+
+        fn waker(&self) -> Waker {
+            Parker::new().unwrap().waker()
+        }
+
+        fn counters(&self) -> &Counters {
+            &self.counters
+        }
+
+        fn count_cycle(&mut self) {
+            self.counters.cycles += 1;
+        }
+    }
+
+    struct FakeCore {
+        log: Log,
+        deadline: Timestamp,
+        deferred: bool,
+        cycles_left: u32,
+    }
+
+    impl FakeCore {
+        fn say(&self, what: &str) {
+            self.log.borrow_mut().push(what.into());
+        }
+    }
+
+    impl Core for FakeCore {
+        fn handle_datagram(&mut self, _: Timestamp, _: &Path, _: &mut [u8], _: &mut impl Egress) {
+            self.say("datagram");
+        }
+
+        fn handle_commands(&mut self, _: Timestamp, _: &mut impl Egress) {
+            self.say("commands");
+        }
+
+        fn handle_deferred(&mut self, _: Timestamp, _: &mut impl Egress) {
+            self.say("deferred");
+        }
+
+        fn handle_timeout(&mut self, now: Timestamp, _: &mut impl Egress) {
+            assert!(now >= self.deadline);
+            self.say("timeout");
+            self.deadline = Timestamp::from_nanos(u64::MAX - 1);
+        }
+
+        fn next_deadline(&self) -> Timestamp {
+            self.deadline
+        }
+
+        fn has_deferred(&self) -> bool {
+            self.deferred
+        }
+
+        fn end_of_cycle(&mut self, counters: &Counters) {
+            self.say(&format!("end of {}", counters.cycles));
+            self.cycles_left -= 1;
+        }
+
+        fn stopping(&self) -> bool {
+            self.cycles_left == 0
+        }
+    }
+
+    fn log_of(deadline: Timestamp, deferred: bool, cycles: u32) -> Vec<String> {
+        let log = Log::default();
+        let mut backend =
+            FakeBackend { log: Rc::clone(&log), egress: NoEgress, counters: Counters::default() };
+        run(&mut backend, &mut FakeCore { log: Rc::clone(&log), deadline, deferred, cycles_left: cycles });
+        log.take()
+    }
+
+    #[test]
+    fn media_goes_before_commands_handshakes_and_timers_and_what_is_queued_last_is_sent() {
+        let steps = ["datagram", "commands", "deferred", "timeout", "flush", "end of 1", "no sleep"];
+        assert_eq!(log_of(Timestamp::from_nanos(1), false, 1), steps);
+    }
+
+    #[test]
+    fn the_thread_sleeps_until_the_deadline_unless_work_waits() {
+        assert_eq!(log_of(Timestamp::from_nanos(1), false, 2)[6], format!("sleep until {}", u64::MAX - 1));
+        assert_eq!(log_of(Timestamp::NEVER, true, 2)[5], "no sleep");
+    }
 }

@@ -2,7 +2,7 @@
 
 use super::send_queue::QueueSize;
 use super::socket::Sockets;
-use super::uring::{Ring, Uring, UringRefused};
+use super::uring::{Prepared, Uring, UringRefused};
 use super::{Backend, Mmsg};
 use std::{fmt, io};
 
@@ -80,9 +80,9 @@ pub fn open(requested: Option<BackendKind>, sockets: Sockets, size: QueueSize) -
     if requested == Some(BackendKind::Mmsg) {
         return Ok(Opened { backend: mmsg(sockets)?, refused: None });
     }
-    match Ring::open(&sockets) {
-        Ok(ring) => {
-            let backend = AnyBackend::Uring(Uring::new(ring, sockets, size)?);
+    match Prepared::open(&sockets) {
+        Ok(prepared) => {
+            let backend = AnyBackend::Uring(Uring::new(prepared, sockets, size)?);
             Ok(Opened { backend, refused: None })
         }
         Err(refused) if requested.is_none() => Ok(Opened { backend: mmsg(sockets)?, refused: Some(refused) }),

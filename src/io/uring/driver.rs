@@ -2,8 +2,12 @@
 //!
 //! A send is submitted with MSG_DONTWAIT, so it is over when the enter that submitted it returns, and with
 //! CQE_SKIP_SUCCESS, so only a failure is reported: an enter that sends and then sleeps is not woken by its own sends,
-//! but at once by one that needs care. Only a send that found the socket full is submitted again without
-//! MSG_DONTWAIT; the kernel then waits for room, and it is over when its completion comes.
+//! but at once by one that needs care.
+//!
+//! Sends that found the socket full form a line. The first of it is submitted again without MSG_DONTWAIT: the kernel
+//! waits for room, and reports when it is over. The others stay behind it, and so does every new send of that socket,
+//! for the kernel would serve several that wait in no order. (Only sends of the very enter that filled the socket can
+//! still overtake, when room appears in its middle.)
 
 use super::operations::{OPERATIONS, OperationId, Operations};
 use super::receive::{BUFFERS, GROUP, Received, template};
@@ -38,6 +42,14 @@ pub struct Driver {
     state: State,
 }
 
+/// Sends that wait for room in one socket.
+struct Line {
+    /// The kernel has the first of them.
+    head_waits: bool,
+    /// The others, in order.
+    rest: VecDeque<OperationId>,
+}
+
 /// All but the ring, so that completions can be handled while they are read.
 struct State {
     sockets: Sockets,
@@ -46,8 +58,8 @@ struct State {
     operations: Operations,
     /// Submitted or about to be, with MSG_DONTWAIT; in order.
     inline: Vec<OperationId>,
-    /// To be submitted again, without it.
-    full: VecDeque<OperationId>,
+    /// By family: those that found the socket full.
+    lines: [Line; 2],
     received: VecDeque<Received>,
     /// Requests the kernel holds: a receive for each family, the read of the eventfd.
     armed: [bool; 3],
@@ -59,15 +71,17 @@ struct State {
 impl Driver {
     pub(super) fn new(ring: Ring, sockets: Sockets, size: QueueSize) -> io::Result<Self> {
         let operations = Operations::new(size.slots)?;
+        // A family the host lacks needs no request.
+        let armed = [false, !sockets.has_ipv6(), false];
         let state = State {
             sockets,
             queue: SendQueue::new(size)?,
             counters: Counters::default(),
             inline: Vec::with_capacity(OPERATIONS),
-            full: VecDeque::with_capacity(OPERATIONS),
+            lines: [Line::new(), Line::new()],
             operations,
             received: VecDeque::with_capacity(usize::from(BUFFERS)),
-            armed: [false; 3],
+            armed,
             template: template(),
             event_count: Box::new(0),
         };
@@ -93,7 +107,8 @@ impl Driver {
 
     /// True when there is nothing to do but to wait.
     pub(super) fn is_idle(&self) -> bool {
-        self.state.received.is_empty() && self.state.full.is_empty()
+        self.state.received.is_empty()
+            && self.state.lines.iter().all(|line| line.head_waits || line.rest.is_empty())
     }
 
     /// Makes every request again that has ended.
@@ -104,8 +119,7 @@ impl Driver {
         for family in Family::ALL {
             // Without a free buffer a receive ends at once.
             let starved = self.state.received.len() == usize::from(BUFFERS);
-            let wanted = self.state.sockets.get(family).is_some() && !starved;
-            if wanted && !self.state.armed[family as usize] && self.ring.has_room() {
+            if !starved && !self.state.armed[family as usize] && self.ring.has_room() {
                 let entry =
                     opcode::RecvMsgMulti::new(socket_file(family), &raw const *self.state.template, GROUP)
                         .build()
@@ -127,55 +141,59 @@ impl Driver {
 
     /// Hands every queued run to the submission queue. The kernel takes them at the next [`Driver::enter`].
     pub(super) fn flush(&mut self) {
-        if !self.state.full.is_empty() {
-            self.repeat_full();
-        }
-        if self.state.queue.len() == 0 {
-            return;
-        }
+        self.move_lines();
         for place in 0..self.state.queue.len() {
             let run = self.state.queue.run(place);
             let family = Family::of(&run.path.remote);
-            if self.state.sockets.get(family).is_some() && self.make_room(&run) {
-                let id = self.state.operations.begin(run);
-                self.push(id);
-            } else {
+            if self.state.sockets.get(family).is_none() || !self.make_room(&run) {
                 self.state.lose(&run);
+                continue;
+            }
+            let id = self.state.operations.begin(run);
+            let line = &mut self.state.lines[family as usize];
+            if line.is_empty() {
+                self.push(id, family, true);
+            } else {
+                line.rest.push_back(id);
             }
         }
         self.state.queue.clear();
     }
 
-    /// Sends again what found the socket full, and lets the kernel wait for room.
-    fn repeat_full(&mut self) {
-        while let Some(&id) = self.state.full.front() {
-            let run = self.state.operations.get_mut(id).run;
-            if !self.ring.has_room() || !self.state.operations.has_parts(&run) {
-                return;
+    /// Lets the kernel wait with the first of each line.
+    fn move_lines(&mut self) {
+        for family in Family::ALL {
+            let line = &mut self.state.lines[family as usize];
+            if line.head_waits || !self.ring.has_room() {
+                continue;
             }
-            self.state.full.pop_front();
-            self.push(id);
+            let Some(&head) = line.rest.front() else { continue };
+            let run = self.state.operations.get_mut(head).run;
+            if self.state.operations.has_parts(&run) {
+                line.rest.pop_front();
+                line.head_waits = true;
+                self.push(head, family, false);
+            }
         }
     }
 
-    fn push(&mut self, id: OperationId) {
-        let State { operations, queue, inline, .. } = &mut self.state;
-        let message = operations.write(id, queue);
-        let operation = operations.get_mut(id);
-        let file = socket_file(Family::of(&operation.run.path.remote));
-        let mut entry = opcode::SendMsg::new(file, message).build();
-        if !operation.waits {
-            entry = opcode::SendMsg::new(file, message).flags(libc::MSG_DONTWAIT as u32).build();
-            entry = entry.flags(squeue::Flags::SKIP_SUCCESS);
-            inline.push(id);
-        }
+    fn push(&mut self, id: OperationId, family: Family, inline: bool) {
+        let message = self.state.operations.write(id, &self.state.queue);
+        self.state.operations.get_mut(id).waits = !inline;
+        let send = opcode::SendMsg::new(socket_file(family), message);
+        let entry = if inline {
+            self.state.inline.push(id);
+            send.flags(libc::MSG_DONTWAIT as u32).build().flags(squeue::Flags::SKIP_SUCCESS)
+        } else {
+            send.build()
+        };
         let entry = entry.user_data(user_data(SEND, id));
         // SAFETY: the message stays as it is until the operation ends, its parts until the entry has been submitted,
         // the slots they name until the run is released, which follows the operation's end.
         unsafe { self.ring.push(&entry) };
     }
 
-    /// Room for one more send; false when the kernel holds too many that wait for room in the socket.
+    /// Room for one more send; false when too many wait for room in the socket.
     fn make_room(&mut self, run: &Run) -> bool {
         for _ in 0..=WAITS_MAX {
             if self.state.operations.has_room(run) && self.ring.has_room() {
@@ -184,6 +202,7 @@ impl Driver {
             // The first enter is enough unless all operations wait.
             let waits = self.state.inline.is_empty();
             self.enter(waits.then_some(WAIT));
+            self.move_lines();
         }
         false
     }
@@ -199,6 +218,16 @@ impl Driver {
             self.state.operations.submitted();
             self.state.settle();
         }
+    }
+}
+
+impl Line {
+    fn new() -> Self {
+        Self { head_waits: false, rest: VecDeque::with_capacity(OPERATIONS) }
+    }
+
+    fn is_empty(&self) -> bool {
+        !self.head_waits && self.rest.is_empty()
     }
 }
 
@@ -244,7 +273,7 @@ impl State {
                 continue;
             };
             match SendError::of(errno, operation.run.count) {
-                SendError::NoRoom | SendError::Again => self.repeat(id),
+                SendError::NoRoom | SendError::Again => self.stand_in_line(id),
                 SendError::GsoRefused => {
                     self.operations.end(id);
                     self.send_singly(&operation.run);
@@ -258,23 +287,22 @@ impl State {
         self.inline.clear();
     }
 
-    /// A send that waited for room is over.
+    fn stand_in_line(&mut self, id: OperationId) {
+        let operation = self.operations.get_mut(id);
+        operation.errno = None;
+        self.counters.send_retries += 1;
+        self.lines[Family::of(&operation.run.path.remote) as usize].rest.push_back(id);
+    }
+
+    /// The first of a line is over.
     fn settle_waited(&mut self, id: OperationId) {
         let operation = self.operations.end(id);
-        let errno = operation.errno.map(|errno| SendError::of(errno, operation.run.count));
-        match errno {
+        self.lines[Family::of(&operation.run.path.remote) as usize].head_waits = false;
+        match operation.errno.map(|errno| SendError::of(errno, operation.run.count)) {
             None => self.sent(&operation.run),
             Some(SendError::GsoRefused) => self.send_singly(&operation.run),
             Some(SendError::NoRoom | SendError::Again | SendError::Lost) => self.lose(&operation.run),
         }
-    }
-
-    fn repeat(&mut self, id: OperationId) {
-        let operation = self.operations.get_mut(id);
-        operation.errno = None;
-        operation.waits = true;
-        self.counters.send_retries += 1;
-        self.full.push_back(id);
     }
 
     fn sent(&mut self, run: &Run) {

@@ -13,7 +13,6 @@ mod refused;
 mod ring;
 
 pub use refused::UringRefused;
-pub(super) use ring::Ring;
 
 use super::counters::Counters;
 use super::send_queue::QueueSize;
@@ -24,6 +23,7 @@ use crate::egress::Path;
 use crate::time::Timestamp;
 use driver::Driver;
 use receive::Buffers;
+use ring::Ring;
 use std::io;
 
 /// Sends and receives through an io_uring.
@@ -35,13 +35,32 @@ pub struct Uring {
     parker: Parker,
 }
 
+/// Everything of the backend that the kernel may refuse.
+pub(super) struct Prepared {
+    /// Before the buffers, so that it is dropped before them.
+    ring: Ring,
+    buffers: Buffers,
+    parker: Parker,
+}
+
+impl Prepared {
+    /// # Errors
+    /// The cause, in words for the operator.
+    pub(super) fn open(sockets: &Sockets) -> Result<Self, UringRefused> {
+        let ring = Ring::open(sockets)?;
+        let refused = |error| UringRefused::of("io_uring_register", &error);
+        let parker = Parker::new().map_err(refused)?;
+        ring.register_event(parker.event()).map_err(refused)?;
+        let buffers = Buffers::new(&ring).map_err(refused)?;
+        Ok(Self { ring, buffers, parker })
+    }
+}
+
 impl Uring {
     /// # Errors
-    /// When memory or a descriptor is missing.
-    pub(super) fn new(ring: Ring, sockets: Sockets, size: QueueSize) -> io::Result<Self> {
-        let parker = Parker::new()?;
-        ring.register_event(parker.event())?;
-        let buffers = Buffers::new(&ring)?;
+    /// When memory is missing.
+    pub(super) fn new(prepared: Prepared, sockets: Sockets, size: QueueSize) -> io::Result<Self> {
+        let Prepared { ring, buffers, parker } = prepared;
         let mut driver = Driver::new(ring, sockets, size)?;
         driver.arm();
         driver.enter(None);

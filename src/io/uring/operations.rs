@@ -16,7 +16,7 @@ pub(super) type OperationId = u32;
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Operation {
     pub(super) run: Run,
-    /// Found the socket full before, and now waits in the kernel for room.
+    /// The kernel waits with it for room in the socket.
     pub(super) waits: bool,
     /// What the kernel said when it refused.
     pub(super) errno: Option<i32>,

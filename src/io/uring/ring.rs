@@ -27,7 +27,7 @@ pub(super) const fn socket_file(family: Family) -> types::Fixed {
 pub(super) const EVENT_FILE: types::Fixed = types::Fixed(2);
 
 /// One io_uring, tied to the thread that made it.
-pub(in crate::io) struct Ring {
+pub(super) struct Ring {
     ring: IoUring,
     /// The ring accepts entries of this thread alone.
     _not_send: PhantomData<*mut ()>,
@@ -38,7 +38,7 @@ impl Ring {
     ///
     /// # Errors
     /// The cause, in words for the operator.
-    pub(in crate::io) fn open(sockets: &Sockets) -> Result<Self, UringRefused> {
+    pub(super) fn open(sockets: &Sockets) -> Result<Self, UringRefused> {
         let mut builder = IoUring::builder();
         builder.setup_cqsize(COMPLETIONS).setup_submit_all();
         builder.setup_single_issuer().setup_defer_taskrun().setup_coop_taskrun();
