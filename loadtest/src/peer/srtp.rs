@@ -1,5 +1,7 @@
 //! Sealing and opening of one transport's packets with the keys of its handshake.
 
+use std::sync::{Mutex, PoisonError};
+
 use bytes::Bytes;
 use webrtc_dtls::conn::DTLSConn;
 use webrtc_dtls::extension::extension_use_srtp::SrtpProtectionProfile;
@@ -40,8 +42,9 @@ impl Profile {
 
 /// One transport's two directions.
 pub struct Srtp {
-    sealing: Context,
-    opening: Context,
+    // The library's contexts are not `Sync`; a mutex that is only ever reached through `&mut` makes them so for free.
+    sealing: Mutex<Context>,
+    opening: Mutex<Context>,
     /// The negotiated profile's IANA name.
     pub profile: &'static str,
 }
@@ -68,23 +71,27 @@ impl Srtp {
         let replay = Some(srtcp_replay_protection(SRTCP_WINDOW));
         let opening =
             Context::new(&keys.remote_master_key, &keys.remote_master_salt, profile, None, replay).map_err(failed)?;
-        Ok(Self { sealing, opening, profile: name })
+        Ok(Self { sealing: Mutex::new(sealing), opening: Mutex::new(opening), profile: name })
     }
 
     pub(super) fn seal_rtp(&mut self, plain: &[u8]) -> Result<Bytes, Failure> {
-        self.sealing.encrypt_rtp(plain).map_err(|error| Failure::Srtp(error.to_string()))
+        exclusive(&mut self.sealing).encrypt_rtp(plain).map_err(|error| Failure::Srtp(error.to_string()))
     }
 
     pub(super) fn seal_rtcp(&mut self, plain: &[u8]) -> Result<Bytes, Failure> {
-        self.sealing.encrypt_rtcp(plain).map_err(|error| Failure::Srtp(error.to_string()))
+        exclusive(&mut self.sealing).encrypt_rtcp(plain).map_err(|error| Failure::Srtp(error.to_string()))
     }
 
     /// The whole packet in the clear, or nothing if it does not verify.
     pub(super) fn open_rtp(&mut self, sealed: &[u8], header: &rtp::header::Header) -> Option<Bytes> {
-        self.opening.decrypt_rtp_with_header(sealed, header).ok()
+        exclusive(&mut self.opening).decrypt_rtp_with_header(sealed, header).ok()
     }
 
     pub(super) fn open_rtcp(&mut self, sealed: &[u8]) -> Option<Bytes> {
-        self.opening.decrypt_rtcp(sealed).ok()
+        exclusive(&mut self.opening).decrypt_rtcp(sealed).ok()
     }
+}
+
+fn exclusive(context: &mut Mutex<Context>) -> &mut Context {
+    context.get_mut().unwrap_or_else(PoisonError::into_inner)
 }
