@@ -118,8 +118,10 @@ pub fn nack(sender_ssrc: u32, media_ssrc: u32, missing: &[u16]) -> Vec<u8> {
 }
 
 fn description(source: u32, cname: &str) -> SourceDescription {
-    let item =
-        SourceDescriptionItem { sdes_type: SdesType::SdesCname, text: Bytes::copy_from_slice(cname.as_bytes()) };
+    let item = SourceDescriptionItem {
+        sdes_type: SdesType::SdesCname,
+        text: Bytes::copy_from_slice(cname.as_bytes()),
+    };
     SourceDescription { chunks: vec![SourceDescriptionChunk { source, items: vec![item] }] }
 }
 

@@ -1,6 +1,7 @@
 //! Where the server is, a stream to it (plain or TLS with any certificate), and one HTTP/1.1 request.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
@@ -8,12 +9,15 @@ use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
+use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use crate::failure::Failure;
 
 /// Most bytes of an answer we keep; a session object is a few kilobytes.
-const RESPONSE_LEN_MAX: u64 = 4 << 20;
+const RESPONSE_LEN_MAX: usize = 4 << 20;
+/// Longest wait for an answer.
+const RESPONSE_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A byte stream, whatever lies below.
 pub trait Stream: AsyncRead + AsyncWrite + Unpin + Send {}
@@ -122,25 +126,45 @@ pub async fn request(
     stream.write_all(head.as_bytes()).await?;
     stream.write_all(body.as_bytes()).await?;
     stream.flush().await?;
+    let failed = |why: &str| Failure::rest(&format!("{method} {path}"), why);
+    let raw = timeout(RESPONSE_TIMEOUT, read_response(&mut stream))
+        .await
+        .map_err(|_| failed("no answer in 10 s"))??;
+    parse_response(&raw).ok_or_else(|| failed("the answer is not complete HTTP/1.1"))
+}
+
+/// Reads until the answer is complete, whether or not the server hangs up then.
+async fn read_response(stream: &mut Box<dyn Stream>) -> Result<Vec<u8>, Failure> {
     let mut raw = Vec::new();
-    // A TLS server that hangs up without close_notify still gave a complete answer if the head says so.
-    let read = (&mut stream).take(RESPONSE_LEN_MAX).read_to_end(&mut raw).await;
-    if let (Err(error), true) = (read, raw.is_empty()) {
-        return Err(error.into());
+    while raw.len() < RESPONSE_LEN_MAX && parse_response(&raw).is_none() {
+        match stream.read_buf(&mut raw).await {
+            Ok(0) => break,
+            Ok(_) => {}
+            // A TLS server may hang up without close_notify; what it said before counts.
+            Err(_) if !raw.is_empty() => break,
+            Err(error) => return Err(error.into()),
+        }
     }
-    parse_response(&raw).ok_or_else(|| Failure::rest(&format!("{method} {path}"), "the answer is not HTTP/1.1"))
+    Ok(raw)
 }
 
 fn parse_response(raw: &[u8]) -> Option<Response> {
     let split = raw.windows(4).position(|window| window == b"\r\n\r\n")?;
     let head = std::str::from_utf8(&raw[..split]).ok()?;
     let status = head.split_ascii_whitespace().nth(1)?.parse().ok()?;
-    let chunked = head.lines().any(|line| {
-        let line = line.to_ascii_lowercase();
-        line.starts_with("transfer-encoding:") && line.contains("chunked")
-    });
+    let header = |name: &str| {
+        let mut fields = head.lines().filter_map(|line| line.split_once(':'));
+        fields
+            .find(|(key, _)| key.eq_ignore_ascii_case(name))
+            .map(|(_, value)| value.trim().to_ascii_lowercase())
+    };
     let body = &raw[split + 4..];
-    let body = if chunked { dechunk(body)? } else { body.to_vec() };
+    let body = match (header("transfer-encoding"), header("content-length")) {
+        (Some(encoding), _) if encoding.contains("chunked") => dechunk(body)?,
+        (_, Some(len)) => body.get(..len.parse().ok()?)?.to_vec(),
+        // 204 and the like have no body and say nothing of one.
+        _ => Vec::new(),
+    };
     Some(Response { status, body: String::from_utf8(body).ok()? })
 }
 
@@ -226,10 +250,19 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_is_complete_by_its_length() {
+        let answer =
+            |body| parse_response(format!("HTTP/1.1 200 OK\r\ncontent-length: 3\r\n\r\n{body}").as_bytes());
+        assert!(answer("ab").is_none());
+        assert_eq!(answer("abc").unwrap().body, "abc");
+    }
+
+    #[test]
     fn plain_and_chunked_bodies() {
         let plain = parse_response(b"HTTP/1.1 409 Conflict\r\nA: b\r\n\r\n").unwrap();
         assert_eq!((plain.status, plain.body.as_str()), (409, ""));
-        let raw = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n";
+        let raw =
+            b"HTTP/1.1 200 OK\r\nTransfer-Encoding: Chunked\r\n\r\n3\r\nabc\r\n2;x=y\r\nde\r\n0\r\n\r\n";
         assert_eq!(parse_response(raw).unwrap().body, "abcde");
         assert!(parse_response(b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n9\r\nabc").is_none());
     }

@@ -26,3 +26,6 @@ pub mod tally;
 pub mod track;
 pub mod twcc;
 pub mod viewer;
+
+#[cfg(test)]
+mod testing;

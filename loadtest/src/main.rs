@@ -31,7 +31,9 @@ async fn main() -> ExitCode {
     let as_json = options.json;
     let (text, good) = match smoke::run(options).await {
         Ok(report) => render(&report, as_json),
-        Err(failure) if as_json => (json!({ "ok": false, "problems": [failure.to_string()] }).to_string(), false),
+        Err(failure) if as_json => {
+            (json!({ "ok": false, "problems": [failure.to_string()] }).to_string(), false)
+        }
         Err(failure) => (format!("FAILED {failure}"), false),
     };
     let written = writeln!(std::io::stdout().lock(), "{}", text.trim_end());

@@ -112,7 +112,10 @@ impl SmokeOptions {
             return usage(format!("--rate {} is not between 1 and 100000", self.rate));
         }
         if usize::from(self.size) < PAYLOAD_LEN_MIN || self.size > PAYLOAD_LEN_MAX {
-            return usage(format!("--size {} is not between {PAYLOAD_LEN_MIN} and {PAYLOAD_LEN_MAX}", self.size));
+            return usage(format!(
+                "--size {} is not between {PAYLOAD_LEN_MIN} and {PAYLOAD_LEN_MAX}",
+                self.size
+            ));
         }
         if self.publishers == 0 || self.publishers > usize::from(u16::MAX >> 1) {
             return usage("--publishers must be 1 to 32767".to_owned());

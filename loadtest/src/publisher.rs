@@ -141,8 +141,8 @@ impl Publisher {
     }
 
     /// Sends until told to stop.
-    pub async fn run(mut self, mut stage: watch::Receiver<Stage>) -> PublisherReport {
-        let error = self.serve(&mut stage).await.err().map(|failure| failure.to_string());
+    pub async fn run(mut self, stage: watch::Receiver<Stage>) -> PublisherReport {
+        let error = self.serve(&stage).await.err().map(|failure| failure.to_string());
         self.progress.done.store(true, Ordering::Relaxed);
         self.peer.close().await;
         if *stage.borrow() == Stage::Stop {
@@ -165,7 +165,7 @@ impl Publisher {
         }
     }
 
-    async fn serve(&mut self, stage: &mut watch::Receiver<Stage>) -> Result<(), Failure> {
+    async fn serve(&mut self, stage: &watch::Receiver<Stage>) -> Result<(), Failure> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Skip);
         let mut buffer = [0; DATAGRAM_LEN_MAX];
@@ -355,7 +355,11 @@ mod tests {
         assert_eq!(send(&mut schedule, 100_000).len(), 11, "warm-up is slower");
         schedule.begin_measuring();
         let first = send(&mut schedule, 120_000);
-        assert_eq!(first, [(Phase::WarmUp, 11, false), (Phase::Measured, 0, false)], "the frame under way is finished");
+        assert_eq!(
+            first,
+            [(Phase::WarmUp, 11, false), (Phase::Measured, 0, false)],
+            "the frame under way is finished"
+        );
         let rest = send(&mut schedule, 2_000_000);
         assert_eq!(rest[498], (Phase::Measured, 499, true));
         assert!(schedule.is_done() && rest[499..].iter().all(|(phase, ..)| *phase == Phase::Trailer));

@@ -91,7 +91,8 @@ impl SubscriptionReport {
     /// Sums of the tracks.
     #[must_use]
     pub fn totals(&self) -> (Counts, Faults, Histogram) {
-        let (mut counts, mut faults, mut delay) = (Counts::default(), Faults::default(), Histogram::default());
+        let (mut counts, mut faults, mut delay) =
+            (Counts::default(), Faults::default(), Histogram::default());
         for track in &self.tracks {
             add_counts(&mut counts, &track.counts);
             add_faults(&mut faults, &track.faults);
@@ -203,7 +204,10 @@ impl Report {
             let who = format!("publisher {}", publisher.publisher);
             problems.extend(publisher.error.iter().map(|error| format!("{who}: {error}")));
             if publisher.anomalies.undecryptable > 0 {
-                problems.push(format!("{who}: {} packets that did not verify", publisher.anomalies.undecryptable));
+                problems.push(format!(
+                    "{who}: {} packets that did not verify",
+                    publisher.anomalies.undecryptable
+                ));
             }
             if publisher.rtcp.malformed > 0 {
                 problems.push(format!("{who}: {} malformed RTCP packets", publisher.rtcp.malformed));
@@ -255,7 +259,17 @@ impl Report {
         }
         line(format!(
             "{:>8} {:>9} {:>9} {:>6} {:>7} {:>9} {:>7} {:>9} {:>9} {:>9} {:>9}",
-            "viewer", "received", "lost", "double", "reorder", "corrupt", "first", "p50 µs", "p99 µs", "max µs", "pause ms"
+            "viewer",
+            "received",
+            "lost",
+            "double",
+            "reorder",
+            "corrupt",
+            "first",
+            "p50 µs",
+            "p99 µs",
+            "max µs",
+            "pause ms"
         ));
         for viewer in &self.viewers {
             let (counts, faults, delay) = viewer.totals();
@@ -276,7 +290,8 @@ impl Report {
         }
         let problems = self.problems();
         problems.iter().for_each(|problem| line(format!("MISSED {problem}")));
-        let verdict = if problems.is_empty() { "every packet arrived once, in order, unchanged" } else { "failed" };
+        let verdict =
+            if problems.is_empty() { "every packet arrived once, in order, unchanged" } else { "failed" };
         line(format!("{} sent, {} subscriptions: {verdict}", self.sent(), self.viewers.len()));
         text
     }

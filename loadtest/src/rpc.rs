@@ -63,7 +63,15 @@ impl Rpc {
         let reconnects = Arc::new(AtomicU32::new(0));
         let rpc = Self { calls, notifications, reconnects: Arc::clone(&reconnects) };
         let session = address.session.clone();
-        let line = Line { address, inbox, notify, reconnects, next_id: 0, pending: BTreeMap::new(), rpc_session: None };
+        let line = Line {
+            address,
+            inbox,
+            notify,
+            reconnects,
+            next_id: 0,
+            pending: BTreeMap::new(),
+            rpc_session: None,
+        };
         tokio::spawn(line.run(socket));
         let params = json!({
             "token": token, "session": session, "platform": "Chrome 156.0.0.0 (simulated) on Linux 64-bit",

@@ -64,7 +64,8 @@ impl Sequence {
     /// Extended highest number, cumulative loss and the fraction lost since the last call (RFC 3550 §6.4.1).
     pub fn report(&mut self) -> (u32, u32, u8) {
         let expected = self.first.map_or(0, |first| self.highest - first + 1);
-        let (expected_before, packets_before) = std::mem::replace(&mut self.reported, (expected, self.packets));
+        let (expected_before, packets_before) =
+            std::mem::replace(&mut self.reported, (expected, self.packets));
         let expected_now = expected - expected_before;
         let lost_now = expected_now.saturating_sub(self.packets - packets_before);
         let fraction = (lost_now * 256).checked_div(expected_now).unwrap_or(0).min(255) as u8;

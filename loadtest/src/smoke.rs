@@ -61,7 +61,8 @@ struct Conductor {
 /// Runs the scenario. A session created here is closed at the end.
 ///
 /// # Errors
-/// Whatever kept a participant from coming up, with its name. Missed packets are no error but in the report.
+/// Bad options, or a server without session. Everything later is in the report, missed packets and participants that
+/// did not come up alike.
 pub async fn run(options: SmokeOptions) -> Result<Report, Failure> {
     options.check()?;
     let rest = Rest::new(&options.url, &options.secret)?;
@@ -78,8 +79,12 @@ pub async fn run(options: SmokeOptions) -> Result<Report, Failure> {
         viewers: Vec::new(),
     };
     let outcome = conductor.play().await;
-    let report = conductor.finish().await;
-    outcome.map(|failures| Report { failures, ..report })
+    let mut report = conductor.finish().await;
+    match outcome {
+        Ok(failures) => report.failures.extend(failures),
+        Err(failure) => report.failures.insert(0, failure.to_string()),
+    }
+    Ok(report)
 }
 
 impl Conductor {
@@ -161,7 +166,9 @@ impl Conductor {
             }
             if Instant::now() >= deadline {
                 let all = self.receiving.len();
-                return Err(Failure::Late(format!("{waiting} of {all} subscriptions got no media while warming up")));
+                return Err(Failure::Late(format!(
+                    "{waiting} of {all} subscriptions got no media while warming up"
+                )));
             }
             sleep(POLL).await;
         }
@@ -273,7 +280,8 @@ impl Starter {
         let (mut tasks, mut progress) = (Vec::new(), Vec::new());
         for stream in &self.streams {
             viewer.await_stream(&stream.id, self.options.setup_limit()).await?;
-            let subscription = viewer.subscribe(&self.options, stream.publisher, &stream.id, self.late).await?;
+            let subscription =
+                viewer.subscribe(&self.options, stream.publisher, &stream.id, self.late).await?;
             progress.push(Arc::clone(&subscription.progress));
             tasks.push(tokio::spawn(subscription.run(self.stage.clone())));
         }
@@ -302,4 +310,83 @@ fn write_stderr(line: &str) {
     use std::io::Write;
     // Nobody may be reading any more.
     let _ = writeln!(std::io::stderr().lock(), "{line}");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::testing::{Fault, serve};
+    use clap::Parser;
+
+    #[derive(Parser)]
+    #[command(args_override_self = true)]
+    struct Cli {
+        #[command(flatten)]
+        smoke: SmokeOptions,
+    }
+
+    async fn smoke(fault: Fault, more: &[&str]) -> Report {
+        let url = serve(fault).await;
+        let fixed =
+            ["x", "--secret", "s", "--url", &url, "--viewers", "2", "--packets", "200", "--rate", "1000"];
+        let options = Cli::parse_from(fixed.iter().chain(more)).smoke;
+        run(options).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_clean_run_has_no_problems() {
+        let report = smoke(Fault::None, &[]).await;
+        assert_eq!(report.problems(), Vec::<String>::new());
+        let viewers = report.json()["viewers"].clone();
+        for viewer in 0..2 {
+            assert_eq!((&viewers[viewer]["received"], &viewers[viewer]["lost"]), (&json!(200), &json!(0)));
+            assert!(viewers[viewer]["join_ms"]["first_packet"].as_f64().unwrap() > 0.0);
+        }
+        assert!(report.publishers[0].rtcp.pli > 0, "{:?}", report.publishers[0].rtcp);
+        assert!(report.table().ends_with("every packet arrived once, in order, unchanged\n"));
+    }
+
+    #[tokio::test]
+    async fn a_late_viewer_starts_with_a_key_frame_and_misses_nothing_after() {
+        let report = smoke(Fault::None, &["--packets", "4000", "--join-late", "0.2"]).await;
+        assert_eq!(report.problems(), Vec::<String>::new());
+        let late = &report.viewers[2];
+        let (counts, ..) = late.totals();
+        assert!(late.late && counts.expected < 4000 && counts.lost == 0, "{counts:?}");
+    }
+
+    async fn found(fault: Fault, expected: &[&str]) {
+        let problems = smoke(fault, &[]).await.problems();
+        for viewer in 0..2 {
+            for what in expected {
+                let sentence = format!("viewer {viewer} of publisher 0: {what}");
+                assert!(problems.contains(&sentence), "no {sentence:?} in {problems:#?}");
+            }
+        }
+        assert_eq!(problems.len(), 2 * expected.len(), "{problems:#?}");
+    }
+
+    #[tokio::test]
+    async fn every_fault_of_a_relay_is_found() {
+        let skipped = "1 of 200 video RTP sequence numbers skipped";
+        let behind = "1 of 200 video RTP sequence numbers repeated or late";
+        found(Fault::Drop(100), &["1 of 200 video packets lost", skipped]).await;
+        found(Fault::Double(199), &["1 of 200 video packets doubled", behind]).await;
+        found(Fault::Swap(50), &["1 of 200 video packets out of order", skipped, behind]).await;
+        let lost = "1 of 200 video packets lost";
+        found(Fault::Corrupt(7), &["1 of 200 video packets with changed content", lost]).await;
+        let foreign = "1 packets of an SSRC the answer did not name";
+        found(Fault::ForeignSsrc(7), &[foreign, lost, skipped]).await;
+        found(Fault::NoKeyFrame, &["video did not begin with a key frame"]).await;
+    }
+
+    /// The load of the relay's acceptance test, by hand in a release build: `--ignored --nocapture`.
+    #[tokio::test(flavor = "multi_thread")]
+    #[ignore = "a measurement of this machine"]
+    async fn fifty_viewers_at_a_thousand_packets_a_second() {
+        let report =
+            smoke(Fault::None, &["--viewers", "50", "--packets", "10000", "--profile", "gcm128"]).await;
+        println!("{}", report.table());
+        assert_eq!(report.problems(), Vec::<String>::new());
+    }
 }

@@ -104,7 +104,14 @@ impl Source {
     }
 
     /// Writes the next packet; `transport_number` is the transport-wide sequence number, `last` ends the frame early.
-    pub fn next(&mut self, phase: Phase, number: u64, last: bool, now_us: u64, transport_number: u16) -> &[u8] {
+    pub fn next(
+        &mut self,
+        phase: Phase,
+        number: u64,
+        last: bool,
+        now_us: u64,
+        transport_number: u16,
+    ) -> &[u8] {
         let frame_start = self.in_frame == 0;
         if frame_start {
             self.begin_frame(now_us);
@@ -143,7 +150,8 @@ impl Source {
         self.timestamp = self.timestamp_at(now_us);
         self.frame = self.frame.wrapping_add(1);
         self.picture_id = (self.picture_id + 1) & 0x7fff;
-        self.key_frame = self.plan.kind == Kind::Audio || self.key_wanted || self.since_key >= self.keyframe_every;
+        self.key_frame =
+            self.plan.kind == Kind::Audio || self.key_wanted || self.since_key >= self.keyframe_every;
         if self.key_frame {
             self.key_wanted = false;
             self.since_key = 0;
@@ -183,8 +191,9 @@ impl Source {
     /// Writes a packet again that was asked for: on the retransmission stream where that was negotiated
     /// (RFC 4588 §4), else unchanged. `None` if it is too old or never was.
     pub fn resend(&mut self, sequence: u16, now_us: u64, transport_number: u16) -> Option<Vec<u8>> {
-        let (_, packet) =
-            self.history[usize::from(sequence) % HISTORY].as_ref().filter(|(number, _)| *number == sequence)?;
+        let (_, packet) = self.history[usize::from(sequence) % HISTORY]
+            .as_ref()
+            .filter(|(number, _)| *number == sequence)?;
         let (Some(ssrc), Some(payload_type)) = (self.ssrcs.rtx, self.numbers.rtx_payload_type) else {
             self.resent += 1;
             return Some(packet.clone());

@@ -159,7 +159,9 @@ impl Stamp {
     fn write_vp8_prefix(&self, out: &mut Vec<u8>) {
         match (self.frame_start, self.key) {
             // Key frame, version 0, shown; start code; 640 x 480.
-            (true, true) => out.extend_from_slice(&[0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01]),
+            (true, true) => {
+                out.extend_from_slice(&[0x10, 0x02, 0x00, 0x9d, 0x01, 0x2a, 0x80, 0x02, 0xe0, 0x01])
+            }
             (true, false) => out.extend_from_slice(&[0x11, 0x02, 0x00, 1, 2, 3, 4, 5, 6, 7]),
             (false, _) => out.extend_from_slice(&[0xa5; PREFIX_LEN]),
         }
@@ -236,9 +238,12 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read() {
-        for (kind, frame_start, key) in
-            [(Kind::Video, true, true), (Kind::Video, true, false), (Kind::Video, false, true), (Kind::Audio, true, true)]
-        {
+        for (kind, frame_start, key) in [
+            (Kind::Video, true, true),
+            (Kind::Video, true, false),
+            (Kind::Video, false, true),
+            (Kind::Audio, true, true),
+        ] {
             for len in [PAYLOAD_LEN_MIN, PAYLOAD_LEN_MIN + 1, 1100] {
                 let mut payload = Vec::new();
                 stamp(frame_start, key).write(kind, 0x1234, len, &mut payload);

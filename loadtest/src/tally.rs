@@ -157,7 +157,10 @@ mod tests {
         assert_eq!(run([0; 5].into_iter().chain(1..1000)).doubled, 4);
         let mut swapped: Vec<u64> = (0..1000).collect();
         swapped.swap(10, 11);
-        assert_eq!(run(swapped), Counts { expected: 1000, received: 1000, reordered: 1, ..Counts::default() });
+        assert_eq!(
+            run(swapped),
+            Counts { expected: 1000, received: 1000, reordered: 1, ..Counts::default() }
+        );
         assert_eq!(run([]), Counts { expected: 1000, lost: 1000, ..Counts::default() });
     }
 

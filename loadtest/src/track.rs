@@ -35,7 +35,7 @@ pub struct Faults {
     pub sequence_gaps: u64,
     /// RTP sequence numbers that came again or late.
     pub sequence_behind: u64,
-    /// Packets with mid or transport-wide number malformed, or of another section's mid.
+    /// Packets with another section's mid.
     pub wrong_extension: u64,
 }
 
@@ -59,6 +59,10 @@ pub struct Track {
     pub first_is_key: bool,
     /// Longest pause between two counted packets, in microseconds.
     pub pause_us_max: u64,
+    /// Packets without payload.
+    pub padding: u64,
+    /// When the first packet after the counted ones came.
+    pub trailer_us: Option<u64>,
     /// Faults so far, those of the sequence excepted.
     faults: Faults,
     source: u16,
@@ -81,6 +85,8 @@ impl Track {
             first_us: None,
             first_is_key: false,
             pause_us_max: 0,
+            padding: 0,
+            trailer_us: None,
             faults: Faults::default(),
             source,
             offset: None,
@@ -133,6 +139,8 @@ impl Track {
             self.faults.wrong_extension += 1;
         }
         match Stamp::read(self.kind, payload) {
+            // Padding: it keeps its place in the sequence and says nothing.
+            Err(_) if payload.is_empty() => self.padding += 1,
             Ok(stamp) if stamp.source != self.source => self.faults.wrong_source += 1,
             Ok(stamp) => {
                 self.check(header, &stamp);
@@ -145,7 +153,9 @@ impl Track {
 
     /// Takes a retransmission. Padding on this stream carries nothing and is ignored.
     pub fn handle_repair(&mut self, payload: &[u8]) {
-        let Some((_, original)) = payload.split_at_checked(OSN_LEN).filter(|(_, original)| !original.is_empty()) else {
+        let Some((_, original)) =
+            payload.split_at_checked(OSN_LEN).filter(|(_, original)| !original.is_empty())
+        else {
             return;
         };
         match Stamp::read(self.kind, original) {
@@ -180,8 +190,13 @@ impl Track {
             self.first_us = Some(now_us);
             self.first_is_key = stamp.key && stamp.frame_start;
         }
-        if stamp.phase != Phase::Measured {
-            return;
+        match stamp.phase {
+            Phase::Measured => {}
+            Phase::WarmUp => return,
+            Phase::Trailer => {
+                self.trailer_us.get_or_insert(now_us);
+                return;
+            }
         }
         if repeated {
             self.tally.record_repair(stamp.number);
@@ -259,7 +274,8 @@ mod tests {
         assert_eq!(marker, Faults { wrong_marker: 1, ..Faults::default() });
         let timestamp = faults_after(|number, header, _| header.timestamp += u32::from(only(number)));
         assert_eq!(timestamp, Faults { wrong_timestamp: 1, ..Faults::default() });
-        let payload_type = faults_after(|number, header, _| header.payload_type = 120 + u8::from(only(number)));
+        let payload_type =
+            faults_after(|number, header, _| header.payload_type = 120 + u8::from(only(number)));
         assert_eq!(payload_type, Faults { wrong_payload_type: 1, ..Faults::default() });
         let gap = faults_after(|number, header, _| header.sequence_number += u16::from(number >= 5));
         assert_eq!(gap, Faults { sequence_gaps: 1, ..Faults::default() });

@@ -106,7 +106,10 @@ mod tests {
         }
         let bytes = arrivals.feedback(1, 7).unwrap();
         let read = TransportLayerCc::unmarshal(&mut &bytes[..]).unwrap();
-        assert_eq!((read.base_sequence_number, read.packet_status_count, read.reference_time), (65_534, 5, 1));
+        assert_eq!(
+            (read.base_sequence_number, read.packet_status_count, read.reference_time),
+            (65_534, 5, 1)
+        );
         let deltas: Vec<i64> = read.recv_deltas.iter().map(|delta| delta.delta).collect();
         assert_eq!(deltas, [0, 1000, 1000, 134_000]);
         assert!(arrivals.feedback(1, 7).is_none());

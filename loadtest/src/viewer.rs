@@ -32,6 +32,8 @@ use crate::twcc::Arrivals;
 const TICK: Duration = Duration::from_millis(100);
 /// Between two receiver reports.
 const REPORT_INTERVAL_US: u64 = 1_000_000;
+/// What is missing this long after the first trailer packet is lost.
+const STRAGGLER_US: u64 = 500_000;
 /// Datagrams taken before timers get their turn.
 const RECEIVE_BURST: usize = 256;
 
@@ -110,7 +112,7 @@ impl Viewer {
         let media: Vec<OfferedMedia> = kinds.iter().map(|&kind| OfferedMedia { kind, sends: None }).collect();
         let (identity, ice) = (Identity::generate()?, IceCredentials::generate());
         let cname = format!("viewer{}", self.index);
-        let numbers: &Numbers = if self.index % 2 == 0 { &CHROMIUM } else { &OTHER };
+        let numbers: &Numbers = if self.index.is_multiple_of(2) { &CHROMIUM } else { &OTHER };
         let offer =
             Offer { media: &media, ice: &ice, fingerprint: &identity.fingerprint(), numbers, cname: &cname };
         let parameters = json!({ "sender": stream, "sdpOffer": offer.write() });
@@ -181,22 +183,22 @@ pub struct Subscription {
 
 impl Subscription {
     /// Receives until told to stop.
-    pub async fn run(mut self, mut stage: watch::Receiver<Stage>) -> SubscriptionReport {
-        let error = self.serve(&mut stage).await.err().map(|failure| failure.to_string());
+    pub async fn run(mut self, stage: watch::Receiver<Stage>) -> SubscriptionReport {
+        let error = self.serve(&stage).await.err().map(|failure| failure.to_string());
         self.publish_progress();
         self.progress.done.store(true, Ordering::Relaxed);
         self.peer.close().await;
         self.into_report(error)
     }
 
-    async fn serve(&mut self, stage: &mut watch::Receiver<Stage>) -> Result<(), Failure> {
+    async fn serve(&mut self, stage: &watch::Receiver<Stage>) -> Result<(), Failure> {
         let mut tick = interval(TICK);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         let mut buffer = [0; DATAGRAM_LEN_MAX];
         loop {
             tokio::select! {
                 _ = tick.tick() => {
-                    if *stage.borrow_and_update() == Stage::Stop {
+                    if *stage.borrow() == Stage::Stop {
                         return Ok(());
                     }
                     if self.peer.is_closed() {
@@ -262,7 +264,12 @@ impl Subscription {
         if self.tracks.iter().all(|track| track.first_us.is_some()) {
             progress.live.store(true, Ordering::Relaxed);
         }
-        if self.tracks.iter().all(|track| track.tally.received() > 0 && track.tally.is_complete(u64::MAX)) {
+        let now = now_us();
+        let ended = |track: &Track| {
+            let complete = track.tally.received() > 0 && track.tally.is_complete(u64::MAX);
+            complete || track.trailer_us.is_some_and(|since| now > since + STRAGGLER_US)
+        };
+        if self.tracks.iter().all(ended) {
             progress.done.store(true, Ordering::Relaxed);
         }
     }
@@ -309,5 +316,11 @@ impl Subscription {
 fn reception_report(track: &mut Track) -> Option<ReceptionReport> {
     let ssrc = track.ssrc?;
     let (last_sequence_number, total_lost, fraction_lost) = track.sequence.report();
-    Some(ReceptionReport { ssrc, fraction_lost, total_lost, last_sequence_number, ..ReceptionReport::default() })
+    Some(ReceptionReport {
+        ssrc,
+        fraction_lost,
+        total_lost,
+        last_sequence_number,
+        ..ReceptionReport::default()
+    })
 }

@@ -39,7 +39,8 @@ impl Identity {
         install_provider();
         let certificate = Certificate::generate_self_signed(vec!["WebRTC".to_owned()])
             .map_err(|error| Failure::Dtls(error.to_string()))?;
-        let der = certificate.certificate.first().ok_or_else(|| Failure::Dtls("no certificate".to_owned()))?;
+        let der =
+            certificate.certificate.first().ok_or_else(|| Failure::Dtls("no certificate".to_owned()))?;
         let digest = Sha256::digest(der).into();
         Ok(Self { certificate, digest })
     }
@@ -61,14 +62,18 @@ impl Identity {
             flight_interval: FLIGHT_INTERVAL,
             // WebRTC trusts the fingerprint in the SDP, not an authority.
             insecure_skip_verify: true,
-            verify_peer_certificate: Some(Arc::new(move |chain: &[Vec<u8>], _: &[CertificateDer<'static>]| {
-                let digest = chain.first().map(|der| <[u8; 32]>::from(Sha256::digest(der)));
-                if digest == Some(far_digest) {
-                    Ok(())
-                } else {
-                    Err(webrtc_dtls::Error::Other("the certificate does not match the SDP's fingerprint".to_owned()))
-                }
-            })),
+            verify_peer_certificate: Some(Arc::new(
+                move |chain: &[Vec<u8>], _: &[CertificateDer<'static>]| {
+                    let digest = chain.first().map(|der| <[u8; 32]>::from(Sha256::digest(der)));
+                    if digest == Some(far_digest) {
+                        Ok(())
+                    } else {
+                        Err(webrtc_dtls::Error::Other(
+                            "the certificate does not match the SDP's fingerprint".to_owned(),
+                        ))
+                    }
+                },
+            )),
             ..Config::default()
         }
     }
@@ -89,7 +94,9 @@ pub(super) async fn handshake(
     is_client: bool,
 ) -> Result<Association, Failure> {
     let config = identity.config(far_digest, profile);
-    let dtls = DTLSConn::new(pipe, config, is_client, None).await.map_err(|error| Failure::Dtls(error.to_string()))?;
+    let dtls = DTLSConn::new(pipe, config, is_client, None)
+        .await
+        .map_err(|error| Failure::Dtls(error.to_string()))?;
     Ok(Association::watch(Arc::new(dtls)))
 }
 

@@ -8,9 +8,7 @@ use stun::attributes::{
 use stun::error_code::ErrorCodeAttribute;
 use stun::fingerprint::FINGERPRINT;
 use stun::integrity::MessageIntegrity;
-use stun::message::{
-    BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, MessageType, Setter,
-};
+use stun::message::{BINDING_ERROR, BINDING_REQUEST, BINDING_SUCCESS, Getter, Message, MessageType, Setter};
 use stun::xoraddr::XorMappedAddress;
 
 use std::net::SocketAddr;
@@ -62,7 +60,15 @@ impl Agent {
     #[must_use]
     pub fn new(local: IceCredentials, remote: IceCredentials, now_us: u64) -> Self {
         let tie_breaker = rand::random();
-        Self { local, remote, tie_breaker, pending: Vec::new(), last_success_us: now_us, checks: 0, successes: 0 }
+        Self {
+            local,
+            remote,
+            tie_breaker,
+            pending: Vec::new(),
+            last_success_us: now_us,
+            checks: 0,
+            successes: 0,
+        }
     }
 
     /// Writes the next Binding request.

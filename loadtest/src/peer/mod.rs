@@ -7,7 +7,7 @@ pub mod srtp;
 mod setup;
 
 #[cfg(test)]
-mod responder;
+pub(crate) mod responder;
 
 use std::collections::VecDeque;
 use std::io;
@@ -63,7 +63,7 @@ pub enum Incoming {
         header: Header,
         /// Length of the header in `packet`.
         header_len: usize,
-        /// The whole packet, opened.
+        /// The whole packet, opened, without its padding.
         packet: Bytes,
     },
     /// An opened compound RTCP packet.
@@ -154,7 +154,11 @@ impl Peer {
         let header = Header::unmarshal(&mut rest).ok();
         let header_len = datagram.len() - rest.len();
         let opened = header.and_then(|header| Some((self.srtp.open_rtp(datagram, &header)?, header)));
-        if let Some((packet, header)) = opened {
+        if let Some((mut packet, header)) = opened {
+            if header.padding {
+                let padding = packet.last().map_or(0, |len| usize::from(*len));
+                packet.truncate(packet.len().saturating_sub(padding).max(header_len));
+            }
             return Incoming::Rtp { header, header_len, packet };
         }
         self.anomalies.undecryptable += 1;

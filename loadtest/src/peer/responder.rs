@@ -53,7 +53,9 @@ impl Responder {
             }
         };
         self.socket.connect(from).await?;
-        Setup::new(Arc::new(self.socket), from, agent).finish(&self.identity, far_digest, profile, false).await
+        Setup::new(Arc::new(self.socket), from, agent)
+            .finish(&self.identity, far_digest, profile, false)
+            .await
     }
 }
 
@@ -102,7 +104,9 @@ mod tests {
             sender.send_rtp(&packet(65_535)).await.unwrap();
             sender.send_rtp(&packet(0)).await.unwrap();
             for sequence_number in [65_535, 0] {
-                let Incoming::Rtp { header, header_len, packet } = next(receiver).await else { panic!("no RTP") };
+                let Incoming::Rtp { header, header_len, packet } = next(receiver).await else {
+                    panic!("no RTP")
+                };
                 assert_eq!((header.sequence_number, header.ssrc), (sequence_number, 7));
                 assert_eq!(&packet[header_len..], b"payload");
             }

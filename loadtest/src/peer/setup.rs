@@ -77,7 +77,8 @@ async fn nominate(agent: &mut Agent, candidates: &[SocketAddr]) -> Result<(UdpSo
     let mut targets: Vec<SocketAddr> = candidates.to_vec();
     // One socket serves one family. The best candidate's family goes first, the other one gets the second half.
     let first_family = targets.first().is_some_and(SocketAddr::is_ipv4);
-    let (mut first, second): (Vec<_>, Vec<_>) = targets.drain(..).partition(|address| address.is_ipv4() == first_family);
+    let (mut first, second): (Vec<_>, Vec<_>) =
+        targets.drain(..).partition(|address| address.is_ipv4() == first_family);
     let half = if second.is_empty() { deadline } else { Instant::now() + ICE_TIMEOUT / 4 };
     match check_family(agent, &mut first, half).await {
         Err(_) if !second.is_empty() => check_family(agent, &mut second.clone(), deadline).await,

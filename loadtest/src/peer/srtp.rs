@@ -30,7 +30,9 @@ pub enum Profile {
 
 impl Profile {
     pub(super) fn offered(self) -> Vec<SrtpProtectionProfile> {
-        use SrtpProtectionProfile::{Srtp_Aead_Aes_128_Gcm, Srtp_Aead_Aes_256_Gcm, Srtp_Aes128_Cm_Hmac_Sha1_80};
+        use SrtpProtectionProfile::{
+            Srtp_Aead_Aes_128_Gcm, Srtp_Aead_Aes_256_Gcm, Srtp_Aes128_Cm_Hmac_Sha1_80,
+        };
         match self {
             Self::Any => vec![Srtp_Aes128_Cm_Hmac_Sha1_80, Srtp_Aead_Aes_256_Gcm, Srtp_Aead_Aes_128_Gcm],
             Self::Gcm128 => vec![Srtp_Aead_Aes_128_Gcm],
@@ -53,8 +55,12 @@ impl Srtp {
     /// Keys from a finished handshake (RFC 5764 §4.2).
     pub(super) async fn from_handshake(dtls: &DTLSConn, is_client: bool) -> Result<Self, Failure> {
         let (profile, name) = match dtls.selected_srtpprotection_profile() {
-            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => (ProtectionProfile::AeadAes128Gcm, "AEAD_AES_128_GCM"),
-            SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm => (ProtectionProfile::AeadAes256Gcm, "AEAD_AES_256_GCM"),
+            SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => {
+                (ProtectionProfile::AeadAes128Gcm, "AEAD_AES_128_GCM")
+            }
+            SrtpProtectionProfile::Srtp_Aead_Aes_256_Gcm => {
+                (ProtectionProfile::AeadAes256Gcm, "AEAD_AES_256_GCM")
+            }
             SrtpProtectionProfile::Srtp_Aes128_Cm_Hmac_Sha1_80 => {
                 (ProtectionProfile::Aes128CmHmacSha1_80, "AES_CM_128_HMAC_SHA1_80")
             }
@@ -65,12 +71,12 @@ impl Srtp {
         let failed = |error: webrtc_srtp::Error| Failure::Srtp(error.to_string());
         config.extract_session_keys_from_dtls(state, is_client).await.map_err(failed)?;
         let keys = &config.keys;
-        let sealing =
-            Context::new(&keys.local_master_key, &keys.local_master_salt, profile, None, None).map_err(failed)?;
+        let sealing = Context::new(&keys.local_master_key, &keys.local_master_salt, profile, None, None)
+            .map_err(failed)?;
         // No SRTP replay check: a doubled packet must reach the tally, not vanish here.
         let replay = Some(srtcp_replay_protection(SRTCP_WINDOW));
-        let opening =
-            Context::new(&keys.remote_master_key, &keys.remote_master_salt, profile, None, replay).map_err(failed)?;
+        let opening = Context::new(&keys.remote_master_key, &keys.remote_master_salt, profile, None, replay)
+            .map_err(failed)?;
         Ok(Self { sealing: Mutex::new(sealing), opening: Mutex::new(opening), profile: name })
     }
 

@@ -139,8 +139,10 @@ impl Answer {
         if setup != "passive" {
             return Err(Failure::Sdp(format!("setup:{setup}, expected passive")));
         }
-        let ice =
-            IceCredentials { ufrag: attribute("ice-ufrag")?.to_owned(), pwd: attribute("ice-pwd")?.to_owned() };
+        let ice = IceCredentials {
+            ufrag: attribute("ice-ufrag")?.to_owned(),
+            pwd: attribute("ice-pwd")?.to_owned(),
+        };
         let candidates = candidates(section.attributes.all("candidate").chain(self.session.all("candidate")));
         if candidates.is_empty() {
             return Err(Failure::Sdp("no UDP candidate".to_owned()));
@@ -249,7 +251,8 @@ fn candidates<'a>(lines: impl Iterator<Item = &'a str>) -> Vec<SocketAddr> {
 fn parse_fingerprint(value: &str) -> Result<[u8; 32], Failure> {
     let bad = || Failure::Sdp(format!("unusable fingerprint `{value}`"));
     let (hash, hex) = value.split_once(' ').ok_or_else(bad)?;
-    let bytes: Option<Vec<u8>> = hex.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
+    let bytes: Option<Vec<u8>> =
+        hex.trim().split(':').map(|byte| u8::from_str_radix(byte, 16).ok()).collect();
     let bytes = bytes.filter(|_| hash.eq_ignore_ascii_case("sha-256")).ok_or_else(bad)?;
     bytes.try_into().map_err(|_| bad())
 }
@@ -258,7 +261,8 @@ fn parse_fingerprint(value: &str) -> Result<[u8; 32], Failure> {
 mod tests {
     use super::*;
 
-    const FINGERPRINT: &str = "00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F";
+    const FINGERPRINT: &str =
+        "00:01:02:03:04:05:06:07:08:09:0A:0B:0C:0D:0E:0F:10:11:12:13:14:15:16:17:18:19:1A:1B:1C:1D:1E:1F";
 
     fn viewer_answer() -> String {
         format!(

@@ -75,7 +75,12 @@ pub static OTHER: Numbers = Numbers {
     opus: 109,
     vp8: 120,
     vp8_rtx: 124,
-    audio_more: &[(9, "G722/8000/1", ""), (0, "PCMU/8000", ""), (8, "PCMA/8000", ""), (101, "telephone-event/8000/1", "0-15")],
+    audio_more: &[
+        (9, "G722/8000/1", ""),
+        (0, "PCMU/8000", ""),
+        (8, "PCMA/8000", ""),
+        (101, "telephone-event/8000/1", "0-15"),
+    ],
     video_more: &[
         (121, "VP9/90000", "max-fs=12288;max-fr=60"),
         (125, "rtx/90000", "apt=121"),
