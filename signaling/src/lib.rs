@@ -1,1 +1,3 @@
-//! x
+//! OpenVidu-compatible signaling.
+
+pub mod session;

@@ -1,0 +1,86 @@
+//! Notices of the model as the notifications clients know.
+
+use serde_json::{Map, Value, json};
+
+use super::shapes;
+use crate::session::Notice;
+
+/// The text frame that tells a client of `notice`.
+pub fn notification(notice: &Notice) -> String {
+    let (method, params) = method_and_params(notice);
+    json!({"method": method, "params": params, "jsonrpc": "2.0"}).to_string()
+}
+
+fn method_and_params(notice: &Notice) -> (&'static str, Value) {
+    match notice {
+        Notice::Joined { connection, created_at_ms, metadata } => {
+            ("participantJoined", json!({"id": connection, "createdAt": created_at_ms, "metadata": metadata}))
+        }
+        Notice::Left { connection, reason } => {
+            ("participantLeft", json!({"connectionId": connection, "reason": reason.as_str()}))
+        }
+        Notice::Evicted { connection, reason } => {
+            ("participantEvicted", json!({"connectionId": connection, "reason": reason.as_str()}))
+        }
+        Notice::Published { connection, stream, created_at_ms, options } => {
+            let stream = shapes::stream(stream, *created_at_ms, options);
+            ("participantPublished", json!({"id": connection, "streams": [stream]}))
+        }
+        Notice::Unpublished { connection, reason } => {
+            ("participantUnpublished", json!({"connectionId": connection, "reason": reason.as_str()}))
+        }
+        Notice::PropertyChanged { connection, stream, property, value, reason } => (
+            "streamPropertyChanged",
+            json!({
+                "connectionId": connection, "streamId": stream, "property": property,
+                // The JSON text of what the publisher sent: a real boolean would read as false.
+                "newValue": value.to_string(),
+                "reason": reason,
+            }),
+        ),
+        Notice::Signal { from, kind, data } => {
+            let mut params = Map::new();
+            for (key, value) in [("data", data), ("type", kind), ("from", from)] {
+                if let Some(value) = value {
+                    params.insert(key.into(), json!(value));
+                }
+            }
+            ("sendMessage", Value::Object(params))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn changed(value: Value) -> Value {
+        let notice = Notice::PropertyChanged {
+            connection: "con_A".into(),
+            stream: "str_A".into(),
+            property: "p".into(),
+            value,
+            reason: "r".into(),
+        };
+        serde_json::from_str::<Value>(&notification(&notice)).unwrap()["params"]["newValue"].clone()
+    }
+
+    #[test]
+    fn a_new_value_is_the_json_text_of_what_was_sent() {
+        assert_eq!(changed(json!(false)), json!("false"));
+        assert_eq!(changed(json!({"label": "cam"})), json!("{\"label\":\"cam\"}"));
+        assert_eq!(
+            changed(json!("{\"width\":1,\"height\":2}")),
+            json!("\"{\\\"width\\\":1,\\\"height\\\":2}\"")
+        );
+    }
+
+    #[test]
+    fn a_signal_from_the_application_has_no_sender() {
+        let notice = Notice::Signal { from: None, kind: Some("chat".into()), data: Some("hi".into()) };
+        assert_eq!(
+            notification(&notice),
+            r#"{"method":"sendMessage","params":{"data":"hi","type":"chat"},"jsonrpc":"2.0"}"#
+        );
+    }
+}

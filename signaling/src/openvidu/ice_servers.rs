@@ -1,0 +1,167 @@
+//! ICE servers: the ones an application gives, checked, and our own.
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use serde_json::{Value, json};
+
+use super::ids;
+use crate::session::IceServer;
+
+/// How long TURN credentials made here are good, in seconds.
+const CREDENTIAL_LIFETIME_S: u64 = 86_400;
+
+/// Most ICE servers of one connection.
+const SERVERS_MAX: usize = 16;
+
+/// Reads `customIceServers`.
+///
+/// # Errors
+/// When it is no list of servers, a URL is none, TURN lacks credentials or STUN has some.
+pub fn parse(value: &Value) -> Result<Vec<IceServer>, String> {
+    let entries = value.as_array().ok_or("customIceServers must be a list")?;
+    if entries.len() > SERVERS_MAX {
+        return Err(format!("customIceServers may have {SERVERS_MAX} entries at most"));
+    }
+    entries.iter().map(parse_one).collect()
+}
+
+fn parse_one(entry: &Value) -> Result<IceServer, String> {
+    let text = |key: &str| match &entry[key] {
+        Value::Null => Ok(None),
+        Value::String(text) if !text.is_empty() => Ok(Some(text.clone())),
+        _ => Err(format!("{key} of an ICE server must be a text")),
+    };
+    let server = IceServer {
+        url: text("url")?.ok_or("an ICE server needs a url")?,
+        username: text("username")?,
+        credential: text("credential")?,
+        static_auth_secret: text("staticAuthSecret")?,
+    };
+    let is_turn = check_url(&server.url)?;
+    let pair = server.username.is_some() && server.credential.is_some();
+    let any = server.username.is_some() || server.credential.is_some() || server.static_auth_secret.is_some();
+    match (is_turn, pair, server.static_auth_secret.is_some()) {
+        (false, ..) if any => Err("a STUN server has no credentials".into()),
+        (false, ..) | (true, true, false) => Ok(server),
+        (true, false, true) if !any || server.username.is_none() && server.credential.is_none() => Ok(server),
+        _ => Err("a TURN server needs username and credential, or staticAuthSecret".into()),
+    }
+}
+
+/// Whether `url` is a TURN server's, as opposed to a STUN server's (RFC 7064 §3.1, RFC 7065 §3.1).
+fn check_url(url: &str) -> Result<bool, String> {
+    let bad = || format!("'{}' is no ICE server url", url.chars().take(100).collect::<String>());
+    let (scheme, rest) = url.split_once(':').ok_or_else(bad)?;
+    let is_turn = match scheme {
+        "stun" | "stuns" => false,
+        "turn" | "turns" => true,
+        _ => return Err(bad()),
+    };
+    let (address, query) = rest.split_once('?').map_or((rest, None), |(address, query)| (address, Some(query)));
+    if !matches!((is_turn, query), (_, None) | (true, Some("transport=udp" | "transport=tcp"))) {
+        return Err(bad());
+    }
+    let (host, port) = split_host(address);
+    let named = (1..=253).contains(&host.len()) && host.bytes().all(is_host_byte);
+    let ported = port.is_none_or(|port| port.parse::<u16>().is_ok_and(|port| port != 0));
+    if named && ported { Ok(is_turn) } else { Err(bad()) }
+}
+
+/// Splits `host:port`, `[v6]:port` or a host alone. The brackets stay.
+pub fn split_host(address: &str) -> (&str, Option<&str>) {
+    if address.starts_with('[')
+        && let Some((host, rest)) = address.split_once(']')
+    {
+        let host = &address[..host.len() + 1];
+        return (host, rest.strip_prefix(':'));
+    }
+    address.split_once(':').map_or((address, None), |(host, port)| (host, Some(port)))
+}
+
+fn is_host_byte(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'[' | b']' | b':')
+}
+
+/// What joinRoom offers: the connection's own servers, else the STUN of the shard its session lives on, under the
+/// `host` the client knows us by. Never nothing: a client without ICE servers asks a public one on the Internet.
+pub fn offered(own: &[IceServer], host: &str, media_port: u32, now_ms: u64) -> Value {
+    if own.is_empty() {
+        return json!([{"url": format!("stun:{host}:{media_port}")}]);
+    }
+    own.iter().map(|server| offered_one(server, now_ms)).collect()
+}
+
+fn offered_one(server: &IceServer, now_ms: u64) -> Value {
+    let (username, credential) = match &server.static_auth_secret {
+        Some(secret) => {
+            let username = format!("{}:{}", now_ms / 1_000 + CREDENTIAL_LIFETIME_S, ids::ice(8));
+            let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+            let credential = STANDARD.encode(hmac::sign(&key, username.as_bytes()));
+            (Some(username), Some(credential))
+        }
+        None => (server.username.clone(), server.credential.clone()),
+    };
+    let mut object = serde_json::Map::new();
+    object.insert("url".into(), json!(server.url));
+    for (key, value) in [("username", username), ("credential", credential)] {
+        if let Some(value) = value {
+            object.insert(key.into(), json!(value));
+        }
+    }
+    Value::Object(object)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn urls_are_checked() {
+        for good in ["stun:host", "stun:10.0.0.1:3478", "stuns:[::1]:5349", "stun:a-b.c_d"] {
+            assert_eq!(check_url(good), Ok(false), "{good}");
+        }
+        for good in ["turn:host", "turns:host:443?transport=tcp", "turn:[2001:db8::1]?transport=udp"] {
+            assert_eq!(check_url(good), Ok(true), "{good}");
+        }
+        let bad = ["", "host", "http:host", "stun:", "stun:host:0", "stun:host:70000", "stun:h?transport=udp",
+            "turn:h?transport=sctp", "turn:h:x", "turn:h h", "STUN:h"];
+        for bad in bad {
+            assert!(check_url(bad).is_err(), "{bad}");
+        }
+    }
+
+    #[test]
+    fn turn_has_credentials_and_stun_has_none() {
+        let ok = |entry: Value| parse(&json!([entry])).is_ok();
+        assert!(ok(json!({"url": "stun:h"})));
+        assert!(ok(json!({"url": "turn:h", "username": "u", "credential": "c"})));
+        assert!(ok(json!({"url": "turn:h", "staticAuthSecret": "s", "username": null})));
+        assert!(!ok(json!({"url": "stun:h", "username": "u"})));
+        assert!(!ok(json!({"url": "turn:h"})));
+        assert!(!ok(json!({"url": "turn:h", "username": "u"})));
+        assert!(!ok(json!({"url": "turn:h", "username": "u", "staticAuthSecret": "s"})));
+        assert!(!ok(json!({"url": 7})));
+        assert!(!ok(json!("stun:h")));
+        assert!(parse(&json!({})).is_err());
+    }
+
+    #[test]
+    fn our_own_stun_is_offered_unless_the_application_knows_better() {
+        assert_eq!(offered(&[], "localhost", 5000, 0), json!([{"url": "stun:localhost:5000"}]));
+        let own = parse(&json!([{"url": "turn:h", "staticAuthSecret": "s"}])).unwrap();
+        let offer = &offered(&own, "localhost", 5000, 1_000_000)[0];
+        let keys: Vec<&String> = offer.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["url", "username", "credential"], "the secret stays here");
+        assert!(offer["username"].as_str().unwrap().starts_with("87400:"));
+    }
+
+    #[test]
+    fn a_host_is_split_from_its_port() {
+        assert_eq!(split_host("h:1"), ("h", Some("1")));
+        assert_eq!(split_host("h"), ("h", None));
+        assert_eq!(split_host("[::1]:2"), ("[::1]", Some("2")));
+        assert_eq!(split_host("[::1]"), ("[::1]", None));
+        assert_eq!(split_host("["), ("[", None));
+    }
+}

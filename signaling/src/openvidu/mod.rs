@@ -1,0 +1,13 @@
+//! The OpenVidu 2 protocol: REST, the WebSocket RPC and their JSON.
+
+pub mod errors;
+pub mod events;
+pub mod ice_servers;
+pub mod ids;
+pub mod json;
+pub mod rest;
+pub mod rpc;
+pub mod shapes;
+
+/// The release whose clients are served. joinRoom names it; a client that finds none hangs.
+pub const VERSION: &str = "2.32.2";

@@ -1,0 +1,43 @@
+//! The link to the relay: one Unix socket, one request at a time answered by number, and after every loss the same
+//! order: `Hello`, `Snapshot`, say again what the relay lacks, remove what nobody claims.
+//!
+//! While the link is down nothing is forgotten: whoever owns the model also owns the desired state ([`Owner`]).
+
+mod handle;
+mod link;
+mod reconcile;
+mod wire;
+
+use millrace_control::{Command, Event, RelayHello, Rejection};
+
+pub use handle::Link;
+
+/// The side of signaling that knows what the relay should hold.
+pub trait Owner: Send + Sync + 'static {
+    /// Everything the relay is to hold now, as `Put…` commands with their shards: a peer before what goes over it.
+    /// Called for each new connection, before anything else is sent on it.
+    fn desired(&self, relay: &RelayHello) -> Vec<(u32, Command)>;
+
+    /// The relay tells something of its own accord.
+    fn handle_event(&self, event: Event);
+}
+
+/// Why a request to the relay failed.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum LinkError {
+    /// There was no relay to ask, for as long as the caller could wait.
+    #[error("the relay is not reachable")]
+    Down,
+    /// The link broke before the answer.
+    #[error("the link to the relay was lost")]
+    Lost,
+    /// The relay did not answer in time.
+    #[error("the relay did not answer in time")]
+    Timeout,
+    /// The relay said no.
+    #[error("the relay refused: {1} ({0:?})")]
+    Rejected(Rejection, String),
+    /// The relay answered something else than was asked.
+    #[error("the relay gave an answer that does not fit")]
+    Mismatch,
+}

@@ -1,0 +1,59 @@
+//! A connection: a token that waits, or the participant who used it.
+
+use serde::{Deserialize, Serialize};
+
+use super::{ConnectionProperties, Stream, Subscription};
+
+/// One person's place in a session.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Connection {
+    /// Its id, decided with the token.
+    pub id: String,
+    /// When the token was made, in ms since 1970.
+    pub created_at_ms: u64,
+    /// The token's own part, `tok_…`.
+    pub token: String,
+    /// The whole text given to the application, with server and session in it.
+    pub token_url: String,
+    /// What it may do.
+    pub properties: ConnectionProperties,
+    /// Who joined with it; nobody yet while it is pending.
+    pub participant: Option<Participant>,
+}
+
+/// Somebody who joined.
+#[derive(Clone, Debug, Serialize, Deserialize)]
+pub struct Participant {
+    /// When, in ms since 1970.
+    pub active_at_ms: u64,
+    /// Private id of the RPC session, which survives the socket.
+    pub rpc_session: String,
+    /// The client's half of the connection's data.
+    pub client_data: String,
+    /// What the client says it runs on.
+    pub platform: String,
+    /// Address it came from.
+    pub ip: String,
+    /// Id for logs.
+    pub final_user_id: String,
+    /// What it publishes.
+    pub stream: Option<Stream>,
+    /// What it watches, in order of subscription.
+    pub subscriptions: Vec<Subscription>,
+}
+
+/// What stands between the client's and the server's data when there are both.
+const DATA_SEPARATOR: &str = "%/%";
+
+impl Connection {
+    /// The data other participants see.
+    pub fn metadata(&self) -> String {
+        let client = self.participant.as_ref().map_or("", |participant| participant.client_data.as_str());
+        let server = self.properties.data.as_str();
+        match (client.is_empty(), server.is_empty()) {
+            (false, false) => format!("{client}{DATA_SEPARATOR}{server}"),
+            (false, true) => client.to_owned(),
+            (true, _) => server.to_owned(),
+        }
+    }
+}

@@ -1,0 +1,161 @@
+//! Somebody goes, or is put out; the last one closes the door.
+
+use super::{Changes, Notice, Reason, Refusal, Session};
+
+impl Session {
+    /// Takes a participant out of the session, with its stream and its subscriptions. The others are told.
+    ///
+    /// # Errors
+    /// When the participant is not there (any more).
+    pub fn leave(&mut self, id: &str, reason: Reason) -> Result<Changes, Refusal> {
+        let mut changes = Changes::default();
+        self.take_out(id, reason, &mut changes)?;
+        Ok(changes)
+    }
+
+    /// A moderator or the application puts a participant out. Everybody is told, the victim too.
+    ///
+    /// # Errors
+    /// When there is no such participant.
+    pub fn evict(&mut self, id: &str, reason: Reason) -> Result<Changes, Refusal> {
+        let everybody = self.everybody();
+        let mut changes = Changes::default();
+        self.take_out(id, reason, &mut changes).map_err(|_| Refusal::UserNotFound)?;
+        changes.tell(everybody, Notice::Evicted { connection: id.to_owned(), reason });
+        Ok(changes)
+    }
+
+    /// `by` puts out the participant `id`.
+    ///
+    /// # Errors
+    /// When `by` is no moderator or there is no such participant.
+    pub fn force_disconnect(&mut self, by: &str, id: &str) -> Result<Changes, Refusal> {
+        self.require_moderator(by)?;
+        self.evict(id, Reason::ForceDisconnectByUser)
+    }
+
+    /// Forgets a token nobody has used. Gives back whether there was one.
+    pub fn remove_pending(&mut self, id: &str) -> bool {
+        let before = self.connections.len();
+        self.connections.retain(|connection| connection.id != id || connection.participant.is_some());
+        self.connections.len() != before
+    }
+
+    /// Ends the session for everybody. Each one is told of its own end only: all of them go at once.
+    pub fn close(&mut self, reason: Reason) -> Changes {
+        let mut changes =
+            Changes { removed_peers: self.media().map(super::Media::id).collect(), closed: true, ..Changes::default() };
+        for connection in std::mem::take(&mut self.connections) {
+            let Some(participant) = connection.participant else { continue };
+            changes.tell(
+                vec![participant.rpc_session.clone()],
+                Notice::Evicted { connection: connection.id, reason },
+            );
+            changes.departed.push(participant.rpc_session);
+        }
+        changes
+    }
+
+    pub(super) fn require_moderator(&self, id: &str) -> Result<(), Refusal> {
+        let (connection, _) = self.participant(id)?;
+        if connection.properties.role.moderates() {
+            return Ok(());
+        }
+        Err(Refusal::Unauthorized("only a moderator may do this"))
+    }
+
+    fn take_out(&mut self, id: &str, reason: Reason, changes: &mut Changes) -> Result<(), Refusal> {
+        self.participant(id)?;
+        self.drop_viewers(id, changes);
+        let position = self.connections.iter().position(|connection| connection.id == id);
+        let gone = self.connections.remove(position.expect("the participant was found just now"));
+        let participant = gone.participant.expect("the participant was found just now");
+        changes.removed_peers.extend(participant.stream.iter().map(|stream| stream.media.id()));
+        changes.removed_peers.extend(participant.subscriptions.iter().map(|watched| watched.media.id()));
+        changes.departed.push(participant.rpc_session);
+        changes.tell(self.everybody(), Notice::Left { connection: id.to_owned(), reason });
+        changes.closed = !self.active();
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::testing::*;
+    use super::super::{Notification, Role};
+    use super::*;
+
+    fn call() -> Session {
+        let mut session = empty();
+        join(&mut session, "con_A", Role::Moderator);
+        join(&mut session, "con_B", Role::Publisher);
+        let _ = session.publish("con_A", stream("con_A", 1)).unwrap();
+        let _ = session.publish("con_B", stream("con_B", 2)).unwrap();
+        let _ = watch(&mut session, "con_A", "con_B", 3);
+        let _ = watch(&mut session, "con_B", "con_A", 4);
+        session
+    }
+
+    #[test]
+    fn who_leaves_takes_every_peer_along_that_only_made_sense_with_them() {
+        let mut session = call();
+        let changes = session.leave("con_B", Reason::Disconnect).unwrap();
+        let mut removed = changes.removed_peers;
+        removed.sort_unstable();
+        assert_eq!(removed, [2, 3, 4]);
+        assert_eq!(changes.departed, ["rpc_con_B"]);
+        assert!(!changes.closed);
+        assert_eq!(session.media().map(super::super::Media::id).collect::<Vec<_>>(), [1]);
+        assert_eq!(session.leave("con_B", Reason::Disconnect), Err(Refusal::UserClosed));
+    }
+
+    #[test]
+    fn the_last_one_ends_the_session() {
+        let mut session = call();
+        let _ = session.leave("con_B", Reason::Disconnect).unwrap();
+        invite(&mut session, "con_C", Role::Publisher);
+        assert!(session.leave("con_A", Reason::Disconnect).unwrap().closed);
+    }
+
+    #[test]
+    fn only_a_moderator_puts_others_out_and_the_victim_hears_of_it_last() {
+        let mut session = call();
+        let refusal = session.force_disconnect("con_B", "con_A").unwrap_err();
+        assert!(matches!(refusal, Refusal::Unauthorized(_)));
+        assert_eq!(session.force_disconnect("con_A", "con_X"), Err(Refusal::UserNotFound));
+
+        let changes = session.force_disconnect("con_A", "con_B").unwrap();
+        let reason = Reason::ForceDisconnectByUser;
+        let left = Notice::Left { connection: "con_B".into(), reason };
+        let evicted = Notice::Evicted { connection: "con_B".into(), reason };
+        assert_eq!(
+            changes.notifications,
+            [
+                Notification { to: vec!["rpc_con_A".into()], notice: left },
+                Notification { to: vec!["rpc_con_A".into(), "rpc_con_B".into()], notice: evicted },
+            ]
+        );
+    }
+
+    #[test]
+    fn closing_tells_each_one_and_leaves_nothing_in_the_relay() {
+        let mut session = call();
+        session.reserve(media(9));
+        let changes = session.close(Reason::SessionClosedByServer);
+        assert_eq!(changes.notifications.len(), 2);
+        assert_eq!(changes.departed.len(), 2);
+        let mut removed = changes.removed_peers;
+        removed.sort_unstable();
+        assert_eq!(removed, [1, 2, 3, 4, 9]);
+        assert!(changes.closed);
+    }
+
+    #[test]
+    fn an_unused_token_can_be_taken_back_a_used_one_cannot() {
+        let mut session = call();
+        invite(&mut session, "con_C", Role::Publisher);
+        assert!(session.remove_pending("con_C"));
+        assert!(!session.remove_pending("con_C"));
+        assert!(!session.remove_pending("con_A"));
+    }
+}

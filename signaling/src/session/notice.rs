@@ -1,0 +1,141 @@
+//! What the model tells the world after a change.
+
+use serde_json::Value;
+
+use super::MediaOptions;
+
+/// Why somebody or something is gone, in the words the clients know.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Reason {
+    /// Left of its own will.
+    Disconnect,
+    /// A moderator ended the connection.
+    ForceDisconnectByUser,
+    /// The application ended the connection.
+    ForceDisconnectByServer,
+    /// The application ended the session.
+    SessionClosedByServer,
+    /// Its socket was lost and did not come back in time.
+    NetworkDisconnect,
+    /// Stopped publishing of its own will.
+    Unpublish,
+    /// A moderator ended the stream.
+    ForceUnpublishByUser,
+    /// The application ended the stream.
+    ForceUnpublishByServer,
+}
+
+impl Reason {
+    /// The word of the protocol.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Disconnect => "disconnect",
+            Self::ForceDisconnectByUser => "forceDisconnectByUser",
+            Self::ForceDisconnectByServer => "forceDisconnectByServer",
+            Self::SessionClosedByServer => "sessionClosedByServer",
+            Self::NetworkDisconnect => "networkDisconnect",
+            Self::Unpublish => "unpublish",
+            Self::ForceUnpublishByUser => "forceUnpublishByUser",
+            Self::ForceUnpublishByServer => "forceUnpublishByServer",
+        }
+    }
+}
+
+/// Something clients are told. How it looks on the wire is not known here.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Notice {
+    /// Somebody joined.
+    Joined {
+        /// Who.
+        connection: String,
+        /// When the connection was activated, in ms since 1970.
+        created_at_ms: u64,
+        /// Client's and server's data.
+        metadata: String,
+    },
+    /// Somebody is gone, and with them their stream.
+    Left {
+        /// Who.
+        connection: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// The receiver, or somebody else, was put out.
+    Evicted {
+        /// Who.
+        connection: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// A stream is there.
+    Published {
+        /// Whose.
+        connection: String,
+        /// Its id.
+        stream: String,
+        /// When it was made, in ms since 1970.
+        created_at_ms: u64,
+        /// What it carries.
+        options: MediaOptions,
+    },
+    /// A stream is gone.
+    Unpublished {
+        /// Whose.
+        connection: String,
+        /// Why.
+        reason: Reason,
+    },
+    /// A stream changed.
+    PropertyChanged {
+        /// Whose.
+        connection: String,
+        /// Its id.
+        stream: String,
+        /// What changed.
+        property: String,
+        /// To what, as the publisher sent it.
+        value: Value,
+        /// Why.
+        reason: String,
+    },
+    /// A message among participants.
+    Signal {
+        /// Who sent it; nobody when it came by REST.
+        from: Option<String>,
+        /// Its type as given.
+        kind: Option<String>,
+        /// Its text as given.
+        data: Option<String>,
+    },
+}
+
+/// A notice and who gets it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Notification {
+    /// RPC session ids of the receivers.
+    pub to: Vec<String>,
+    /// What they are told.
+    pub notice: Notice,
+}
+
+/// Everything that follows from one change of the model.
+#[derive(Clone, Debug, Default, PartialEq)]
+#[must_use]
+pub struct Changes {
+    /// Whom to tell what, in this order.
+    pub notifications: Vec<Notification>,
+    /// Peers the relay must forget.
+    pub removed_peers: Vec<u64>,
+    /// RPC session ids that are no longer anybody's.
+    pub departed: Vec<String>,
+    /// Whether the session itself is over.
+    pub closed: bool,
+}
+
+impl Changes {
+    pub(super) fn tell(&mut self, to: Vec<String>, notice: Notice) {
+        if !to.is_empty() {
+            self.notifications.push(Notification { to, notice });
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! What the application asked for when it made a session or a connection.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::Role;
+
+/// Properties of a session, fixed at its creation.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct SessionProperties {
+    /// `ROUTED` or `RELAYED`; kept for the answers only, media always goes through the relay.
+    pub media_mode: String,
+    /// `MANUAL` or `ALWAYS`.
+    pub recording_mode: String,
+    /// The id the application chose, empty when it left that to us.
+    pub custom_session_id: String,
+    /// Kept and given back as it came, with its defaults filled in.
+    pub default_recording_properties: Value,
+    /// Which video codec everybody uses.
+    pub forced_video_codec: ForcedVideoCodec,
+    /// Kept for the answers only: nothing is ever transcoded.
+    pub allow_transcoding: bool,
+}
+
+impl Default for SessionProperties {
+    fn default() -> Self {
+        Self {
+            media_mode: "ROUTED".into(),
+            recording_mode: "MANUAL".into(),
+            custom_session_id: String::new(),
+            default_recording_properties: default_recording_properties(),
+            forced_video_codec: ForcedVideoCodec::MediaServerPreferred,
+            allow_transcoding: false,
+        }
+    }
+}
+
+/// The recording properties of a session that names none.
+pub fn default_recording_properties() -> Value {
+    json!({
+        "name": "", "hasAudio": true, "hasVideo": true, "outputMode": "COMPOSED", "recordingLayout": "BEST_FIT",
+        "resolution": "1280x720", "frameRate": 25, "shmSize": 536_870_912,
+    })
+}
+
+/// The codec policy of a session.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ForcedVideoCodec {
+    /// Ours to choose: VP8, which every browser has.
+    #[default]
+    MediaServerPreferred,
+    /// Whatever the publisher and its viewers have in common.
+    None,
+    /// RFC 7741.
+    Vp8,
+    /// RFC 9628.
+    Vp9,
+    /// RFC 6184.
+    H264,
+}
+
+impl ForcedVideoCodec {
+    /// The name the protocol uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::MediaServerPreferred => "MEDIA_SERVER_PREFERRED",
+            Self::None => "NONE",
+            Self::Vp8 => "VP8",
+            Self::Vp9 => "VP9",
+            Self::H264 => "H264",
+        }
+    }
+
+    /// The policy of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::MediaServerPreferred, Self::None, Self::Vp8, Self::Vp9, Self::H264]
+            .into_iter()
+            .find(|codec| codec.as_str() == name)
+    }
+}
+
+/// Properties of a connection, fixed when its token is made.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ConnectionProperties {
+    /// What it may do.
+    pub role: Role,
+    /// The server's half of the connection's data.
+    pub data: String,
+    /// Whether recordings include it.
+    pub record: bool,
+    /// Bandwidth limits of this connection, absent where the server's apply.
+    pub kurento_options: Option<KurentoOptions>,
+    /// ICE servers for this connection in place of our own.
+    pub custom_ice_servers: Vec<IceServer>,
+}
+
+/// Limits in kbit/s; "receive" is from the client to us, 0 is unlimited.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct KurentoOptions {
+    /// Most that the client may send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video_max_recv_bandwidth: Option<u32>,
+    /// Least that the client should send.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video_min_recv_bandwidth: Option<u32>,
+    /// Most that the client is sent of one stream.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video_max_send_bandwidth: Option<u32>,
+    /// Least that the client should be sent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub video_min_send_bandwidth: Option<u32>,
+    /// Filters the client may apply; kept, but there are none.
+    pub allowed_filters: Vec<String>,
+}
+
+/// One ICE server as the application gave it.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct IceServer {
+    /// `stun:`, `stuns:`, `turn:` or `turns:` URL.
+    pub url: String,
+    /// User name, for TURN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub username: Option<String>,
+    /// Password, for TURN.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub credential: Option<String>,
+    /// Secret that short-lived TURN credentials are made from. Never leaves towards a client.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub static_auth_secret: Option<String>,
+}

@@ -1,0 +1,33 @@
+//! Why the model says no.
+
+/// A request the model refuses. It changed nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Refusal {
+    /// Nobody of that connection id is in the session.
+    #[error("no participant with that connection id is in the session")]
+    UserNotFound,
+    /// The caller has left or was evicted.
+    #[error("the participant is no longer in the session")]
+    UserClosed,
+    /// This socket has already joined.
+    #[error("this connection has already joined a session")]
+    ExistingUser,
+    /// The stream, or the caller's own one, does not exist.
+    #[error("no such stream is being published")]
+    NotStreaming,
+    /// A connection publishes one stream at most.
+    #[error("this connection already publishes a stream")]
+    AlreadyPublishing,
+    /// No such session.
+    #[error("the session does not exist")]
+    SessionNotFound,
+    /// The token is unknown or used, or the role does not allow it.
+    #[error("unauthorized: {0}")]
+    Unauthorized(&'static str),
+    /// A signal names somebody who is not there; none of it was sent.
+    #[error("a receiver of the signal is not in the session")]
+    SignalTo,
+    /// A list of the model is full.
+    #[error("the server has reached its limit of {0}")]
+    Limit(&'static str),
+}

@@ -1,0 +1,61 @@
+//! Messages among participants.
+
+use super::{Changes, Notice, Refusal, Session};
+
+/// A message to some or all.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Signal {
+    /// Connection ids; nobody means everybody, the sender included.
+    pub to: Vec<String>,
+    /// Type, as given.
+    pub kind: Option<String>,
+    /// Text, as given.
+    pub data: Option<String>,
+}
+
+impl Session {
+    /// Sends a signal from a participant, or from the application when `from` is absent.
+    ///
+    /// # Errors
+    /// When a receiver is not there; then nobody gets it.
+    pub fn signal(&self, from: Option<&str>, signal: Signal) -> Result<Changes, Refusal> {
+        if let Some(id) = from {
+            self.participant(id)?;
+        }
+        let to = if signal.to.is_empty() {
+            self.everybody()
+        } else {
+            let receiver = |id: &String| Ok(self.participant(id)?.1.rpc_session.clone());
+            signal.to.iter().map(receiver).collect::<Result<_, Refusal>>().map_err(|_| Refusal::SignalTo)?
+        };
+        let mut changes = Changes::default();
+        changes.tell(
+            to,
+            Notice::Signal { from: from.map(str::to_owned), kind: signal.kind, data: signal.data },
+        );
+        Ok(changes)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::Role;
+    use super::super::testing::*;
+    use super::*;
+
+    #[test]
+    fn nobody_means_everybody_and_a_wrong_receiver_stops_it_all() {
+        let mut session = empty();
+        join(&mut session, "con_A", Role::Subscriber);
+        join(&mut session, "con_B", Role::Subscriber);
+        invite(&mut session, "con_C", Role::Subscriber);
+        let to = |ids: &[&str]| Signal { to: ids.iter().map(|&id| id.to_owned()).collect(), ..Signal::default() };
+
+        let changes = session.signal(Some("con_A"), to(&[])).unwrap();
+        assert_eq!(changes.notifications[0].to, ["rpc_con_A", "rpc_con_B"]);
+        let changes = session.signal(None, to(&["con_B"])).unwrap();
+        assert_eq!(changes.notifications[0].to, ["rpc_con_B"]);
+        assert_eq!(session.signal(None, to(&["con_B", "con_C"])), Err(Refusal::SignalTo));
+        assert_eq!(session.signal(Some("con_X"), to(&[])), Err(Refusal::UserClosed));
+    }
+}

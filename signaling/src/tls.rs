@@ -1,0 +1,144 @@
+//! TLS with a certificate made here on the first start, or with the operator's own in its place.
+
+use std::fs::OpenOptions;
+use std::io::{self, Write as _};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+
+use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
+use rustls::pki_types::pem::PemObject as _;
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+
+/// Name of the certificate chain in the data directory.
+pub const CERTIFICATE_FILE: &str = "tls-certificate.pem";
+/// Name of the private key in the data directory.
+pub const KEY_FILE: &str = "tls-key.pem";
+
+/// Why there is no TLS.
+#[derive(Debug, thiserror::Error)]
+pub enum TlsError {
+    /// A file cannot be read or written.
+    #[error("{path}: {error}")]
+    File {
+        /// Which one.
+        path: String,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// A file is there but does not hold what it should.
+    #[error("{path}: {error}; remove both files to have new ones made")]
+    Content {
+        /// Which one.
+        path: String,
+        /// What is wrong.
+        error: String,
+    },
+    /// Making a certificate failed.
+    #[error("cannot make a certificate: {0}")]
+    Generate(#[from] rcgen::Error),
+}
+
+/// The server's TLS settings, from the files in `dir`; both are made when neither is there.
+///
+/// TLS 1.2 and up, HTTP/1.1 only.
+///
+/// # Errors
+/// When the files cannot be read, written or understood.
+pub fn server_config(dir: &Path, addresses: &[IpAddr]) -> Result<Arc<ServerConfig>, TlsError> {
+    let (certificate, key) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
+    if !certificate.exists() && !key.exists() {
+        generate(&certificate, &key, addresses)?;
+    }
+    let content = |path: &Path| {
+        let path = path.display().to_string();
+        move |error: String| TlsError::Content { path, error }
+    };
+    let chain = CertificateDer::pem_slice_iter(&read(&certificate)?)
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(|error| content(&certificate)(error.to_string()))?;
+    let private = PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| content(&key)(error.to_string()))?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(|error| content(&key)(error.to_string()))?
+        .with_no_client_auth()
+        .with_single_cert(chain, private)
+        .map_err(|error| content(&certificate)(error.to_string()))?;
+    config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    Ok(Arc::new(config))
+}
+
+fn generate(certificate: &Path, key: &Path, addresses: &[IpAddr]) -> Result<(), TlsError> {
+    let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
+    names.extend(addresses.iter().map(ToString::to_string));
+    names.sort();
+    names.dedup();
+    let mut params = CertificateParams::new(names)?;
+    params.distinguished_name = DistinguishedName::new();
+    params.distinguished_name.push(DnType::CommonName, "Millrace self-signed");
+    params.not_before = date_time_ymd(2025, 1, 1);
+    params.not_after = date_time_ymd(2045, 1, 1);
+    let pair = KeyPair::generate()?;
+    let made = params.self_signed(&pair)?;
+    // The key first: a certificate without its key would not be made anew.
+    write(key, pair.serialize_pem().as_bytes(), 0o600)?;
+    write(certificate, made.pem().as_bytes(), 0o644)
+}
+
+fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
+    std::fs::read(path).map_err(|error| TlsError::File { path: path.display().to_string(), error })
+}
+
+fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
+    write_new(path, bytes, mode).map_err(|error| TlsError::File { path: path.display().to_string(), error })
+}
+
+/// Makes a file with `mode` from its first moment on. It must not exist.
+///
+/// # Errors
+/// As the system has them.
+pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
+    file.write_all(bytes)?;
+    file.sync_all()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    fn scratch(name: &str) -> std::path::PathBuf {
+        let dir = std::env::temp_dir().join(format!("millrace-tls-{}-{name}", std::process::id()));
+        let _ = std::fs::remove_dir_all(&dir);
+        std::fs::create_dir_all(&dir).unwrap();
+        dir
+    }
+
+    #[test]
+    fn a_certificate_is_made_once_and_its_key_is_private() {
+        let dir = scratch("once");
+        server_config(&dir, &["192.0.2.1".parse().unwrap()]).unwrap();
+        let first = std::fs::read(dir.join(CERTIFICATE_FILE)).unwrap();
+        server_config(&dir, &[]).unwrap();
+        assert_eq!(std::fs::read(dir.join(CERTIFICATE_FILE)).unwrap(), first);
+        let mode = std::fs::metadata(dir.join(KEY_FILE)).unwrap().permissions().mode();
+        assert_eq!(mode & 0o777, 0o600);
+    }
+
+    #[test]
+    fn a_broken_file_is_named_and_not_replaced() {
+        let dir = scratch("broken");
+        server_config(&dir, &[]).unwrap();
+        std::fs::write(dir.join(CERTIFICATE_FILE), "garbage").unwrap();
+        let error = server_config(&dir, &[]).unwrap_err().to_string();
+        assert!(error.contains(CERTIFICATE_FILE), "{error}");
+        std::fs::remove_file(dir.join(KEY_FILE)).unwrap();
+        let error = server_config(&dir, &[]).unwrap_err().to_string();
+        assert!(error.contains(CERTIFICATE_FILE) || error.contains(KEY_FILE), "{error}");
+    }
+}
