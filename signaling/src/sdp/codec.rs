@@ -1,0 +1,336 @@
+//! Which payload types of a section are accepted, in which order, with which feedback.
+
+use super::Role;
+use super::error::SdpError;
+use super::format::{self, Format, OPUS};
+use super::lexer::{Attribute, Section};
+use super::limits::CODECS_MAX;
+use millrace_control::{Codec, CodecKind, MediaKind};
+
+/// The only video codec family of a session, so that every viewer can decode every publisher.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
+pub enum ForcedCodec {
+    /// VP8, what OpenVidu's `MEDIA_SERVER_PREFERRED` stands for.
+    #[default]
+    Vp8,
+    /// VP9, all profiles.
+    Vp9,
+    /// H.264, all profiles and packetization modes 0 and 1.
+    H264,
+    /// AV1, all profiles.
+    Av1,
+    /// All families in the order of the offer. A viewer without the publisher's codec sees nothing.
+    None,
+}
+
+impl ForcedCodec {
+    const fn allows(self, kind: CodecKind) -> bool {
+        match self {
+            Self::Vp8 => matches!(kind, CodecKind::Vp8),
+            Self::Vp9 => matches!(kind, CodecKind::Vp9),
+            Self::H264 => matches!(kind, CodecKind::H264),
+            Self::Av1 => matches!(kind, CodecKind::Av1),
+            Self::None => true,
+        }
+    }
+}
+
+/// RTCP feedback messages, offered or accepted.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Feedback {
+    /// Generic NACK (RFC 4585 §6.2.1).
+    pub(super) nack: bool,
+    /// Picture Loss Indication (RFC 4585 §6.3.1).
+    pub(super) pli: bool,
+    /// Full Intra Request (RFC 5104 §4.3.1).
+    pub(super) fir: bool,
+    /// Transport-wide congestion control feedback.
+    pub(super) transport_cc: bool,
+    /// Receiver Estimated Maximum Bitrate.
+    pub(super) remb: bool,
+}
+
+/// What the relay sends to publishers.
+const PUBLISHER_FEEDBACK: Feedback =
+    Feedback { nack: true, pli: true, fir: true, transport_cc: true, remb: true };
+/// What the relay understands from viewers. It estimates no bandwidth towards them yet: without stamps in the packets
+/// both kinds of bandwidth feedback would describe nothing (see `STAMPED` in [`super::extension`]).
+pub(super) const VIEWER_FEEDBACK: Feedback =
+    Feedback { nack: true, pli: true, fir: true, transport_cc: false, remb: false };
+
+/// Payload types 64 to 95 look like RTCP when both share a port (RFC 5761 §4).
+const LIKE_RTCP: std::ops::RangeInclusive<u8> = 64..=95;
+
+impl Feedback {
+    const fn and(self, other: Self) -> Self {
+        Self {
+            nack: self.nack && other.nack,
+            pli: self.pli && other.pli,
+            fir: self.fir && other.fir,
+            transport_cc: self.transport_cc && other.transport_cc,
+            remb: self.remb && other.remb,
+        }
+    }
+
+    fn add(&mut self, value: &str) {
+        let mut words = value.split_ascii_whitespace();
+        match (words.next(), words.next()) {
+            (Some("nack"), None) => self.nack = true,
+            (Some("nack"), Some("pli")) => self.pli = true,
+            (Some("ccm"), Some("fir")) => self.fir = true,
+            (Some("transport-cc"), None) => self.transport_cc = true,
+            (Some("goog-remb"), None) => self.remb = true,
+            _ => {}
+        }
+    }
+
+    /// Its messages as they stand in `a=rtcp-fb`.
+    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
+        [
+            (self.remb, "goog-remb"),
+            (self.transport_cc, "transport-cc"),
+            (self.fir, "ccm fir"),
+            (self.nack, "nack"),
+            (self.pli, "nack pli"),
+        ]
+        .into_iter()
+        .filter_map(|(is_set, name)| is_set.then_some(name))
+    }
+}
+
+/// One accepted payload type.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Selected<'a> {
+    pub(super) payload_type: u8,
+    /// Value of `a=rtpmap`, as offered.
+    pub(super) encoding: &'a str,
+    /// Value of `a=fmtp`, as offered; empty where there is none.
+    pub(super) fmtp: &'a str,
+    pub(super) clock_rate_hz: u32,
+    pub(super) format: Format,
+    pub(super) feedback: Feedback,
+    pub(super) rtx: Option<u8>,
+}
+
+impl Selected<'_> {
+    /// As the relay hears of it.
+    pub(super) fn codec(&self) -> Codec {
+        Codec {
+            format: self.format.number,
+            kind: self.format.kind.into(),
+            payload_type: self.payload_type.into(),
+            clock_rate_hz: self.clock_rate_hz,
+            rtx_payload_type: self.rtx.map(u32::from),
+        }
+    }
+}
+
+/// What a section says of one payload type.
+#[derive(Clone, Copy, Debug, Default)]
+struct Payload<'a> {
+    encoding: Option<&'a str>,
+    fmtp: &'a str,
+    feedback: Feedback,
+}
+
+/// Chooses from the payload types of `section`, at most [`CODECS_MAX`]. Within the forced family, and in audio, the
+/// format that every browser has comes first: the browser sends the first one.
+///
+/// # Errors
+/// [`SdpError::Malformed`], or [`SdpError::NoCodec`] when nothing is left.
+pub(super) fn select<'a>(
+    section: &Section<'a>,
+    kind: MediaKind,
+    forced: ForcedCodec,
+    role: Role,
+) -> Result<Vec<Selected<'a>>, SdpError> {
+    let payloads = read(section)?;
+    let supported = match role {
+        Role::Publish => PUBLISHER_FEEDBACK,
+        Role::Subscribe => VIEWER_FEEDBACK,
+    };
+    let offered = payload_types(section)?;
+    let mut selected: Vec<Selected<'a>> = Vec::new();
+    for payload_type in offered.iter().copied() {
+        let payload = &payloads[usize::from(payload_type)];
+        let Some((clock_rate_hz, format)) = identify(kind, payload_type, payload) else { continue };
+        if kind == MediaKind::Audio || forced.allows(format.kind) {
+            selected.push(Selected {
+                payload_type,
+                encoding: payload.encoding.unwrap_or_default(),
+                fmtp: payload.fmtp,
+                clock_rate_hz,
+                format,
+                feedback: payload.feedback.and(supported),
+                rtx: rtx_of(payload_type, &offered, &payloads),
+            });
+        }
+    }
+    drop_orphaned_red(&mut selected);
+    if kind == MediaKind::Audio || forced != ForcedCodec::None {
+        selected.sort_by_key(|codec| !codec.format.is_common());
+    }
+    selected.truncate(CODECS_MAX);
+    if selected.is_empty() { Err(SdpError::NoCodec { kind }) } else { Ok(selected) }
+}
+
+/// RED goes only with the codec inside it.
+fn drop_orphaned_red(selected: &mut Vec<Selected<'_>>) {
+    let opus: Vec<u8> =
+        selected.iter().filter(|codec| codec.format.number == OPUS).map(|codec| codec.payload_type).collect();
+    selected.retain(|codec| {
+        !is_named(codec.encoding, "red")
+            || format::red_primary(codec.fmtp).is_some_and(|primary| opus.contains(&primary))
+    });
+}
+
+fn is_named(encoding: &str, name: &str) -> bool {
+    encoding.split('/').next().is_some_and(|own| own.eq_ignore_ascii_case(name))
+}
+
+/// The usable numbers on the m-line, each once.
+fn payload_types(section: &Section<'_>) -> Result<Vec<u8>, SdpError> {
+    let mut seen = [false; 128];
+    let mut payload_types = Vec::new();
+    for text in &section.formats {
+        let number = text.parse::<u8>().ok().filter(|number| *number <= 127);
+        let malformed = SdpError::Malformed { line: section.line, what: "a payload type is not 0 to 127" };
+        let number = number.ok_or(malformed)?;
+        if !std::mem::replace(&mut seen[usize::from(number)], true) && !LIKE_RTCP.contains(&number) {
+            payload_types.push(number);
+        }
+    }
+    Ok(payload_types)
+}
+
+/// Everything a section says, by payload type.
+fn read<'a>(section: &Section<'a>) -> Result<[Payload<'a>; 128], SdpError> {
+    let mut payloads = [Payload::default(); 128];
+    let split = |attribute: &Attribute<'a>| -> Result<(usize, &'a str), SdpError> {
+        let (number, rest) = attribute.value.split_once(' ').unwrap_or((attribute.value, ""));
+        let number = number.parse().ok().filter(|number| *number <= 127);
+        Ok((number.ok_or_else(|| attribute.malformed("a payload type is not 0 to 127"))?, rest.trim()))
+    };
+    for attribute in &section.attributes {
+        match attribute.key {
+            "rtpmap" | "fmtp" if !attribute.value.is_ascii() => return Err(attribute.malformed("not ASCII")),
+            "rtpmap" => {
+                let (number, value) = split(attribute)?;
+                payloads[number].encoding.get_or_insert(value);
+            }
+            "fmtp" => {
+                let (number, value) = split(attribute)?;
+                payloads[number].fmtp = value;
+            }
+            "rtcp-fb" if attribute.value.starts_with("* ") => {
+                payloads.iter_mut().for_each(|payload| payload.feedback.add(&attribute.value[2..]));
+            }
+            "rtcp-fb" => {
+                let (number, value) = split(attribute)?;
+                payloads[number].feedback.add(value);
+            }
+            _ => {}
+        }
+    }
+    Ok(payloads)
+}
+
+/// Clock and format of a payload type; static ones need no `a=rtpmap` (RFC 3551 §6).
+fn identify(kind: MediaKind, payload_type: u8, payload: &Payload<'_>) -> Option<(u32, Format)> {
+    let encoding = payload.encoding.or(match payload_type {
+        0 => Some("PCMU/8000"),
+        8 => Some("PCMA/8000"),
+        9 => Some("G722/8000"),
+        13 => Some("CN/8000"),
+        _ => None,
+    })?;
+    let mut parts = encoding.split('/');
+    let name = parts.next()?;
+    let clock_rate_hz = parts.next()?.parse().ok()?;
+    let channels = parts.next().map_or(Some(1), |channels| channels.parse().ok())?;
+    Some((clock_rate_hz, format::format(kind, name, clock_rate_hz, channels, payload.fmtp)?))
+}
+
+/// The payload type whose `apt` is `primary` (RFC 4588 §8.1).
+fn rtx_of(primary: u8, offered: &[u8], payloads: &[Payload<'_>; 128]) -> Option<u8> {
+    offered.iter().copied().find(|number| {
+        let payload = &payloads[usize::from(*number)];
+        let apt = format::parameter(payload.fmtp, "apt").and_then(|apt| apt.parse::<u8>().ok());
+        payload.encoding.is_some_and(|encoding| is_named(encoding, "rtx")) && apt == Some(primary)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::lexer::Description;
+    use super::*;
+
+    fn select_from(text: &str, forced: ForcedCodec, role: Role) -> Result<Vec<(u8, Option<u8>)>, SdpError> {
+        let description = Description::parse(text)?;
+        let section = &description.sections[0];
+        let kind = if section.media == "audio" { MediaKind::Audio } else { MediaKind::Video };
+        let selected = select(section, kind, forced, role)?;
+        Ok(selected.iter().map(|codec| (codec.payload_type, codec.rtx)).collect())
+    }
+
+    #[test]
+    fn audio_puts_opus_first_and_keeps_red_of_opus_only() {
+        let text = "v=0\nm=audio 9 X 0 63 62 8 111 13\na=rtpmap:111 opus/48000/2\na=rtpmap:63 red/48000/2\n\
+                    a=fmtp:63 111/111\na=rtpmap:62 red/48000/2\na=fmtp:62 0/0\n";
+        let selected = select_from(text, ForcedCodec::Vp8, Role::Publish).unwrap();
+        assert_eq!(selected.iter().map(|(number, _)| *number).collect::<Vec<_>>(), [111, 0, 63, 8, 13]);
+    }
+
+    #[test]
+    fn payload_types_that_look_like_rtcp_are_left_out() {
+        let text = "v=0\nm=video 9 X 72 73 96 95\na=rtpmap:72 VP8/90000\na=rtpmap:73 rtx/90000\na=fmtp:73 apt=96\n\
+                    a=rtpmap:96 VP8/90000\na=rtpmap:95 VP8/90000\n";
+        assert_eq!(select_from(text, ForcedCodec::Vp8, Role::Publish).unwrap(), [(96, None)]);
+    }
+
+    #[test]
+    fn h264_puts_constrained_baseline_first() {
+        let text = "v=0\nm=video 9 X 102 108 109\na=rtpmap:102 H264/90000\na=rtpmap:108 H264/90000\n\
+                    a=fmtp:102 packetization-mode=1;profile-level-id=42001f\na=rtpmap:109 rtx/90000\n\
+                    a=fmtp:108 packetization-mode=1;profile-level-id=42e01f\na=fmtp:109 apt=108\n";
+        let forced = select_from(text, ForcedCodec::H264, Role::Publish).unwrap();
+        assert_eq!(forced, [(108, Some(109)), (102, None)]);
+        let free = select_from(text, ForcedCodec::None, Role::Publish).unwrap();
+        assert_eq!(free, [(102, None), (108, Some(109))]);
+    }
+
+    #[test]
+    fn feedback_is_what_both_have() {
+        let text = "v=0\nm=video 9 X 96\na=rtpmap:96 VP8/90000\na=rtcp-fb:* nack\na=rtcp-fb:96 nack pli\n\
+                    a=rtcp-fb:96 transport-cc\na=rtcp-fb:96 ccm tmmbr\na=rtcp-fb:96 nack rpsi\n";
+        let description = Description::parse(text).unwrap();
+        let names = |role| -> Vec<&str> {
+            let codecs = select(&description.sections[0], MediaKind::Video, ForcedCodec::Vp8, role).unwrap();
+            codecs[0].feedback.names().collect()
+        };
+        assert_eq!(names(Role::Publish), ["transport-cc", "nack", "nack pli"]);
+        assert_eq!(names(Role::Subscribe), ["nack", "nack pli"]);
+    }
+
+    #[test]
+    fn nothing_in_common_and_nonsense_are_told_apart() {
+        let h264 = "v=0\nm=video 9 X 96\na=rtpmap:96 H264/90000\n";
+        let refused = select_from(h264, ForcedCodec::Vp8, Role::Publish);
+        assert_eq!(refused, Err(SdpError::NoCodec { kind: MediaKind::Video }));
+        for nonsense in
+            ["m=video 9 X 200", "m=video 9 X 96\na=rtpmap:200 VP8/90000", "m=video 9 X 96\na=fmtp:x y"]
+        {
+            let refused = select_from(&format!("v=0\n{nonsense}\n"), ForcedCodec::Vp8, Role::Publish);
+            assert!(matches!(refused, Err(SdpError::Malformed { .. })), "{nonsense}");
+        }
+    }
+
+    #[test]
+    fn at_most_sixteen_payload_types() {
+        let numbers: Vec<u8> = (96..=127).collect();
+        let line: Vec<String> = numbers.iter().map(u8::to_string).collect();
+        let maps: String = numbers.iter().map(|number| format!("a=rtpmap:{number} VP8/90000\n")).collect();
+        let text = format!("v=0\nm=video 9 X {}\n{maps}", line.join(" "));
+        assert_eq!(select_from(&text, ForcedCodec::Vp8, Role::Publish).unwrap().len(), CODECS_MAX);
+    }
+}
