@@ -175,7 +175,8 @@ fn data_dir_error(path: &Path) -> impl FnOnce(std::io::Error) -> ConfigError {
 }
 
 fn parse_codec(name: &str) -> Result<ForcedVideoCodec, String> {
-    ForcedVideoCodec::parse(name).ok_or_else(|| "not one of MEDIA_SERVER_PREFERRED, NONE, VP8, VP9, H264".into())
+    ForcedVideoCodec::parse(name)
+        .ok_or_else(|| "not one of MEDIA_SERVER_PREFERRED, NONE, VP8, VP9, H264".into())
 }
 
 #[cfg(test)]
@@ -202,7 +203,10 @@ mod tests {
 
     #[test]
     fn a_short_secret_is_refused_wherever_it_comes_from() {
-        assert!(matches!(config("short", &["--secret", "1234567"]).resolve_secret(), Err(ConfigError::ShortSecret(7))));
+        assert!(matches!(
+            config("short", &["--secret", "1234567"]).resolve_secret(),
+            Err(ConfigError::ShortSecret(7))
+        ));
         let config = config("short-file", &[]);
         std::fs::write(config.data_dir.join(SECRET_FILE), "\n").unwrap();
         assert!(matches!(config.resolve_secret(), Err(ConfigError::ShortSecret(0))));

@@ -59,7 +59,8 @@ pub fn server_config(dir: &Path, addresses: &[IpAddr]) -> Result<Arc<ServerConfi
     let chain = CertificateDer::pem_slice_iter(&read(&certificate)?)
         .collect::<Result<Vec<_>, _>>()
         .map_err(|error| content(&certificate)(error.to_string()))?;
-    let private = PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| content(&key)(error.to_string()))?;
+    let private =
+        PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| content(&key)(error.to_string()))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()

@@ -58,7 +58,8 @@ fn check_url(url: &str) -> Result<bool, String> {
         "turn" | "turns" => true,
         _ => return Err(bad()),
     };
-    let (address, query) = rest.split_once('?').map_or((rest, None), |(address, query)| (address, Some(query)));
+    let (address, query) =
+        rest.split_once('?').map_or((rest, None), |(address, query)| (address, Some(query)));
     if !matches!((is_turn, query), (_, None) | (true, Some("transport=udp" | "transport=tcp"))) {
         return Err(bad());
     }
@@ -124,8 +125,19 @@ mod tests {
         for good in ["turn:host", "turns:host:443?transport=tcp", "turn:[2001:db8::1]?transport=udp"] {
             assert_eq!(check_url(good), Ok(true), "{good}");
         }
-        let bad = ["", "host", "http:host", "stun:", "stun:host:0", "stun:host:70000", "stun:h?transport=udp",
-            "turn:h?transport=sctp", "turn:h:x", "turn:h h", "STUN:h"];
+        let bad = [
+            "",
+            "host",
+            "http:host",
+            "stun:",
+            "stun:host:0",
+            "stun:host:70000",
+            "stun:h?transport=udp",
+            "turn:h?transport=sctp",
+            "turn:h:x",
+            "turn:h h",
+            "STUN:h",
+        ];
         for bad in bad {
             assert!(check_url(bad).is_err(), "{bad}");
         }

@@ -63,7 +63,8 @@ pub fn ssrc() -> u32 {
 /// Whether `id` may be a session id the application chose: `[a-zA-Z0-9_-]+`, of bearable length.
 pub fn is_custom_session(id: &str) -> bool {
     const LEN_MAX: usize = 255;
-    (1..=LEN_MAX).contains(&id.len()) && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
+    (1..=LEN_MAX).contains(&id.len())
+        && id.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-')
 }
 
 fn tagged(tag: &str, len: usize) -> String {

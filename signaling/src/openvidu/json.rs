@@ -119,8 +119,20 @@ mod tests {
         let too_deep = deep(DEPTH_MAX + 1);
         let far_too_deep = "[".repeat(60_000);
         let texts = [
-            "", " ", "{", "{]", "nul", "{\"a\":1,}", "1 2", "{\"a\":1,\"a\":1}", "[{\"a\":1,\"b\":2,\"a\":1}]",
-            "{\"a\":1,\"\\u0061\":2}", "\"\u{0}\"", &too_deep, &far_too_deep, "1e999",
+            "",
+            " ",
+            "{",
+            "{]",
+            "nul",
+            "{\"a\":1,}",
+            "1 2",
+            "{\"a\":1,\"a\":1}",
+            "[{\"a\":1,\"b\":2,\"a\":1}]",
+            "{\"a\":1,\"\\u0061\":2}",
+            "\"\u{0}\"",
+            &too_deep,
+            &far_too_deep,
+            "1e999",
         ];
         for text in texts {
             assert!(parse(text.as_bytes()).is_err(), "{}", text.chars().take(40).collect::<String>());

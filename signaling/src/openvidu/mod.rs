@@ -5,6 +5,7 @@ pub mod events;
 pub mod ice_servers;
 pub mod ids;
 pub mod json;
+pub mod negotiation;
 pub mod rest;
 pub mod rpc;
 pub mod shapes;

@@ -7,7 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use millrace_control::{
-    ClientHello, Command, FromRelay, Rejection, RelayHello, Reply, Snapshot, SnapshotRequest, ToRelay, VERSION,
+    ClientHello, Command, FromRelay, Rejection, RelayHello, Reply, Snapshot, SnapshotRequest, ToRelay,
+    VERSION,
 };
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
@@ -127,7 +128,9 @@ impl Connection {
         let hello = Command::Hello(ClientHello { version: VERSION });
         connection.relay = match connection.call(0, hello, owner).await? {
             Reply::Hello(relay) if relay.version == VERSION => relay,
-            Reply::Hello(relay) => return Err(refused(format!("it speaks version {} of the contract", relay.version))),
+            Reply::Hello(relay) => {
+                return Err(refused(format!("it speaks version {} of the contract", relay.version)));
+            }
             other => return Err(unexpected("Hello", &other)),
         };
         let held = connection.snapshot(owner).await?;
@@ -143,7 +146,7 @@ impl Connection {
     }
 
     async fn reconcile(&mut self, held: &Snapshot, owner: &dyn Owner) -> io::Result<()> {
-        let commands = difference(held, owner.desired(&self.relay));
+        let commands = difference(held, owner.desired(&self.relay, held));
         let count = commands.len();
         let mut refusals = 0_usize;
         for (shard, command) in commands {
@@ -162,7 +165,8 @@ impl Connection {
     async fn call(&mut self, shard: u32, command: Command, owner: &dyn Owner) -> io::Result<Reply> {
         let request = self.send(shard, command).await?;
         loop {
-            let frame = timeout(SETUP_TIMEOUT, self.reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)??;
+            let frame =
+                timeout(SETUP_TIMEOUT, self.reader.next()).await.map_err(|_| io::ErrorKind::TimedOut)??;
             match (frame.request, frame.reply) {
                 (0, Some(Reply::Event(event))) => owner.handle_event(event),
                 (answered, Some(reply)) if answered == request => return Ok(reply),
@@ -200,7 +204,9 @@ impl Connection {
                 // An answer nobody waits for came too late.
                 let Some(answer) = self.pending.remove(&request) else { return };
                 let _ = answer.send(match reply {
-                    Reply::Rejected(rejected) => Err(LinkError::Rejected(reason(&rejected), rejected.message)),
+                    Reply::Rejected(rejected) => {
+                        Err(LinkError::Rejected(reason(&rejected), rejected.message))
+                    }
                     reply => Ok(reply),
                 });
             }

@@ -8,15 +8,15 @@ mod link;
 mod reconcile;
 mod wire;
 
-use millrace_control::{Command, Event, RelayHello, Rejection};
+use millrace_control::{Command, Event, Rejection, RelayHello, Snapshot};
 
 pub use handle::Link;
 
 /// The side of signaling that knows what the relay should hold.
 pub trait Owner: Send + Sync + 'static {
     /// Everything the relay is to hold now, as `Put…` commands with their shards: a peer before what goes over it.
-    /// Called for each new connection, before anything else is sent on it.
-    fn desired(&self, relay: &RelayHello) -> Vec<(u32, Command)>;
+    /// Called for each new connection, before anything else is sent on it; `held` is what the relay holds.
+    fn desired(&self, relay: &RelayHello, held: &Snapshot) -> Vec<(u32, Command)>;
 
     /// The relay tells something of its own accord.
     fn handle_event(&self, event: Event);

@@ -65,6 +65,8 @@ impl Writer {
     pub(super) async fn send(&mut self, message: &ToRelay) -> io::Result<()> {
         self.buffer.clear();
         frame::encode(message, &mut self.buffer);
-        timeout(WRITE_TIMEOUT, self.socket.write_all(&self.buffer)).await.map_err(|_| io::ErrorKind::TimedOut)?
+        timeout(WRITE_TIMEOUT, self.socket.write_all(&self.buffer))
+            .await
+            .map_err(|_| io::ErrorKind::TimedOut)?
     }
 }

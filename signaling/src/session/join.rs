@@ -87,7 +87,8 @@ mod tests {
         invite(&mut session, "con_B", Role::Publisher);
         let newcomer = Arrival { client_data: "Bob".into(), ..arrival("con_B") };
         let (_, changes) = session.join("tok_con_B", newcomer).unwrap();
-        let joined = Notice::Joined { connection: "con_B".into(), created_at_ms: 2_000, metadata: "Bob".into() };
+        let joined =
+            Notice::Joined { connection: "con_B".into(), created_at_ms: 2_000, metadata: "Bob".into() };
         assert_eq!(changes.notifications, [Notification { to: vec!["rpc_con_A".into()], notice: joined }]);
     }
 

@@ -43,8 +43,11 @@ impl Session {
 
     /// Ends the session for everybody. Each one is told of its own end only: all of them go at once.
     pub fn close(&mut self, reason: Reason) -> Changes {
-        let mut changes =
-            Changes { removed_peers: self.media().map(super::Media::id).collect(), closed: true, ..Changes::default() };
+        let mut changes = Changes {
+            removed_peers: self.media().map(super::Media::id).collect(),
+            closed: true,
+            ..Changes::default()
+        };
         for connection in std::mem::take(&mut self.connections) {
             let Some(participant) = connection.participant else { continue };
             changes.tell(

@@ -69,6 +69,9 @@ mod tests {
         let text = serde_json::to_string(&media).unwrap();
         assert_eq!(serde_json::from_str::<Media>(&text).unwrap(), media);
         assert!(serde_json::from_str::<Media>("\"!\"").is_err());
-        assert!(matches!(media.commands().as_slice(), [Command::PutPeer(_), Command::PutTrack(_), Command::PutSubscription(_)]));
+        assert!(matches!(
+            media.commands().as_slice(),
+            [Command::PutPeer(_), Command::PutTrack(_), Command::PutSubscription(_)]
+        ));
     }
 }

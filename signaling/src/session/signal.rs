@@ -29,10 +29,8 @@ impl Session {
             signal.to.iter().map(receiver).collect::<Result<_, Refusal>>().map_err(|_| Refusal::SignalTo)?
         };
         let mut changes = Changes::default();
-        changes.tell(
-            to,
-            Notice::Signal { from: from.map(str::to_owned), kind: signal.kind, data: signal.data },
-        );
+        changes
+            .tell(to, Notice::Signal { from: from.map(str::to_owned), kind: signal.kind, data: signal.data });
         Ok(changes)
     }
 }
@@ -49,7 +47,8 @@ mod tests {
         join(&mut session, "con_A", Role::Subscriber);
         join(&mut session, "con_B", Role::Subscriber);
         invite(&mut session, "con_C", Role::Subscriber);
-        let to = |ids: &[&str]| Signal { to: ids.iter().map(|&id| id.to_owned()).collect(), ..Signal::default() };
+        let to =
+            |ids: &[&str]| Signal { to: ids.iter().map(|&id| id.to_owned()).collect(), ..Signal::default() };
 
         let changes = session.signal(Some("con_A"), to(&[])).unwrap();
         assert_eq!(changes.notifications[0].to, ["rpc_con_A", "rpc_con_B"]);

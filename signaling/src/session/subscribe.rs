@@ -16,7 +16,13 @@ impl Session {
     ///
     /// # Errors
     /// As [`Self::check_subscribe`].
-    pub fn subscribe(&mut self, id: &str, stream: &str, media: Media, now_ms: u64) -> Result<Changes, Refusal> {
+    pub fn subscribe(
+        &mut self,
+        id: &str,
+        stream: &str,
+        media: Media,
+        now_ms: u64,
+    ) -> Result<Changes, Refusal> {
         self.participant(id)?;
         let publisher = self.publisher(stream).map(|(connection, _)| connection.id.clone());
         let publisher = publisher.ok_or(Refusal::NotStreaming)?;

@@ -44,10 +44,8 @@ impl Writer {
     pub fn start(store: Box<dyn Store>, snapshots: Snapshots) -> std::io::Result<Self> {
         let (submissions, received) = mpsc::channel();
         let failures = Arc::new(AtomicU64::new(0));
-        let mut worker =
-            Worker { store, snapshots, failures: Arc::clone(&failures), dirty: BTreeSet::new() };
-        let thread =
-            std::thread::Builder::new().name("store".into()).spawn(move || worker.run(&received))?;
+        let mut worker = Worker { store, snapshots, failures: Arc::clone(&failures), dirty: BTreeSet::new() };
+        let thread = std::thread::Builder::new().name("store".into()).spawn(move || worker.run(&received))?;
         Ok(Self { submissions: Some(submissions), failures, thread: Some(thread) })
     }
 
@@ -152,7 +150,8 @@ mod tests {
                 self.fail -= 1;
                 return Err(StoreError("disk full".into()));
             }
-            let line = changes.iter().map(|(id, value)| format!("{id}={value:?}")).collect::<Vec<_>>().join(" ");
+            let line =
+                changes.iter().map(|(id, value)| format!("{id}={value:?}")).collect::<Vec<_>>().join(" ");
             self.log.lock().unwrap().push(line);
             Ok(())
         }

@@ -1,0 +1,77 @@
+//! HTTP: which path is whose, and what every answer carries.
+
+mod listener;
+mod via;
+
+use std::sync::Arc;
+
+use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
+use axum::extract::{DefaultBodyLimit, Extension, Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+
+use crate::app::App;
+use crate::openvidu::{json, rest, rpc};
+use crate::relay::LinkError;
+use crate::{stats, web};
+pub use listener::Listener;
+pub use via::Via;
+
+/// Longest body of a request, in bytes.
+pub const BODY_LEN_MAX: usize = json::LEN_BYTES_MAX;
+
+/// Longest WebSocket message from a client, in bytes.
+const MESSAGE_LEN_MAX: usize = json::LEN_BYTES_MAX;
+
+/// Everything that is served.
+pub fn router(app: &Arc<App>) -> Router {
+    let protected = Router::new()
+        .route("/millrace/stats", get(stats::stats))
+        .route("/millrace/debug/panic/{shard}", post(inject_panic))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), rest::require_secret));
+    Router::new()
+        .nest("/openvidu/api", rest::router(app))
+        .route("/openvidu", get(open_socket))
+        .route("/millrace/ready", get(ready))
+        .merge(protected)
+        .merge(web::router())
+        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
+        .with_state(Arc::clone(app))
+}
+
+/// Takes the WebSocket of the RPC. No compression, bounded messages.
+async fn open_socket(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let host = via.host_name(&headers, &app);
+    upgrade
+        .max_message_size(MESSAGE_LEN_MAX)
+        .max_frame_size(MESSAGE_LEN_MAX)
+        .on_upgrade(move |socket| rpc::serve(app, socket, via.remote, host))
+}
+
+/// 200 while the relay is there, 503 while not.
+async fn ready(State(app): State<Arc<App>>) -> StatusCode {
+    if app.link.relay().is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// Makes a shard panic, where the operator allowed it.
+async fn inject_panic(State(app): State<Arc<App>>, Path(shard): Path<u32>) -> Response {
+    if !app.config.allow_fault_injection {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    match app.link.inject_panic(shard, app.relay_deadline()).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error @ LinkError::Rejected(..)) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
+}

@@ -1,0 +1,146 @@
+//! From an offer to an answer and to what the relay must hold: the one place where SDP, policy and the relay's facts
+//! meet.
+
+use std::net::{IpAddr, SocketAddr};
+
+use millrace_control::RelayHello;
+
+use super::errors::{self, RpcError};
+use super::ids;
+use crate::config::Config;
+use crate::sdp::{self, ForcedCodec, IceCredentials, Ids, KindIds, Negotiated, SdpError, Ssrcs, Terms};
+use crate::session::{ConnectionProperties, ForcedVideoCodec, Media};
+
+/// Lengths of our ICE user fragment and password (RFC 8839 §5.4 asks for 4 and 22 at least).
+const UFRAG_LEN: usize = 12;
+const PWD_LEN: usize = 24;
+
+/// What a negotiation is about.
+pub struct Context<'a> {
+    /// The server's limits.
+    pub config: &'a Config,
+    /// The relay.
+    pub relay: &'a RelayHello,
+    /// The session's shard.
+    pub shard: u32,
+    /// The relay's id of the session.
+    pub room: u64,
+    /// The session's codec policy.
+    pub codec: ForcedVideoCodec,
+    /// Whose PeerConnection it is.
+    pub connection: &'a ConnectionProperties,
+}
+
+/// The tracks of a stream that take part.
+#[derive(Clone, Copy, Debug)]
+pub struct Tracks {
+    /// The stream's audio, if it has any.
+    pub audio: Option<u64>,
+    /// The stream's video, if it has any.
+    pub video: Option<u64>,
+}
+
+impl Context<'_> {
+    /// Answers a publisher.
+    ///
+    /// # Errors
+    /// When the offer cannot be used, or the relay has not told all it should.
+    pub fn publish(
+        &self,
+        offer: &str,
+        stream: &str,
+        tracks: Tracks,
+        loopback: bool,
+    ) -> Result<Agreed, RpcError> {
+        self.negotiate(offer, stream, tracks, loopback, sdp::negotiate_publish)
+    }
+
+    /// Answers a viewer.
+    ///
+    /// # Errors
+    /// As [`Self::publish`].
+    pub fn subscribe(&self, offer: &str, stream: &str, tracks: Tracks) -> Result<Agreed, RpcError> {
+        self.negotiate(offer, stream, tracks, false, sdp::negotiate_subscribe)
+    }
+
+    fn negotiate(
+        &self,
+        offer: &str,
+        stream: &str,
+        tracks: Tracks,
+        loopback: bool,
+        negotiate: fn(&str, &Terms<'_>) -> Result<Negotiated, SdpError>,
+    ) -> Result<Agreed, RpcError> {
+        let kind = |track| KindIds { track, subscription: ids::relay() };
+        let relay_ids = Ids {
+            room: self.room,
+            peer: ids::relay(),
+            audio: tracks.audio.map(kind),
+            video: tracks.video.map(kind),
+        };
+        let candidates = self.candidates()?;
+        let options = self.connection.kurento_options.clone().unwrap_or_default();
+        // The same for the audio and the video of one stream, so that players synchronise them.
+        let cname = format!("{:016x}", tracks.audio.or(tracks.video).unwrap_or_default());
+        let terms = Terms {
+            ids: &relay_ids,
+            ice: IceCredentials { ufrag: ids::ice(UFRAG_LEN), pwd: ids::ice(PWD_LEN) },
+            fingerprint: self.fingerprint()?,
+            candidates: &candidates,
+            forced_video_codec: forced(self.codec),
+            receive_max_kbps: options.video_max_recv_bandwidth.unwrap_or(self.config.video_max_recv_kbps),
+            receive_min_kbps: options.video_min_recv_bandwidth.unwrap_or(self.config.video_min_recv_kbps),
+            send_max_kbps: options.video_max_send_bandwidth.unwrap_or(self.config.video_max_send_kbps),
+            loopback,
+            stream_id: stream,
+            cname: &cname,
+            audio_ssrcs: ssrcs(),
+            video_ssrcs: ssrcs(),
+        };
+        let agreed =
+            negotiate(offer, &terms).map_err(|error| RpcError::new(error.code(), error.to_string()))?;
+        let media = Media { peer: agreed.peer, tracks: agreed.tracks, subscriptions: agreed.subscriptions };
+        Ok(Agreed { answer: agreed.answer, media })
+    }
+
+    /// Every announced address with the shard's port.
+    fn candidates(&self) -> Result<Vec<SocketAddr>, RpcError> {
+        let shard = self.relay.shards.iter().find(|shard| shard.shard == self.shard);
+        let port =
+            shard.and_then(|shard| u16::try_from(shard.port).ok()).ok_or_else(|| incomplete("a port"))?;
+        let addresses = self.relay.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
+        let candidates: Vec<SocketAddr> = addresses.map(|address| SocketAddr::new(address, port)).collect();
+        if candidates.is_empty() { Err(incomplete("an address")) } else { Ok(candidates) }
+    }
+
+    fn fingerprint(&self) -> Result<[u8; 32], RpcError> {
+        self.relay.fingerprint.as_slice().try_into().map_err(|_| incomplete("a fingerprint"))
+    }
+}
+
+/// An answer, and what makes it true.
+pub struct Agreed {
+    /// SDP for the browser.
+    pub answer: String,
+    /// What the relay must hold first.
+    pub media: Media,
+}
+
+fn incomplete(what: &str) -> RpcError {
+    RpcError::new(errors::MEDIA_NODE, format!("the relay has not announced {what}"))
+}
+
+fn ssrcs() -> Ssrcs {
+    let media = ids::ssrc();
+    let rtx = std::iter::repeat_with(ids::ssrc).find(|&rtx| rtx != media).unwrap_or_default();
+    Ssrcs { media, rtx }
+}
+
+const fn forced(codec: ForcedVideoCodec) -> ForcedCodec {
+    match codec {
+        ForcedVideoCodec::MediaServerPreferred | ForcedVideoCodec::Vp8 => ForcedCodec::Vp8,
+        ForcedVideoCodec::Vp9 => ForcedCodec::Vp9,
+        ForcedVideoCodec::H264 => ForcedCodec::H264,
+        ForcedVideoCodec::None => ForcedCodec::None,
+    }
+}

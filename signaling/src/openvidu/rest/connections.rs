@@ -1,0 +1,216 @@
+//! Connections, their tokens and their streams.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Extension, Path, Query, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use super::super::{ice_servers, ids, shapes};
+use super::Failure;
+use super::body::{Body, not_found};
+use super::sessions::Shown;
+use crate::app::App;
+use crate::clock;
+use crate::http::Via;
+use crate::session::{Changes, Connection, ConnectionProperties, KurentoOptions, Reason, Role};
+
+/// Most filters one connection may be allowed.
+const FILTERS_MAX: usize = 64;
+
+pub(super) async fn create(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    Path(session): Path<String>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Failure> {
+    let body = Body::parse(&body)?;
+    if !app.shared.lock().sessions.contains_key(&session) {
+        return Err(not_found());
+    }
+    let properties = properties(&body)?;
+    let connection = add(&app, &via, &headers, &session, properties).await?;
+    Ok(Json(shapes::connection(&session, &connection)))
+}
+
+/// The call of older applications.
+pub(super) async fn create_token(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+    body: Bytes,
+) -> Result<Json<Value>, Failure> {
+    let body = Body::parse(&body)?;
+    let session = body.text("session")?.ok_or_else(|| Failure::bad("session is missing"))?.to_owned();
+    let properties = properties(&body)?;
+    let connection = add(&app, &via, &headers, &session, properties).await?;
+    let properties = &connection.properties;
+    Ok(Json(json!({
+        "id": connection.token_url,
+        "token": connection.token_url,
+        "createdAt": connection.created_at_ms,
+        "connectionId": connection.id,
+        "session": session,
+        "data": properties.data,
+        "role": properties.role.as_str(),
+        "kurentoOptions": properties.kurento_options,
+    })))
+}
+
+async fn add(
+    app: &App,
+    via: &Via,
+    headers: &HeaderMap,
+    session: &str,
+    properties: ConnectionProperties,
+) -> Result<Connection, Failure> {
+    let token = ids::token();
+    let (scheme, authority) = (via.socket_scheme(), via.authority(headers, app));
+    let connection = Connection {
+        id: ids::connection(),
+        created_at_ms: clock::now_ms(),
+        token_url: format!("{scheme}://{authority}?sessionId={session}&token={token}"),
+        token,
+        properties,
+        participant: None,
+    };
+    let durable = {
+        let mut state = app.shared.lock();
+        let model = state.sessions.get_mut(session).ok_or_else(not_found)?;
+        let full =
+            |error: crate::session::Refusal| Failure::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+        model.add_connection(connection.clone()).map_err(full)?;
+        app.carry_out_and_tell(&mut state, session, Changes::default())
+    };
+    let _ = durable.await;
+    Ok(connection)
+}
+
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    Path((session, connection)): Path<(String, String)>,
+) -> Result<Json<Value>, Failure> {
+    let state = app.shared.lock();
+    let session = state.sessions.get(&session).ok_or_else(no_session)?;
+    let connection = session.connection(&connection).ok_or_else(not_found)?;
+    Ok(Json(shapes::connection(&session.id, connection)))
+}
+
+pub(super) async fn list(
+    State(app): State<Arc<App>>,
+    Path(session): Path<String>,
+    Query(shown): Query<Shown>,
+) -> Result<Json<Value>, Failure> {
+    let state = app.shared.lock();
+    let session = state.sessions.get(&session).ok_or_else(not_found)?;
+    Ok(Json(shapes::connections(session, shown.pending(true))))
+}
+
+/// Puts a participant out, or takes back a token nobody has used.
+pub(super) async fn disconnect(
+    State(app): State<Arc<App>>,
+    Path((session, connection)): Path<(String, String)>,
+) -> Result<StatusCode, Failure> {
+    let durable = {
+        let mut state = app.shared.lock();
+        let model = state.sessions.get_mut(&session).ok_or_else(no_session)?;
+        let changes = match model.remove_pending(&connection) {
+            true => Changes::default(),
+            false => model.evict(&connection, Reason::ForceDisconnectByServer).map_err(|_| not_found())?,
+        };
+        app.carry_out_and_tell(&mut state, &session, changes)
+    };
+    let _ = durable.await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+pub(super) async fn unpublish(
+    State(app): State<Arc<App>>,
+    Path((session, stream)): Path<(String, String)>,
+) -> Result<StatusCode, Failure> {
+    let durable = {
+        let mut state = app.shared.lock();
+        let model = state.sessions.get_mut(&session).ok_or_else(no_session)?;
+        let changes =
+            model.force_unpublish(&stream, Reason::ForceUnpublishByServer).map_err(|_| not_found())?;
+        app.carry_out_and_tell(&mut state, &session, changes)
+    };
+    let _ = durable.await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// A missing session in the calls about one connection or one stream.
+fn no_session() -> Failure {
+    Failure::bad("the session does not exist")
+}
+
+fn properties(body: &Body) -> Result<ConnectionProperties, Failure> {
+    match body.text("type")? {
+        None | Some("WEBRTC") => {}
+        Some("IPCAM") => return Err(Failure::empty(StatusCode::NOT_IMPLEMENTED)),
+        Some(_) => return Err(Failure::bad("type must be WEBRTC or IPCAM")),
+    }
+    let servers = body.value("customIceServers").map(ice_servers::parse).transpose().map_err(Failure::bad)?;
+    Ok(ConnectionProperties {
+        role: body.choice("role", Role::parse)?.unwrap_or_default(),
+        data: body.text("data")?.unwrap_or_default().to_owned(),
+        record: body.bool("record")?.unwrap_or(true),
+        kurento_options: body.value("kurentoOptions").map(kurento_options).transpose()?,
+        custom_ice_servers: servers.unwrap_or_default(),
+    })
+}
+
+fn kurento_options(value: &Value) -> Result<KurentoOptions, Failure> {
+    let body = Body::from_value(value).ok_or_else(|| Failure::bad("kurentoOptions must be an object"))?;
+    let filters = match body.value("allowedFilters") {
+        None => Some(Vec::new()),
+        Some(Value::Array(filters)) if filters.len() <= FILTERS_MAX => {
+            filters.iter().map(|filter| filter.as_str().map(str::to_owned)).collect()
+        }
+        Some(_) => None,
+    };
+    Ok(KurentoOptions {
+        video_max_recv_bandwidth: body.u32("videoMaxRecvBandwidth")?,
+        video_min_recv_bandwidth: body.u32("videoMinRecvBandwidth")?,
+        video_max_send_bandwidth: body.u32("videoMaxSendBandwidth")?,
+        video_min_send_bandwidth: body.u32("videoMinSendBandwidth")?,
+        allowed_filters: filters.ok_or_else(|| Failure::bad("allowedFilters must be a list of texts"))?,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<ConnectionProperties, Failure> {
+        properties(&Body::parse(text.as_bytes()).unwrap())
+    }
+
+    #[test]
+    fn the_nulls_of_the_node_client_are_defaults() {
+        let nulls = r#"{"type":null,"data":null,"record":null,"role":null,"kurentoOptions":null,"rtspUri":null,
+            "adaptativeBitrate":null,"onlyPlayWithSubscribers":null,"networkCache":null,"customIceServers":null}"#;
+        let properties = read(nulls).unwrap();
+        assert_eq!(properties, ConnectionProperties { record: true, ..ConnectionProperties::default() });
+    }
+
+    #[test]
+    fn wrong_types_and_unknown_values_are_refused() {
+        for bad in [
+            r#"{"type":"SIP"}"#,
+            r#"{"role":"moderator"}"#,
+            r#"{"record":"yes"}"#,
+            r#"{"data":{}}"#,
+            r#"{"kurentoOptions":[]}"#,
+            r#"{"kurentoOptions":{"videoMaxRecvBandwidth":-1}}"#,
+            r#"{"kurentoOptions":{"allowedFilters":[1]}}"#,
+            r#"{"customIceServers":[{"url":"turn:h"}]}"#,
+        ] {
+            assert_eq!(read(bad).unwrap_err().status, StatusCode::BAD_REQUEST, "{bad}");
+        }
+        assert_eq!(read(r#"{"type":"IPCAM"}"#).unwrap_err().status, StatusCode::NOT_IMPLEMENTED);
+    }
+}

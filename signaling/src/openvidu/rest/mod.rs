@@ -1,0 +1,134 @@
+//! The REST API at `/openvidu/api`.
+//!
+//! Statuses are the original's, quirks included: a known path with another method, or an unknown path, is 403; a
+//! session that does not exist is 404 in most calls and 400 in those about one connection or stream.
+
+mod body;
+mod connections;
+mod server;
+mod sessions;
+mod signal;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Request, State};
+use axum::http::header::{
+    ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
+    CONTENT_TYPE, WWW_AUTHENTICATE,
+};
+use axum::http::{HeaderValue, Method, StatusCode};
+use axum::middleware::{self, Next};
+use axum::response::{IntoResponse, Response};
+use axum::routing::{MethodRouter, delete, get, post};
+use serde_json::json;
+
+use crate::app::App;
+use crate::clock;
+
+/// Everything below `/openvidu/api`.
+pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
+    let protected = Router::new()
+        .route("/sessions", known(get(sessions::list).post(sessions::create)))
+        .route("/sessions/{session}", known(get(sessions::get).delete(sessions::close)))
+        .route("/sessions/{session}/connection", known(get(connections::list).post(connections::create)))
+        .route(
+            "/sessions/{session}/connection/{connection}",
+            known(get(connections::get).delete(connections::disconnect)),
+        )
+        .route("/sessions/{session}/stream/{stream}", known(delete(connections::unpublish)))
+        .route("/tokens", known(post(connections::create_token)))
+        .route("/signal", known(post(signal::send)))
+        .route("/recordings", known(get(server::not_implemented)))
+        .route("/recordings/start", known(post(server::not_implemented)))
+        .route("/recordings/stop/{recording}", known(post(server::not_implemented)))
+        .route("/recordings/{recording}", known(get(server::not_implemented).delete(server::not_implemented)))
+        .route("/config", known(get(server::config)))
+        .route("/config/openvidu-version", known(get(server::version)))
+        .route("/config/openvidu-recording", known(get(server::no)))
+        .route("/config/openvidu-cdr", known(get(server::no)))
+        .fallback(forbidden)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), require_secret));
+    Router::new()
+        .route("/config/openvidu-publicurl", get(server::public_url))
+        .merge(protected)
+        .layer(middleware::from_fn(allow_every_origin))
+}
+
+/// A known path: other methods are forbidden.
+fn known(methods: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
+    methods.fallback(forbidden)
+}
+
+async fn forbidden(request: Request) -> Response {
+    Failure::new(StatusCode::FORBIDDEN, "there is nothing here").at(request.uri().path())
+}
+
+/// Lets a request through that holds the secret.
+pub async fn require_secret(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
+    if header.is_some_and(|header| app.authorized(header)) {
+        return next.run(request).await;
+    }
+    let mut response =
+        Failure::new(StatusCode::UNAUTHORIZED, "wrong or missing secret").at(request.uri().path());
+    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Millrace\""));
+    response
+}
+
+/// Pages of every site may call, if they know the secret.
+async fn allow_every_origin(request: Request, next: Next) -> Response {
+    let mut response = match *request.method() {
+        Method::OPTIONS => StatusCode::OK.into_response(),
+        _ => next.run(request).await,
+    };
+    for (name, value) in [
+        (ACCESS_CONTROL_ALLOW_ORIGIN, "*"),
+        (ACCESS_CONTROL_ALLOW_METHODS, "GET, HEAD, POST, PATCH, DELETE"),
+        (ACCESS_CONTROL_ALLOW_HEADERS, "Authorization, Content-Type"),
+    ] {
+        response.headers_mut().insert(name, HeaderValue::from_static(value));
+    }
+    response
+}
+
+/// A call that failed.
+#[derive(Debug, PartialEq, Eq)]
+struct Failure {
+    status: StatusCode,
+    /// Absent where the original answers with nothing.
+    message: Option<String>,
+}
+
+impl Failure {
+    fn new(status: StatusCode, message: impl Into<String>) -> Self {
+        Self { status, message: Some(message.into()) }
+    }
+
+    const fn empty(status: StatusCode) -> Self {
+        Self { status, message: None }
+    }
+
+    fn bad(message: impl Into<String>) -> Self {
+        Self::new(StatusCode::BAD_REQUEST, message)
+    }
+
+    /// The answer to a request for `path`.
+    fn at(self, path: &str) -> Response {
+        let Some(message) = self.message else { return self.status.into_response() };
+        let body = json!({
+            "timestamp": clock::now_ms(),
+            "status": self.status.as_u16(),
+            "error": self.status.canonical_reason().unwrap_or_default(),
+            "message": message,
+            "path": path,
+        });
+        (self.status, [(CONTENT_TYPE, "application/json")], body.to_string()).into_response()
+    }
+}
+
+impl IntoResponse for Failure {
+    fn into_response(self) -> Response {
+        self.at("/openvidu/api")
+    }
+}

@@ -1,0 +1,66 @@
+//! What applications may ask about the server itself.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::extract::{Extension, State};
+use axum::http::{HeaderMap, StatusCode};
+use serde_json::{Value, json};
+
+use super::super::VERSION;
+use super::super::ice_servers::split_host;
+use crate::app::App;
+use crate::http::Via;
+
+pub(super) async fn config(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+) -> Json<Value> {
+    let authority = via.authority(&headers, &app);
+    let config = &app.config;
+    Json(json!({
+        "VERSION": VERSION,
+        "DOMAIN_OR_PUBLIC_IP": split_host(&authority).0,
+        "HTTPS_PORT": via.port,
+        "OPENVIDU_PUBLICURL": url(&via, &authority),
+        "OPENVIDU_CDR": false,
+        "OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH": config.video_max_recv_kbps,
+        "OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH": config.video_min_recv_kbps,
+        "OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH": config.video_max_send_kbps,
+        "OPENVIDU_STREAMS_VIDEO_MIN_SEND_BANDWIDTH": config.video_min_send_kbps,
+        "OPENVIDU_STREAMS_FORCED_VIDEO_CODEC": config.forced_video_codec.as_str(),
+        "OPENVIDU_STREAMS_ALLOW_TRANSCODING": false,
+        "OPENVIDU_WEBRTC_SIMULCAST": false,
+        "OPENVIDU_SESSIONS_GARBAGE_INTERVAL": config.garbage_interval_s,
+        "OPENVIDU_SESSIONS_GARBAGE_THRESHOLD": config.garbage_threshold_s,
+        "OPENVIDU_RECORDING": false,
+        "OPENVIDU_WEBHOOK": false,
+    }))
+}
+
+pub(super) async fn public_url(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+) -> String {
+    url(&via, &via.authority(&headers, &app))
+}
+
+fn url(via: &Via, authority: &str) -> String {
+    format!("{}://{authority}", if via.tls { "https" } else { "http" })
+}
+
+pub(super) async fn version() -> &'static str {
+    VERSION
+}
+
+/// A feature that is off.
+pub(super) async fn no() -> &'static str {
+    "false"
+}
+
+/// Recording is off, and everything about it says so.
+pub(super) async fn not_implemented() -> StatusCode {
+    StatusCode::NOT_IMPLEMENTED
+}

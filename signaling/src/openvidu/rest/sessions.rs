@@ -1,0 +1,157 @@
+//! Sessions.
+
+use std::sync::Arc;
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{Path, Query, State};
+use axum::http::StatusCode;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::super::{ids, shapes};
+use super::Failure;
+use super::body::{Body, not_found};
+use crate::app::App;
+use crate::clock;
+use crate::session::{
+    Changes, ForcedVideoCodec, Reason, Session, SessionProperties, default_recording_properties,
+};
+use crate::state::SESSIONS_MAX;
+
+/// Which connections a list shows. Other parameters of the original are accepted and without effect.
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Shown {
+    pending_connections: Option<bool>,
+}
+
+impl Shown {
+    /// Whether pending connections are shown.
+    pub(super) fn pending(&self, default: bool) -> bool {
+        self.pending_connections.unwrap_or(default)
+    }
+}
+
+pub(super) async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Value>, Failure> {
+    let body = Body::parse(&body)?;
+    let properties = properties(&body, app.config.forced_video_codec)?;
+    let (shape, durable) = {
+        let mut state = app.shared.lock();
+        let id = match properties.custom_session_id.as_str() {
+            "" => ids::session(),
+            custom => custom.to_owned(),
+        };
+        if state.sessions.contains_key(&id) {
+            return Err(Failure::empty(StatusCode::CONFLICT));
+        }
+        if state.sessions.len() >= SESSIONS_MAX {
+            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many sessions"));
+        }
+        let session = Session::new(id.clone(), ids::relay(), properties, clock::now_ms());
+        let shape = shapes::session(&session, false);
+        state.sessions.insert(id.clone(), session);
+        (shape, app.carry_out_and_tell(&mut state, &id, Changes::default()))
+    };
+    let _ = durable.await;
+    Ok(Json(shape))
+}
+
+pub(super) async fn get(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+    Query(shown): Query<Shown>,
+) -> Result<Json<Value>, Failure> {
+    let state = app.shared.lock();
+    let session = state.sessions.get(&id).ok_or_else(not_found)?;
+    Ok(Json(shapes::session(session, shown.pending(false))))
+}
+
+pub(super) async fn list(State(app): State<Arc<App>>, Query(shown): Query<Shown>) -> Json<Value> {
+    let pending = shown.pending(false);
+    let state = app.shared.lock();
+    Json(shapes::list(state.sessions.values().map(|session| shapes::session(session, pending)).collect()))
+}
+
+pub(super) async fn close(
+    State(app): State<Arc<App>>,
+    Path(id): Path<String>,
+) -> Result<StatusCode, Failure> {
+    let durable = app.close_session(&id, Reason::SessionClosedByServer).map_err(|_| not_found())?;
+    let _ = durable.await;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// What the application asks for, with the defaults of the original.
+fn properties(body: &Body, codec: ForcedVideoCodec) -> Result<SessionProperties, Failure> {
+    let default = SessionProperties::default();
+    let one_of = |name: &str, allowed: [&'static str; 2], default: String| {
+        let found = body.choice(name, |text| allowed.into_iter().find(|&value| value == text))?;
+        Ok::<_, Failure>(found.map_or(default, str::to_owned))
+    };
+    let custom_session_id = body.text("customSessionId")?.unwrap_or_default();
+    if !custom_session_id.is_empty() && !ids::is_custom_session(custom_session_id) {
+        return Err(Failure::bad("customSessionId must match [a-zA-Z0-9_-]+"));
+    }
+    Ok(SessionProperties {
+        media_mode: one_of("mediaMode", ["ROUTED", "RELAYED"], default.media_mode)?,
+        recording_mode: one_of("recordingMode", ["MANUAL", "ALWAYS"], default.recording_mode)?,
+        custom_session_id: custom_session_id.to_owned(),
+        default_recording_properties: recording_properties(body)?,
+        forced_video_codec: body.choice("forcedVideoCodec", ForcedVideoCodec::parse)?.unwrap_or(codec),
+        allow_transcoding: body.bool("allowTranscoding")?.unwrap_or(false),
+    })
+}
+
+/// The defaults, with what the application gives in their place; the order of the keys stays.
+fn recording_properties(body: &Body) -> Result<Value, Failure> {
+    let mut properties = default_recording_properties();
+    let Some(given) = body.value("defaultRecordingProperties") else { return Ok(properties) };
+    let given =
+        given.as_object().ok_or_else(|| Failure::bad("defaultRecordingProperties must be an object"))?;
+    for (name, default) in properties.as_object_mut().into_iter().flatten() {
+        let Some(value) = given.get(name).filter(|value| !value.is_null()) else { continue };
+        if std::mem::discriminant(value) != std::mem::discriminant(default) {
+            return Err(Failure::bad(format!("{name} of defaultRecordingProperties has the wrong type")));
+        }
+        *default = value.clone();
+    }
+    Ok(properties)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(text: &str) -> Result<SessionProperties, Failure> {
+        properties(&Body::parse(text.as_bytes()).unwrap(), ForcedVideoCodec::Vp9)
+    }
+
+    #[test]
+    fn what_is_not_given_has_the_servers_default() {
+        let properties = read("{}").unwrap();
+        assert_eq!(properties.forced_video_codec, ForcedVideoCodec::Vp9);
+        assert_eq!(properties.default_recording_properties, default_recording_properties());
+        let properties =
+            read(r#"{"defaultRecordingProperties":{"frameRate":30},"mediaMode":"RELAYED"}"#).unwrap();
+        assert_eq!(properties.default_recording_properties["frameRate"], 30);
+        assert_eq!(properties.media_mode, "RELAYED");
+    }
+
+    #[test]
+    fn wrong_types_and_unknown_values_are_refused() {
+        for bad in [
+            r#"{"mediaMode":"X"}"#,
+            r#"{"mediaMode":1}"#,
+            r#"{"recordingMode":"manual"}"#,
+            r#"{"customSessionId":"a b"}"#,
+            r#"{"customSessionId":7}"#,
+            r#"{"forcedVideoCodec":"AV1"}"#,
+            r#"{"allowTranscoding":"yes"}"#,
+            r#"{"defaultRecordingProperties":[]}"#,
+            r#"{"defaultRecordingProperties":{"hasAudio":"yes"}}"#,
+        ] {
+            assert_eq!(read(bad).unwrap_err().status, StatusCode::BAD_REQUEST, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,30 @@
+//! Signals from the application.
+
+use std::sync::Arc;
+
+use axum::body::Bytes;
+use axum::extract::State;
+use axum::http::StatusCode;
+
+use super::Failure;
+use super::body::{Body, not_found};
+use crate::app::App;
+use crate::openvidu::json;
+use crate::openvidu::rpc::signal_of;
+
+/// Sends a signal without a sender; its type reaches the clients exactly as given.
+pub(super) async fn send(State(app): State<Arc<App>>, bytes: Bytes) -> Result<StatusCode, Failure> {
+    let body = Body::parse(&bytes)?;
+    let id = body.text("session")?.ok_or_else(|| Failure::bad("session is missing"))?;
+    let whole = json::parse(&bytes).unwrap_or_default();
+    let signal = signal_of(&whole).ok_or_else(|| Failure::bad("to, type or data has the wrong type"))?;
+    let mut state = app.shared.lock();
+    let session = state.sessions.get(id).ok_or_else(not_found)?;
+    let unreached = || Failure::empty(StatusCode::NOT_ACCEPTABLE);
+    if !session.active() {
+        return Err(unreached());
+    }
+    let changes = session.signal(None, signal).map_err(|_| unreached())?;
+    app.deliver(&mut state, id, changes, None);
+    Ok(StatusCode::OK)
+}

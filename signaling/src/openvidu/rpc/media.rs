@@ -1,0 +1,306 @@
+//! Streams and subscriptions: what needs SDP and the relay.
+//!
+//! Each follows the same path. Under the lock: may the caller do it, and which ids take part. Without it: negotiate.
+//! Under the lock: claim, so that the relay keeps what it is about to be told. Then tell the relay. Under the lock
+//! again: is it all still so; then it is part of the model, is stored, and answer and notifications leave.
+
+use millrace_control::Rejection;
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::super::errors::{self, RpcError};
+use super::super::ids;
+use super::super::negotiation::{Agreed, Context, Tracks};
+use super::room::no_media_node;
+use super::{Caller, Identity, Outcome, Params, empty};
+use crate::app::Answer;
+use crate::clock;
+use crate::relay::LinkError;
+use crate::sdp;
+use crate::session::{
+    Changes, ConnectionProperties, ForcedVideoCodec, MediaOptions, Refusal, Session, Stream,
+};
+
+/// Longest text among the options of a stream, in bytes.
+const OPTION_LEN_MAX: usize = 1_024;
+
+/// What of the model a negotiation needs.
+struct Facts {
+    room: u64,
+    codec: ForcedVideoCodec,
+    properties: ConnectionProperties,
+}
+
+/// A negotiation the relay has carried out and the model does not know of yet.
+struct Applied {
+    agreed: Agreed,
+    shard: u32,
+}
+
+impl Caller {
+    pub(super) async fn publish_video(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        params: &Params,
+        deadline: Instant,
+    ) -> Result<Outcome, RpcError> {
+        let offer = offer(params, "sdpOffer")?;
+        let options = media_options(params)?;
+        let loopback = params.optional_bool("doLoopback")?.unwrap_or(false);
+        let (facts, ()) = self.facts(caller, |session| session.check_publish(&caller.connection))?;
+        let stream_id = ids::stream(&options.id_type(), &caller.connection);
+        let (audio_track, video_track) = (ids::relay(), ids::relay());
+        let tracks = tracks(&options, audio_track, video_track);
+        let applied = self
+            .apply(caller, deadline, &facts, |context| context.publish(offer, &stream_id, tracks, loopback))
+            .await?;
+        let created_at_ms = clock::now_ms();
+        self.conclude(caller, &applied, |session| {
+            let result =
+                json!({"sdpAnswer": applied.agreed.answer, "id": stream_id, "createdAt": created_at_ms});
+            let media = applied.agreed.media.clone();
+            let stream = Stream { id: stream_id, created_at_ms, options, audio_track, video_track, media };
+            let changes = session.publish(&caller.connection, stream)?;
+            Ok((changes, self.answer(id, &result)))
+        })
+    }
+
+    pub(super) fn unpublish_video(&self, caller: &Identity, id: &Value) -> Result<Outcome, RpcError> {
+        self.change(caller, id, |session| session.unpublish(&caller.connection))
+    }
+
+    pub(super) async fn receive_video_from(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        params: &Params,
+        deadline: Instant,
+    ) -> Result<Outcome, RpcError> {
+        let stream = params.text("sender")?;
+        self.subscribe(caller, id, stream, offer(params, "sdpOffer")?, deadline).await
+    }
+
+    /// Here `sender` is the publisher's connection, not its stream.
+    pub(super) fn unsubscribe_from_video(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        params: &Params,
+    ) -> Result<Outcome, RpcError> {
+        let publisher = params.text("sender")?;
+        self.change(caller, id, |session| session.unsubscribe(&caller.connection, publisher))
+    }
+
+    /// The client has made a new PeerConnection for its own stream, or for one it watches.
+    pub(super) async fn reconnect_stream(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        params: &Params,
+        deadline: Instant,
+    ) -> Result<Outcome, RpcError> {
+        let stream = params.text("stream")?;
+        let (facts, own) = self.facts(caller, |session| {
+            Ok(session.participant(&caller.connection)?.1.stream.clone().filter(|own| own.id == stream))
+        })?;
+        match own {
+            Some(own) => self.republish(caller, id, &facts, own, offer(params, "sdpString")?, deadline).await,
+            None => self.subscribe(caller, id, stream, offer(params, "sdpOffer")?, deadline).await,
+        }
+    }
+
+    /// The stream keeps its id and its tracks, so that its viewers go on; only the transport is new.
+    async fn republish(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        facts: &Facts,
+        own: Stream,
+        offer: &str,
+        deadline: Instant,
+    ) -> Result<Outcome, RpcError> {
+        let tracks = tracks(&own.options, own.audio_track, own.video_track);
+        let applied = self
+            .apply(caller, deadline, facts, |context| context.publish(offer, &own.id, tracks, false))
+            .await?;
+        self.conclude(caller, &applied, |session| {
+            // Another stream in the meantime is not the one these tracks belong to.
+            session.publisher(&own.id).ok_or(Refusal::NotStreaming)?;
+            let (stream, changes) = session.republish(&caller.connection, applied.agreed.media.clone())?;
+            let answer = &applied.agreed.answer;
+            let result = json!({"sdpAnswer": answer, "id": stream.id, "createdAt": stream.created_at_ms});
+            Ok((changes, self.answer(id, &result)))
+        })
+    }
+
+    async fn subscribe(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        stream: &str,
+        offer: &str,
+        deadline: Instant,
+    ) -> Result<Outcome, RpcError> {
+        let (facts, tracks) = self.facts(caller, |session| {
+            let watched = session.check_subscribe(&caller.connection, stream)?;
+            Ok(tracks(&watched.options, watched.audio_track, watched.video_track))
+        })?;
+        let applied =
+            self.apply(caller, deadline, &facts, |context| context.subscribe(offer, stream, tracks)).await?;
+        self.conclude(caller, &applied, |session| {
+            let media = applied.agreed.media.clone();
+            let changes = session.subscribe(&caller.connection, stream, media, clock::now_ms())?;
+            Ok((changes, self.answer(id, &json!({"sdpAnswer": applied.agreed.answer}))))
+        })
+    }
+
+    /// Looks at the model before a negotiation.
+    fn facts<T>(
+        &self,
+        caller: &Identity,
+        look: impl FnOnce(&Session) -> Result<T, Refusal>,
+    ) -> Result<(Facts, T), RpcError> {
+        let state = self.app.shared.lock();
+        let session = state.sessions.get(&caller.session).ok_or(Refusal::UserClosed)?;
+        let (connection, _) = session.participant(&caller.connection)?;
+        let facts = Facts {
+            room: session.room,
+            codec: session.properties.forced_video_codec,
+            properties: connection.properties.clone(),
+        };
+        Ok((facts, look(session)?))
+    }
+
+    /// Negotiates, and makes the relay ready for it.
+    async fn apply(
+        &self,
+        caller: &Identity,
+        deadline: Instant,
+        facts: &Facts,
+        negotiate: impl FnOnce(&Context<'_>) -> Result<Agreed, RpcError>,
+    ) -> Result<Applied, RpcError> {
+        let link = &self.app.link;
+        let relay = link.ready(deadline).await.map_err(|error| no_media_node(&error))?;
+        let shard = self.app.shared.lock().place(&caller.session, &relay);
+        let shard = shard.ok_or_else(|| no_media_node(&"there is no shard"))?;
+        let agreed = negotiate(&Context {
+            config: &self.app.config,
+            relay: &relay,
+            shard,
+            room: facts.room,
+            codec: facts.codec,
+            connection: &facts.properties,
+        })?;
+        let media = &agreed.media;
+        {
+            let mut state = self.app.shared.lock();
+            let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed)?;
+            session.reserve(media.clone());
+        }
+        if let Err(error) = link.apply(shard, &media.commands(), deadline).await {
+            tracing::warn!(session = caller.session, shard, %error, "the relay did not take it");
+            self.undo(caller, shard, media.id());
+            return Err(match error {
+                LinkError::Down | LinkError::Rejected(Rejection::Full, _) => no_media_node(&error),
+                _ => RpcError::new(errors::MEDIA_ENDPOINT, error.to_string()),
+            });
+        }
+        Ok(Applied { agreed, shard })
+    }
+
+    /// Makes what the relay carried out part of the model, or takes it back.
+    fn conclude(
+        &self,
+        caller: &Identity,
+        applied: &Applied,
+        change: impl FnOnce(&mut Session) -> Result<(Changes, Option<Answer>), Refusal>,
+    ) -> Result<Outcome, RpcError> {
+        let mut state = self.app.shared.lock();
+        let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed);
+        match session.and_then(change) {
+            Ok((changes, answer)) => {
+                self.app.carry_out(&mut state, &caller.session, changes, answer);
+                Ok(Outcome::Submitted)
+            }
+            Err(refusal) => {
+                drop(state);
+                self.undo(caller, applied.shard, applied.agreed.media.id());
+                Err(refusal.into())
+            }
+        }
+    }
+
+    fn undo(&self, caller: &Identity, shard: u32, peer: u64) {
+        let mut state = self.app.shared.lock();
+        if let Some(session) = state.sessions.get_mut(&caller.session) {
+            session.release(peer);
+        }
+        state.peers.remove(&peer);
+        self.app.link.forget(shard, vec![peer]);
+    }
+
+    /// A change that needs no negotiation and is answered with nothing.
+    pub(super) fn change(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        change: impl FnOnce(&mut Session) -> Result<Changes, Refusal>,
+    ) -> Result<Outcome, RpcError> {
+        let mut state = self.app.shared.lock();
+        let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed)?;
+        let changes = change(session)?;
+        self.app.carry_out(&mut state, &caller.session, changes, self.answer(id, &json!({})));
+        Ok(Outcome::Submitted)
+    }
+}
+
+/// Nothing is done with a candidate: the relay is ICE-lite and learns paths from the checks it receives.
+pub(super) fn on_ice_candidate(params: &Params) -> Result<Outcome, RpcError> {
+    let candidate = params.optional_text("candidate")?.unwrap_or_default();
+    sdp::add_candidate(candidate).map_err(|error| RpcError::new(error.code(), error.to_string()))?;
+    Ok(empty())
+}
+
+fn offer<'a>(params: &'a Params, name: &str) -> Result<&'a str, RpcError> {
+    params.text(name).map_err(|_| RpcError::new(errors::SDP, format!("'{name}' is missing")))
+}
+
+fn tracks(options: &MediaOptions, audio: u64, video: u64) -> Tracks {
+    Tracks { audio: options.has_audio.then_some(audio), video: options.has_video.then_some(video) }
+}
+
+/// What the publisher says of its stream; what does not apply to it is left out.
+fn media_options(params: &Params) -> Result<MediaOptions, RpcError> {
+    let has_audio = params.optional_bool("hasAudio")?.unwrap_or(false);
+    let has_video = params.optional_bool("hasVideo")?.unwrap_or(false);
+    if !has_audio && !has_video {
+        return Err(RpcError::new(errors::SDP, "a stream has audio or video"));
+    }
+    let text = |name: &str| {
+        let text = params.optional_text(name)?;
+        if text.is_some_and(|text| text.len() > OPTION_LEN_MAX) {
+            Err(RpcError::param(name))
+        } else {
+            Ok(text)
+        }
+    };
+    let active = |name: &str, has: bool| -> Result<Option<bool>, RpcError> {
+        let value = params.optional_bool(name)?.unwrap_or(true);
+        Ok(has.then_some(value))
+    };
+    let type_of_video = text("typeOfVideo")?.filter(|_| has_video);
+    if type_of_video.is_some_and(|kind| !matches!(kind, "CAMERA" | "SCREEN" | "CUSTOM" | "IPCAM")) {
+        return Err(RpcError::param("typeOfVideo"));
+    }
+    Ok(MediaOptions {
+        has_audio,
+        has_video,
+        audio_active: active("audioActive", has_audio)?,
+        video_active: active("videoActive", has_video)?,
+        type_of_video: type_of_video.map(str::to_owned),
+        frame_rate: params.value("frameRate").and_then(Value::as_i64).filter(|_| has_video),
+        video_dimensions: text("videoDimensions")?.filter(|_| has_video).map(str::to_owned),
+        filter: Map::new(),
+    })
+}

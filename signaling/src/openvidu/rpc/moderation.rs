@@ -1,0 +1,105 @@
+//! What participants tell each other and do to each other: signals, properties, forced ends.
+
+use serde_json::{Value, json};
+
+use super::super::errors::{self, RpcError};
+use super::super::json;
+use super::{Caller, Identity, Outcome, Params};
+use crate::session::{Refusal, Signal};
+
+/// Longest name of a property and of a reason, in bytes.
+const NAME_LEN_MAX: usize = 128;
+
+impl Caller {
+    pub(super) fn send_message(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        params: &Params,
+    ) -> Result<Outcome, RpcError> {
+        let signal = params.text("message").ok().and_then(|text| json::parse(text.as_bytes()).ok());
+        let signal = signal.as_ref().and_then(signal_of).ok_or_else(|| {
+            RpcError::new(errors::SIGNAL_FORMAT, "the message is no JSON text with to, type and data")
+        })?;
+        let mut state = self.app.shared.lock();
+        let session = state.sessions.get(&caller.session).ok_or(Refusal::UserClosed)?;
+        let changes = session.signal(Some(&caller.connection), signal)?;
+        self.app.deliver(&mut state, &caller.session, changes, self.answer(id, &json!({})));
+        Ok(Outcome::Submitted)
+    }
+
+    /// Whatever stream the client names, it is its own that changed.
+    pub(super) fn stream_property_changed(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        params: &Params,
+    ) -> Result<Outcome, RpcError> {
+        let property = short(params, "property")?;
+        let reason = short(params, "reason").unwrap_or_default();
+        let value = params.value("newValue").cloned().ok_or_else(|| RpcError::param("newValue"))?;
+        self.change(caller, id, |session| {
+            session.change_property(&caller.connection, property, value, reason)
+        })
+    }
+
+    pub(super) fn force_disconnect(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        params: &Params,
+    ) -> Result<Outcome, RpcError> {
+        let victim = params.text("connectionId")?;
+        self.change(caller, id, |session| session.force_disconnect(&caller.connection, victim))
+    }
+
+    pub(super) fn force_unpublish(
+        &self,
+        caller: &Identity,
+        id: &Value,
+        params: &Params,
+    ) -> Result<Outcome, RpcError> {
+        let stream = params.text("streamId")?;
+        self.change(caller, id, |session| session.force_unpublish_by(&caller.connection, stream))
+    }
+}
+
+fn short(params: &Params, name: &str) -> Result<String, RpcError> {
+    let text = params.text(name)?;
+    if text.len() > NAME_LEN_MAX { Err(RpcError::param(name)) } else { Ok(text.to_owned()) }
+}
+
+/// Reads `{"to":[…],"type":"…","data":"…"}`, each of which may be missing.
+pub(crate) fn signal_of(value: &Value) -> Option<Signal> {
+    let object = value.as_object()?;
+    let text = |name: &str| match object.get(name) {
+        None | Some(Value::Null) => Some(None),
+        Some(Value::String(text)) => Some(Some(text.clone())),
+        Some(_) => None,
+    };
+    let to = match object.get("to") {
+        None | Some(Value::Null) => Vec::new(),
+        Some(Value::Array(to)) => {
+            to.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Option<_>>()?
+        }
+        Some(_) => return None,
+    };
+    Some(Signal { to, kind: text("type")?, data: text("data")? })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_signal_has_texts_and_a_list_or_none_of_them() {
+        let full = signal_of(&json!({"to": ["con_A"], "type": "signal:chat", "data": "hi"})).unwrap();
+        assert_eq!(full.to, ["con_A"]);
+        assert_eq!(signal_of(&json!({"to": [], "data": null})), Some(Signal::default()));
+        for bad in
+            [json!([]), json!({"to": "con_A"}), json!({"to": [1]}), json!({"type": 1}), json!({"data": {}})]
+        {
+            assert_eq!(signal_of(&bad), None, "{bad}");
+        }
+    }
+}

@@ -1,0 +1,176 @@
+//! Joining, leaving, and coming back.
+
+use std::sync::Arc;
+
+use serde_json::{Map, Value, json};
+use tokio::time::Instant;
+
+use super::super::errors::{self, RpcError};
+use super::super::{VERSION, ice_servers, ids, shapes};
+use super::{Caller, Identity, Outcome, Params, success};
+use crate::clock;
+use crate::session::{Arrival, Connection, Participant, Reason, Refusal, Session};
+use crate::state::{Client, State};
+
+/// Longest data a client may attach to its connection, in bytes.
+const METADATA_LEN_MAX: usize = 10_000;
+
+/// Longest description of the client's platform that is kept, in characters.
+const PLATFORM_LEN_MAX: usize = 256;
+
+impl Caller {
+    pub(super) async fn join_room(
+        &self,
+        id: &Value,
+        params: &Params,
+        deadline: Instant,
+    ) -> Result<Outcome, RpcError> {
+        if self.identity.get().is_some() {
+            return Err(Refusal::ExistingUser.into());
+        }
+        let session = params.text("session")?;
+        let token = params.text("token")?;
+        let client_data = params
+            .optional_text("metadata")
+            .ok()
+            .filter(|data| data.is_none_or(|data| data.len() <= METADATA_LEN_MAX))
+            .ok_or_else(|| RpcError::new(errors::METADATA, "the metadata is no text or too long"))?;
+        let platform = params.optional_text("platform").ok().flatten().unwrap_or_default();
+        let arrival = Arrival {
+            rpc_session: ids::rpc_session(),
+            client_data: client_data.unwrap_or_default().to_owned(),
+            platform: platform.chars().take(PLATFORM_LEN_MAX).collect(),
+            ip: self.ip.to_string(),
+            final_user_id: ids::final_user(),
+            now_ms: clock::now_ms(),
+        };
+
+        // The ICE servers name a port of the relay's, so nobody joins before there is one.
+        let relay = match self.app.link.last_relay() {
+            Some(relay) => relay,
+            None => self.app.link.ready(deadline).await.map_err(|error| no_media_node(&error))?,
+        };
+        let mut state = self.app.shared.lock();
+        let model = state.sessions.get_mut(session).ok_or(Refusal::SessionNotFound)?;
+        let rpc_session = arrival.rpc_session.clone();
+        let (connection, changes) = model.join(token_of(token), arrival)?;
+        let shard = state.place(session, &relay).ok_or_else(|| no_media_node(&"there is no shard"))?;
+        let media_port = relay.shards.iter().find(|found| found.shard == shard).map_or(0, |found| found.port);
+
+        let result = self.join_result(&state, session, &connection, media_port)?;
+        let identity = Identity {
+            session: session.to_owned(),
+            connection: connection.clone(),
+            rpc_session: rpc_session.clone(),
+            outbox: Arc::clone(&self.own),
+        };
+        let client = Client { session: session.to_owned(), connection, outbox: Arc::clone(&self.own) };
+        tracing::info!(session, connection = client.connection, shard, "joined");
+        state.clients.insert(rpc_session, client);
+        self.app.carry_out(&mut state, session, changes, self.answer(id, &result));
+        // Set under the lock: a later request of this socket finds the participant or is not joined.
+        self.identity.set(identity).map_err(|_| Refusal::ExistingUser)?;
+        Ok(Outcome::Submitted)
+    }
+
+    fn join_result(
+        &self,
+        state: &State,
+        session: &str,
+        connection: &str,
+        media_port: u32,
+    ) -> Result<Value, RpcError> {
+        let session = state.sessions.get(session).ok_or(Refusal::SessionNotFound)?;
+        let (connection, participant) = session.participant(connection)?;
+        let own_servers = &connection.properties.custom_ice_servers;
+        let servers = ice_servers::offered(own_servers, &self.host, media_port, participant.active_at_ms);
+        Ok(joined(session, connection, participant, &servers))
+    }
+
+    pub(super) fn leave_room(&self, caller: &Identity, id: &Value) -> Result<Outcome, RpcError> {
+        let mut state = self.app.shared.lock();
+        let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed)?;
+        let changes = session.leave(&caller.connection, Reason::Disconnect)?;
+        let answer = self.answer(id, &json!({}));
+        self.app.carry_out(&mut state, &caller.session, changes, answer);
+        Ok(Outcome::Submitted)
+    }
+
+    /// Takes up the RPC session of a lost socket on this one. Gives the number to read its outbox with.
+    ///
+    /// # Errors
+    /// When there is no such session any more, or this socket has one.
+    pub(super) fn connect(&self, id: &Value, params: &Params) -> Result<u64, RpcError> {
+        let refused = || RpcError::new(errors::RECONNECTION, "reconnection error");
+        let rpc_session = params.text("sessionId").map_err(|_| refused())?;
+        if self.identity.get().is_some() {
+            return Err(refused());
+        }
+        let state = self.app.shared.lock();
+        let client = state.clients.get(rpc_session).ok_or_else(refused)?;
+        let result = json!({"sessionId": rpc_session, "value": "reconnection successful"});
+        let reader = client.outbox.resume(success(id, &result)).ok_or_else(refused)?;
+        let identity = Identity {
+            session: client.session.clone(),
+            connection: client.connection.clone(),
+            rpc_session: rpc_session.to_owned(),
+            outbox: Arc::clone(&client.outbox),
+        };
+        tracing::info!(session = identity.session, connection = identity.connection, "came back");
+        self.identity.set(identity).map_err(|_| refused())?;
+        Ok(reader)
+    }
+}
+
+/// No relay, no session.
+pub(super) fn no_media_node(why: &impl std::fmt::Display) -> RpcError {
+    RpcError::new(errors::MEDIA_NODE, format!("no media node can take the session: {why}"))
+}
+
+/// The token itself: clients send the whole URL it came in.
+fn token_of(text: &str) -> &str {
+    let Some((_, query)) = text.split_once('?') else { return text };
+    query.split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap_or(text)
+}
+
+/// The result of joinRoom.
+fn joined(session: &Session, own: &Connection, participant: &Participant, ice_servers: &Value) -> Value {
+    let others: Vec<Value> = session
+        .participants()
+        .filter(|(connection, _)| connection.id != own.id)
+        .map(|(connection, participant)| shapes::participant(connection, participant))
+        .collect();
+    let mut result = Map::new();
+    for (key, value) in [
+        ("id", json!(own.id)),
+        ("finalUserId", json!(participant.final_user_id)),
+        ("createdAt", json!(participant.active_at_ms)),
+        ("metadata", json!(own.metadata())),
+        ("value", json!(others)),
+        ("session", json!(session.id)),
+        ("sessionId", json!(participant.rpc_session)),
+        // A client that finds no full version here hangs for ever.
+        ("version", json!(VERSION)),
+        ("mediaServer", json!("kurento")),
+        ("videoSimulcast", json!(false)),
+        ("record", json!(own.properties.record)),
+        ("role", json!(own.properties.role.as_str())),
+        ("customIceServers", ice_servers.clone()),
+    ] {
+        result.insert(key.into(), value);
+    }
+    Value::Object(result)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_is_found_in_its_url() {
+        assert_eq!(token_of("wss://h:4443?sessionId=s&token=tok_A"), "tok_A");
+        assert_eq!(token_of("ws://h?token=tok_A&sessionId=s"), "tok_A");
+        assert_eq!(token_of("tok_A"), "tok_A");
+        assert_eq!(token_of("wss://h?sessionId=s"), "wss://h?sessionId=s");
+    }
+}

@@ -1,0 +1,252 @@
+//! One WebSocket: its loop, its watchdog, its end.
+
+use std::net::IpAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt as _, StreamExt as _};
+use serde_json::json;
+use tokio::sync::mpsc;
+use tokio::time::{Instant, sleep_until, timeout};
+
+use super::{Caller, Outbox, Params, Pull, Request, Timed, success};
+use crate::app::App;
+use crate::session::Reason;
+
+/// Requests of one socket that wait for their turn. A browser that subscribes to a full room sends fewer.
+const REQUESTS_MAX: usize = 1_024;
+
+/// Malformed frames a socket may send; at this many it is closed.
+const GARBAGE_MAX: u32 = 3;
+
+/// What the client announces as its ping interval, until it does.
+const PING_INTERVAL: Duration = Duration::from_secs(5);
+
+/// Bounds of what it may announce.
+const PING_INTERVAL_MIN_MS: u64 = 1_000;
+const PING_INTERVAL_MAX_MS: u64 = 60_000;
+
+/// Intervals without a ping after which the socket is dead.
+const PINGS_MISSED_MAX: u32 = 3;
+
+/// How long a client may leave a frame unread.
+const SEND_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Close codes of the client: it left, or it begins again on another socket.
+const CLOSED_BY_CLIENT: u16 = 4102;
+
+/// RFC 6455 §7.4.1.
+const CLOSE_NORMAL: u16 = 1000;
+const CLOSE_POLICY: u16 = 1008;
+
+/// Why a socket ended.
+#[derive(Debug, PartialEq, Eq)]
+enum End {
+    /// The client closed it, with this code.
+    Closed(Option<u16>),
+    /// It broke, or the client does not read.
+    Lost,
+    /// Another socket took over.
+    Replaced,
+    /// No ping for too long.
+    Silent,
+    /// More waits than a client may leave unread.
+    Overflow,
+    /// Frames that are no requests, again and again, or too many requests at once.
+    Abuse,
+    /// The participant has left and had its time to close the socket itself.
+    Farewell,
+    /// It never joined.
+    Idle,
+}
+
+/// Serves one socket to its end.
+pub async fn serve(app: Arc<App>, socket: WebSocket, ip: IpAddr, host: String) {
+    let caller =
+        Arc::new(Caller { app, ip, host, own: Arc::new(Outbox::default()), identity: OnceLock::new() });
+    let (requests, queue) = mpsc::channel(REQUESTS_MAX);
+    let worker = tokio::spawn(work(Arc::clone(&caller), queue));
+    let (sink, stream) = socket.split();
+    let mut socket = Socket::new(Arc::clone(&caller), sink, requests);
+    let end = socket.run(stream).await;
+    tracing::debug!(?end, ip = %caller.ip, "socket ended");
+    socket.say_goodbye(&end).await;
+    let reader = socket.reader;
+    drop(socket);
+    if caller.identity.get().is_none() {
+        // A join may be under way; what it leads to must not stay behind.
+        let _ = worker.await;
+    }
+    conclude(&caller, &end, reader);
+}
+
+/// Carries out requests one after the other.
+async fn work(caller: Arc<Caller>, mut queue: mpsc::Receiver<Timed>) {
+    while let Some(timed) = queue.recv().await {
+        caller.handle(timed).await;
+    }
+}
+
+/// What the end of a socket means for its participant.
+fn conclude(caller: &Caller, end: &End, reader: u64) {
+    let Some(identity) = caller.identity.get() else { return };
+    if identity.outbox.reader() != reader {
+        return;
+    }
+    let app = &caller.app;
+    match end {
+        End::Closed(Some(CLOSED_BY_CLIENT)) => app.remove_now(&identity.rpc_session, Reason::Disconnect),
+        End::Silent | End::Overflow => app.remove_now(&identity.rpc_session, Reason::NetworkDisconnect),
+        End::Replaced => {}
+        End::Closed(_) | End::Lost | End::Abuse | End::Farewell | End::Idle => {
+            app.await_return(identity.rpc_session.clone(), reader, app.config.timing.reconnect_grace);
+        }
+    }
+}
+
+struct Socket {
+    caller: Arc<Caller>,
+    sink: SplitSink<WebSocket, Message>,
+    requests: mpsc::Sender<Timed>,
+    /// Number of this socket at the outbox it reads.
+    reader: u64,
+    garbage: u32,
+    interval: Duration,
+    pinged_at: Instant,
+    join_by: Instant,
+    farewell_at: Option<Instant>,
+}
+
+impl Socket {
+    fn new(caller: Arc<Caller>, sink: SplitSink<WebSocket, Message>, requests: mpsc::Sender<Timed>) -> Self {
+        let now = Instant::now();
+        Self {
+            reader: caller.own.attach(),
+            join_by: now + caller.app.config.timing.join_wait,
+            caller,
+            sink,
+            requests,
+            garbage: 0,
+            interval: PING_INTERVAL,
+            pinged_at: now,
+            farewell_at: None,
+        }
+    }
+
+    async fn run(&mut self, mut stream: SplitStream<WebSocket>) -> End {
+        loop {
+            let outbox = Arc::clone(self.caller.outbox());
+            let (deadline, at_deadline) = self.deadline();
+            let step = tokio::select! {
+                pulled = outbox.pull(self.reader) => self.handle_pull(pulled).await,
+                message = stream.next() => self.handle_message(message),
+                () = sleep_until(deadline) => Err(at_deadline),
+            };
+            if let Err(end) = step {
+                return end;
+            }
+        }
+    }
+
+    /// When the socket ends if nothing happens, and why.
+    fn deadline(&self) -> (Instant, End) {
+        if let Some(at) = self.farewell_at {
+            return (at, End::Farewell);
+        }
+        let silent = (self.pinged_at + self.interval * PINGS_MISSED_MAX, End::Silent);
+        if self.caller.identity.get().is_none() && self.join_by < silent.0 {
+            return (self.join_by, End::Idle);
+        }
+        silent
+    }
+
+    async fn handle_pull(&mut self, pulled: Pull) -> Result<(), End> {
+        match pulled {
+            Pull::Text(text) => {
+                let sent = timeout(SEND_TIMEOUT, self.sink.send(Message::text(text))).await;
+                if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(End::Lost) }
+            }
+            Pull::Finished => {
+                self.farewell_at = Some(Instant::now() + self.caller.app.config.timing.farewell);
+                Ok(())
+            }
+            Pull::Overflow => Err(End::Overflow),
+            Pull::Replaced => Err(End::Replaced),
+        }
+    }
+
+    fn handle_message(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        match message {
+            Some(Ok(Message::Text(text))) => self.handle_text(&text),
+            // Binary frames are none of the protocol's; it answers WebSocket pings by itself.
+            Some(Ok(Message::Binary(_))) => self.handle_text(""),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Close(frame))) => Err(End::Closed(frame.map(|frame| frame.code))),
+            Some(Err(_)) | None => Err(End::Lost),
+        }
+    }
+
+    fn handle_text(&mut self, text: &str) -> Result<(), End> {
+        let request = match Request::parse(text) {
+            Ok(request) => request,
+            Err((id, error)) => {
+                self.garbage += 1;
+                self.caller.outbox().push(error.answer(&id));
+                return if self.garbage < GARBAGE_MAX { Ok(()) } else { Err(End::Abuse) };
+            }
+        };
+        match request.method.as_str() {
+            "ping" => {
+                self.handle_ping(&request.params);
+                self.caller.outbox().push(success(&request.id, &json!({"value": "pong"})));
+            }
+            "connect" => match self.caller.connect(&request.id, &request.params) {
+                Ok(reader) => self.reader = reader,
+                Err(error) => self.caller.outbox().push(error.answer(&request.id)),
+            },
+            _ => {
+                let deadline = self.caller.app.relay_deadline();
+                self.requests.try_send(Timed { request, deadline }).map_err(|_| End::Abuse)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn handle_ping(&mut self, params: &Params) {
+        self.pinged_at = Instant::now();
+        if let Some(interval_ms) = params.optional_u64("interval") {
+            let interval_ms = interval_ms.clamp(PING_INTERVAL_MIN_MS, PING_INTERVAL_MAX_MS);
+            self.interval = Duration::from_millis(interval_ms);
+        }
+    }
+
+    /// Sends what still waits, if that is of any use, and a close frame.
+    async fn say_goodbye(&mut self, end: &End) {
+        let (code, reason) = match end {
+            End::Closed(_) | End::Lost => return,
+            End::Replaced => (CLOSE_NORMAL, "another socket took over"),
+            End::Farewell => (CLOSE_NORMAL, "left"),
+            End::Idle => (CLOSE_POLICY, "did not join"),
+            End::Silent => (CLOSE_NORMAL, "Close for not receive ping from client"),
+            End::Overflow => (CLOSE_POLICY, "does not read"),
+            End::Abuse => (CLOSE_POLICY, "malformed requests"),
+        };
+        let closing = async {
+            if *end == End::Abuse {
+                // The last error answers; they may say what is wrong.
+                let outbox = Arc::clone(self.caller.outbox());
+                while let Ok(Pull::Text(text)) = timeout(Duration::ZERO, outbox.pull(self.reader)).await {
+                    if self.sink.send(Message::text(text)).await.is_err() {
+                        return;
+                    }
+                }
+            }
+            let frame = CloseFrame { code, reason: reason.into() };
+            let _ = self.sink.send(Message::Close(Some(frame))).await;
+            let _ = self.sink.close().await;
+        };
+        let _ = timeout(SEND_TIMEOUT, closing).await;
+    }
+}

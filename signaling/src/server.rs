@@ -1,0 +1,147 @@
+//! The process from its first line to its last.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::json;
+use tokio::net::TcpListener;
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::time::Instant;
+
+use crate::app::App;
+use crate::config::{Config, ConfigError};
+use crate::http::{self, Listener};
+use crate::store::{Embedded, StoreError};
+use crate::tls::{self, TlsError};
+
+/// Name of the session store in the data directory.
+const STORE_FILE: &str = "signaling.redb";
+
+/// One wait for the relay; it is repeated for ever.
+const RELAY_WAIT: Duration = Duration::from_secs(3_600);
+
+/// Why signaling does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// A setting cannot be.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// There is no TLS.
+    #[error(transparent)]
+    Tls(#[from] TlsError),
+    /// There is no store.
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    /// A port cannot be had.
+    #[error("{option} {address}: {error}")]
+    Listen {
+        /// The option that names it.
+        option: &'static str,
+        /// The address.
+        address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The machine does not give what a process needs.
+    #[error("the system refuses: {0}")]
+    System(#[from] io::Error),
+}
+
+/// Runs signaling until it is told to end by SIGTERM or SIGINT.
+///
+/// # Errors
+/// When it cannot start; the message names the setting and what to do.
+pub fn run(config: Config) -> Result<(), StartError> {
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    let outcome = runtime.block_on(async {
+        let mut terminate = signal(SignalKind::terminate())?;
+        let mut interrupt = signal(SignalKind::interrupt())?;
+        let _server = Server::start(config).await?;
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+        tracing::info!("told to end");
+        Ok(())
+    });
+    // Connections go down with the runtime, and with the last of them the store is written out. Clients come back.
+    drop(runtime);
+    outcome
+}
+
+/// A running signaling. Its tasks live as long as the runtime it was started in.
+pub struct Server {
+    /// Port of HTTPS.
+    pub https_port: u16,
+    /// Port of plain HTTP on loopback.
+    pub http_port: u16,
+    app: Arc<App>,
+}
+
+impl Server {
+    /// Starts everything; the ready file, if one is wanted, is written as soon as the relay is there.
+    ///
+    /// # Errors
+    /// When something it needs cannot be had.
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        config.make_data_dir()?;
+        let secret = config.resolve_secret()?;
+        let tls = tls::server_config(&config.data_dir, &config.public_ip)?;
+        let https = listen_everywhere(config.https_port).await?;
+        let http = listen("--http-port", (Ipv4Addr::LOCALHOST, config.http_port).into()).await?;
+        let (https_port, http_port) = (https.local_addr()?.port(), http.local_addr()?.port());
+        // The same port on IPv6 loopback, for browsers that try that first. Without IPv6 there is nothing to serve.
+        let http_v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, http_port)).await.ok();
+        let store = Embedded::open(&config.data_dir.join(STORE_FILE))?;
+        let app = App::start(config, &secret, Box::new(store))?;
+
+        let router = http::router(&app);
+        Listener::secure(https, tls).serve(router.clone());
+        for listener in std::iter::once(http).chain(http_v6) {
+            Listener::plain(listener).serve(router.clone());
+        }
+        tracing::info!(https_port, http_port, "listening");
+        tokio::spawn(announce(Arc::clone(&app), https_port, http_port));
+        Ok(Self { https_port, http_port, app })
+    }
+
+    /// The application, for those who started it in their own process.
+    pub const fn app(&self) -> &Arc<App> {
+        &self.app
+    }
+}
+
+/// Every address of both families, or of IPv4 where there is no other.
+async fn listen_everywhere(port: u16) -> Result<TcpListener, StartError> {
+    const OPTION: &str = "--https-port";
+    match listen(OPTION, (IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into()).await {
+        Ok(listener) => Ok(listener),
+        Err(_) => listen(OPTION, (IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()).await,
+    }
+}
+
+async fn listen(option: &'static str, address: SocketAddr) -> Result<TcpListener, StartError> {
+    TcpListener::bind(address).await.map_err(|error| StartError::Listen { option, address, error })
+}
+
+/// Tells whoever waits that everything is ready.
+async fn announce(app: Arc<App>, https_port: u16, http_port: u16) {
+    while app.link.ready(Instant::now() + RELAY_WAIT).await.is_err() {}
+    let Some(path) = &app.config.ready_file else { return };
+    let text =
+        json!({"https_port": https_port, "http_port": http_port, "pid": std::process::id()}).to_string();
+    if let Err(error) = write_whole(path, &text) {
+        tracing::error!(path = %path.display(), %error, "cannot write the ready file");
+    }
+}
+
+/// A reader finds all of it or nothing.
+fn write_whole(path: &Path, text: &str) -> io::Result<()> {
+    let mut name = path.as_os_str().to_owned();
+    name.push(".new");
+    std::fs::write(&name, text)?;
+    std::fs::rename(&name, path)
+}

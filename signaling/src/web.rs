@@ -1,0 +1,38 @@
+//! The call page: three files built into the program. No request of it leaves the machine it came from.
+
+use axum::Router;
+use axum::http::header::{
+    CACHE_CONTROL, CONTENT_SECURITY_POLICY, CONTENT_TYPE, REFERRER_POLICY, X_CONTENT_TYPE_OPTIONS,
+};
+use axum::response::IntoResponse;
+use axum::routing::get;
+
+const PAGE: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../web/dist/index.html"));
+const SCRIPT: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../web/dist/app.js"));
+const STYLE: &[u8] = include_bytes!(concat!(env!("CARGO_MANIFEST_DIR"), "/../web/dist/app.css"));
+
+/// Own files only; WebSockets to wherever the token says, which is where the page came from.
+const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src 'self' data: blob:; \
+                      media-src 'self' blob: mediastream:; worker-src 'self' blob:; \
+                      style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; \
+                      form-action 'none'; frame-ancestors 'none'";
+
+/// The page and what it loads.
+pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
+        .route("/", get(|| async { file("text/html; charset=utf-8", PAGE) }))
+        .route("/app.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
+        .route("/app.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
+}
+
+fn file(kind: &'static str, bytes: &'static [u8]) -> impl IntoResponse {
+    let headers = [
+        (CONTENT_TYPE, kind),
+        (CONTENT_SECURITY_POLICY, POLICY),
+        (X_CONTENT_TYPE_OPTIONS, "nosniff"),
+        // The address may hold the secret behind its #; no other site is told of it.
+        (REFERRER_POLICY, "no-referrer"),
+        (CACHE_CONTROL, "no-cache"),
+    ];
+    (headers, bytes)
+}
