@@ -51,7 +51,7 @@ const STAMPED: [ExtensionKind; 0] = [];
 
 /// Largest id of the one-byte form (RFC 8285 §4.2).
 const ONE_BYTE_ID_MAX: u32 = 14;
-/// Reserved in both forms (RFC 8285 §4.2).
+/// Has no meaning in the one-byte form (RFC 8285 §4.2), and the contract leaves it out of both.
 const RESERVED_ID: u32 = 15;
 /// Largest id of the two-byte form (RFC 8285 §4.3).
 const TWO_BYTE_ID_MAX: u32 = 255;
@@ -73,7 +73,7 @@ impl Extmap {
 }
 
 /// Takes from one section what `role` wants. `taken` holds what earlier sections of the bundle took: there is one id
-/// space and one meaning for each id on a transport (RFC 9143 §8), so a line that contradicts it is left out.
+/// space and one meaning for each id on a transport (RFC 9143 §12), so a line that contradicts it is left out.
 ///
 /// # Errors
 /// [`SdpError::Malformed`] for an id that is no number.

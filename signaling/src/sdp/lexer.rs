@@ -61,7 +61,7 @@ pub(super) struct Description<'a> {
 impl<'a> Description<'a> {
     /// Splits `text` (RFC 8866 §5).
     ///
-    /// Lines may end in LF alone, and empty lines are passed over, as RFC 8866 §5 recommends.
+    /// Lines may end in LF alone (RFC 8866 §5), and empty lines are passed over.
     ///
     /// # Errors
     /// [`SdpError::TooLarge`] and [`SdpError::Malformed`].
@@ -79,7 +79,7 @@ impl<'a> Description<'a> {
                 continue;
             }
             let (kind, value) = split_line(line, raw)?;
-            if !started && !(kind == 'v' && value == "0") {
+            if !started && (kind, value) != ('v', "0") {
                 return Err(SdpError::Malformed { line, what: "not v=0" });
             }
             started = true;

@@ -66,8 +66,7 @@ pub(super) fn simulcast<'a>(section: &Section<'a>) -> Simulcast<'a> {
     let line = section.first("simulcast").map_or("", |line| line.value);
     let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "send");
     let offered = words.nth(1).unwrap_or_default();
-    let layers: Vec<String> = offered.split(';').filter_map(|layer| this.known(layer)).collect();
-    this.list = layers.join(";");
+    this.list = this.answered(offered);
     if this.list.is_empty() {
         this.rids.clear();
     }
@@ -75,16 +74,27 @@ pub(super) fn simulcast<'a>(section: &Section<'a>) -> Simulcast<'a> {
 }
 
 impl Simulcast<'_> {
-    /// The accepted alternatives of one layer, none of them paused.
-    fn known(&self, layer: &str) -> Option<String> {
-        let alternatives = layer.split(',').map(|rid| rid.trim_start_matches('~'));
-        let known: Vec<&str> =
-            alternatives.filter(|rid| self.rids.iter().any(|(old, _)| old == rid)).collect();
-        (!known.is_empty()).then(|| known.join(","))
+    /// `offered` with the accepted ids only, each once (RFC 8853 §5.1), none of them paused.
+    fn answered(&self, offered: &str) -> String {
+        let mut used: Vec<&str> = Vec::new();
+        let mut layers: Vec<String> = Vec::new();
+        for layer in offered.split(';') {
+            let mut alternatives: Vec<&str> = Vec::new();
+            for rid in layer.split(',').map(|rid| rid.trim_start_matches('~')) {
+                if !used.contains(&rid) && self.rids.iter().any(|(known, _)| *known == rid) {
+                    used.push(rid);
+                    alternatives.push(rid);
+                }
+            }
+            if !alternatives.is_empty() {
+                layers.push(alternatives.join(","));
+            }
+        }
+        layers.join(";")
     }
 }
 
-/// RFC 8852 §3.1, with the `-` and `_` that RFC 8851 §10 allowed first.
+/// rid-id of RFC 8851 §10, as long as the relay's record holds.
 fn is_rid(text: &str) -> bool {
     let is_rid_byte = |byte: u8| byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'_');
     (1..=RID_LEN_MAX).contains(&text.len()) && text.bytes().all(is_rid_byte)
@@ -133,7 +143,7 @@ mod tests {
             )
         });
         assert_eq!(simulcast, (vec!["hi max-width=1280".to_owned(), "lo ".to_owned()], "hi;lo".to_owned()));
-        let none = with_section("a=rid:hi send\n", |section| simulcast_is_empty(section));
+        let none = with_section("a=rid:hi send\n", simulcast_is_empty);
         assert!(none);
     }
 
