@@ -41,7 +41,7 @@ impl Body {
 
     pub(super) fn u32(&self, name: &str) -> Result<Option<u32>, Failure> {
         let number = |value: &Value| value.as_u64().and_then(|value| u32::try_from(value).ok());
-        self.typed(name, "a whole number of at most 4294967295", |value| number(value))
+        self.typed(name, "a whole number of at most 4294967295", number)
     }
 
     /// One of the given texts.
