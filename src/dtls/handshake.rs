@@ -9,7 +9,7 @@ use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
 
-use dimpl::{CertificateError, Config, Dtls, DtlsCertificate, Error, SrtpProfile};
+use dimpl::{CertificateError, Config, ConfigBuilder, Dtls, DtlsCertificate, Error, SrtpProfile};
 
 use super::certificate::Certificate;
 use super::filter::{Filter, Stage};
@@ -76,7 +76,17 @@ pub struct Settings {
 impl Settings {
     /// Checks the library's crypto, which takes some milliseconds: once a process.
     pub fn new(certificate: &Certificate, version: Version) -> Self {
-        let config = Config::builder()
+        Self::build(certificate, version, Config::builder())
+    }
+
+    /// With fixed jitter: the same seed gives the same run.
+    #[cfg(test)]
+    pub(super) fn seeded(certificate: &Certificate, version: Version, seed: u64) -> Self {
+        Self::build(certificate, version, Config::builder().dangerously_set_rng_seed(seed))
+    }
+
+    fn build(certificate: &Certificate, version: Version, builder: ConfigBuilder) -> Self {
+        let config = builder
             .mtu(MTU_BYTES)
             .max_queue_rx(QUEUE_DATAGRAMS_MAX)
             .use_server_cookie(false)

@@ -14,6 +14,7 @@ pub mod alloc;
 pub mod clock;
 pub mod counters;
 pub mod cycle;
+pub mod interfaces;
 pub mod mapping;
 pub mod socket;
 pub mod waker;

@@ -26,6 +26,11 @@ impl ReplayWindow {
         }
     }
 
+    /// The highest index that has arrived, `None` before the first.
+    pub const fn newest(&self) -> Option<u64> {
+        if self.started == 0 { None } else { Some(self.highest) }
+    }
+
     /// Whether a packet with this index may be opened.
     ///
     /// # Errors

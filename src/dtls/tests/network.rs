@@ -67,7 +67,7 @@ impl World {
         let side = |role: Role, place: usize| Side {
             handshake: Handshake::new(
                 role,
-                &Settings::new(&certificates[place], version),
+                &Settings::seeded(&certificates[place], version, place as u64),
                 expected[place],
                 epoch,
                 now,

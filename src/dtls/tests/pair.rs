@@ -57,7 +57,7 @@ fn a_hello_in_two_datagrams_is_put_together() {
 
 #[test]
 fn loss_reordering_and_duplication_end_in_one_connection() {
-    let mut slowest = Duration::ZERO;
+    let mut times = Vec::new();
     for seed in 0..60 {
         let mut dice = Dice::new(seed);
         let mut world = World::new(Version::Dtls12).with_fate(move |_, datagram| {
@@ -71,9 +71,12 @@ fn loss_reordering_and_duplication_end_in_one_connection() {
         let begun = world.now;
         world.run(Duration::from_secs(40));
         world.assert_connected(&format!("seed {seed}"));
-        slowest = slowest.max(world.now.since(begun));
+        times.push(world.now.since(begun));
     }
-    assert!(slowest < Duration::from_secs(10), "{slowest:?}");
+    // One datagram in four is lost, each way. The waits double, so the tail is long.
+    times.sort_unstable();
+    assert!(times[times.len() / 2] < Duration::from_millis(500), "{times:?}");
+    assert!(times[times.len() - 1] < Duration::from_secs(10), "{times:?}");
 }
 
 #[test]

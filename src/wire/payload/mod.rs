@@ -7,39 +7,9 @@ pub mod h264;
 pub mod vp8;
 pub mod vp9;
 
-/// Payload formats whose key frames we can tell, numbered as in the control contract.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-#[repr(u8)]
-pub enum Codec {
-    /// Forwarded without a look: audio, and whatever we do not know.
-    Opaque = 0,
-    /// RFC 7741.
-    Vp8 = 1,
-    /// RFC 9628.
-    Vp9 = 2,
-    /// RFC 6184.
-    H264 = 3,
-    /// The AV1 RTP payload format.
-    Av1 = 4,
-}
+use crate::records::CodecKind;
 
-impl Codec {
-    /// The codec with this number; every other number is opaque.
-    pub const fn from_number(number: u8) -> Self {
-        match number {
-            1 => Self::Vp8,
-            2 => Self::Vp9,
-            3 => Self::H264,
-            4 => Self::Av1,
-            _ => Self::Opaque,
-        }
-    }
-
-    /// True for codecs that have key frames: a viewer can begin at these only.
-    pub const fn has_keyframes(self) -> bool {
-        !matches!(self, Self::Opaque)
-    }
-
+impl CodecKind {
     /// True when `payload` is the first packet of a key frame.
     #[inline]
     pub fn is_keyframe_start(self, payload: &[u8]) -> bool {
@@ -56,6 +26,7 @@ impl Codec {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::records::CodecKind as Codec;
     use crate::wire::testing::{Random, every_cut_and_change, every_length_and_first_byte};
 
     const ALL: [Codec; 5] = [Codec::Opaque, Codec::Vp8, Codec::Vp9, Codec::H264, Codec::Av1];

@@ -1,0 +1,53 @@
+//! Every limit of the relay in one place, with the relations between them checked when it compiles.
+
+use std::time::Duration;
+
+/// Peers a shard holds.
+pub const PEERS_MAX: usize = 4096;
+/// Published streams a shard holds: on average one a peer, and each peer may have several.
+pub const TRACKS_MAX: usize = 8192;
+/// Incoming SSRCs a shard holds: media and its RTX for each track.
+pub const INBOUND_MAX: usize = 2 * TRACKS_MAX;
+/// Subscriptions a shard holds.
+pub const SUBSCRIPTIONS_MAX: usize = 16384;
+
+/// Payload types of one track or one subscription.
+pub const CODECS_MAX: usize = 16;
+/// Signaled SSRCs of one track (three simulcast layers and room for one more).
+pub const TRACK_SSRCS_MAX: usize = 4;
+/// SSRCs that a transport may bring without having signaled them (threats: a new SSRC in each packet).
+pub const LATCHED_SSRCS_MAX: u32 = 16;
+/// Bytes of `a=mid` and `a=rid` values kept.
+pub const MID_BYTES_MAX: usize = 16;
+/// Bytes of a CNAME kept.
+pub const CNAME_BYTES_MAX: usize = 32;
+
+/// Packets of one video track kept for retransmission: at 2.5 Mbit/s and 1 100 bytes a second and a half.
+pub const CACHE_PACKETS: usize = 512;
+/// Bytes of one kept packet: everything after its header.
+pub const CACHE_PAYLOAD_BYTES: usize = 1400;
+
+/// Commands a shard takes in one cycle, after its datagrams.
+pub const COMMANDS_PER_CYCLE: usize = 32;
+/// Commands that may wait for one shard; one more is refused as busy.
+pub const MAILBOX_COMMANDS_MAX: usize = 4096;
+/// Handshake datagrams a shard works on in one cycle, after media: at 0.2 to 0.6 ms each (reference measurements)
+/// this bounds what a reconnect storm can add to a media packet's delay.
+pub const HANDSHAKES_PER_CYCLE: usize = 2;
+/// Handshake datagrams that may wait.
+pub const HANDSHAKE_QUEUE_MAX: usize = 512;
+
+/// How often a viewer gets a sender report.
+pub const SENDER_REPORT_INTERVAL: Duration = Duration::from_millis(1000);
+/// How often a publisher gets a receiver report.
+pub const RECEIVER_REPORT_INTERVAL: Duration = Duration::from_millis(1000);
+/// Shortest time between two copies of one packet to one viewer, whatever it asks.
+pub const RESEND_INTERVAL_MIN: Duration = Duration::from_millis(20);
+
+const _: () = assert!(PEERS_MAX < u32::MAX as usize, "run keys are peer slots");
+const _: () = assert!(CACHE_PACKETS.is_power_of_two(), "the cache is indexed by masking");
+const _: () = assert!(
+    CACHE_PAYLOAD_BYTES + 72 <= crate::egress::DATAGRAM_BYTES_MAX,
+    "a kept packet fits a datagram with header, extensions, original sequence number and tag"
+);
+const _: () = assert!(HANDSHAKES_PER_CYCLE <= HANDSHAKE_QUEUE_MAX);
