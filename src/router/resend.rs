@@ -1,0 +1,109 @@
+//! Sending again what a viewer lost: RTX from the cache (RFC 4588), with a guard against viewers who ask without end.
+
+use std::time::Duration;
+
+use super::cache::Cache;
+use super::viewer::Viewer;
+use crate::egress::Egress;
+use crate::limits::RESEND_INTERVAL_MIN;
+use crate::metrics::Counters;
+use crate::peer::outbound::{Outbound, Outgoing};
+use crate::records::SubscriptionRecord;
+use crate::time::Timestamp;
+
+/// Sequence numbers a viewer's guard remembers.
+const GUARDED: usize = 64;
+
+/// What was sent again lately to one viewer of one track. Direct-mapped: a collision costs one repeated packet.
+pub struct ResendGuard {
+    sent: [(u16, Timestamp); GUARDED],
+}
+
+impl Default for ResendGuard {
+    fn default() -> Self {
+        Self { sent: [(0, Timestamp::ZERO); GUARDED] }
+    }
+}
+
+impl ResendGuard {
+    /// Whether `sequence` may be sent again now; if so it counts as sent.
+    fn admit(&mut self, now: Timestamp, interval: Duration, sequence: u16) -> bool {
+        let place = &mut self.sent[usize::from(sequence) % GUARDED];
+        let (last, at) = *place;
+        if last == sequence && at != Timestamp::ZERO && now.since(at) < interval {
+            return false;
+        }
+        *place = (sequence, now);
+        true
+    }
+}
+
+/// The viewer who asks.
+pub struct Asking<'a> {
+    /// Its subscription.
+    pub subscription: &'a mut SubscriptionRecord,
+    /// Its sending side.
+    pub outbound: &'a Outbound,
+    /// What it was sent lately, and how far away it is.
+    pub viewer: &'a mut Viewer,
+}
+
+/// Sends the packet that the viewer knows as `sequence` once more, if it is still kept.
+pub fn resend(
+    now: Timestamp,
+    sequence: u16,
+    asking: &mut Asking<'_>,
+    cache: Option<&mut Cache>,
+    counters: &mut Counters,
+    egress: &mut impl Egress,
+) {
+    let Asking { subscription, outbound, viewer } = asking;
+    let interval = viewer.round_trip.unwrap_or_default().max(RESEND_INTERVAL_MIN);
+    if !subscription.has(SubscriptionRecord::RTX) || !viewer.guard.admit(now, interval, sequence) {
+        return;
+    }
+    let source = subscription.switch.source;
+    let kept = subscription.switch.dense_of(sequence).and_then(|dense| cache?.get(source, dense));
+    let found = kept.and_then(|kept| Some((subscription.codecs.rtx_of_format(kept.format)?, kept)));
+    let Some((payload_type, kept)) = found else {
+        counters.rtx_missed += 1;
+        return;
+    };
+    let index = subscription.rtx_index;
+    subscription.rtx_index += 1;
+    let carried = kept.carried;
+    let outgoing = Outgoing {
+        marker: kept.marker,
+        padding: false,
+        payload_type,
+        rtp: kept.rtp.wrapping_add(subscription.switch.rtp_offset),
+        ssrc: subscription.rtx_ssrc,
+        index,
+        mid: subscription.mid.as_bytes(),
+        carried: &carried,
+        payload: kept.rtx_payload(sequence),
+    };
+    match outbound.send_rtp(&outgoing, egress) {
+        Ok(len) => {
+            counters.rtx_out += 1;
+            counters.rtp_out += 1;
+            counters.rtp_out_bytes += len as u64;
+        }
+        Err(reason) => counters.discard(reason),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_packet_goes_again_at_most_once_in_the_interval() {
+        let mut guard = ResendGuard::default();
+        let start = Timestamp::from_nanos(1_000);
+        assert!(guard.admit(start, RESEND_INTERVAL_MIN, 7));
+        assert!(!guard.admit(start, RESEND_INTERVAL_MIN, 7));
+        assert!(guard.admit(start, RESEND_INTERVAL_MIN, 8));
+        assert!(guard.admit(start + RESEND_INTERVAL_MIN, RESEND_INTERVAL_MIN, 7));
+    }
+}
