@@ -24,6 +24,7 @@ pub mod peer;
 pub mod random;
 pub mod records;
 pub mod router;
+pub mod shard;
 pub mod srtp;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,138 @@
+//! `PutSubscription` and `RemoveSubscription`.
+
+use bytemuck::Zeroable;
+use millrace_control as contract;
+
+use super::{Refusal, Shard, codec_table, media_kind};
+use crate::ids::{PeerId, PeerSlot, SubscriptionId, SubscriptionSlot, TrackId, TrackSlot};
+use crate::limits::MID_BYTES_MAX;
+use crate::records::{MediaKind, SubscriptionRecord, SwitchRecord, Text};
+use crate::shard::timers::Timer;
+use crate::time::Timestamp;
+
+impl Shard<'_> {
+    pub(super) fn put_subscription(
+        &mut self,
+        now: Timestamp,
+        put: &contract::PutSubscription,
+    ) -> Result<(), Refusal> {
+        let peer = self.routes.by_peer.get(&PeerId(put.peer)).copied();
+        let peer = peer.ok_or_else(|| Refusal::unknown(format!("no peer {} to watch from", put.peer)))?;
+        let wanted = checked(put, peer)?;
+        if let Some(&slot) = self.routes.by_subscription.get(&wanted.id) {
+            return self.update_subscription(slot, &wanted);
+        }
+        self.check_viewer_ssrcs(&wanted)?;
+        let track = self.track_for_viewer(wanted.track, media_kind(put.kind()))?;
+        let record = SubscriptionRecord {
+            switch: SwitchRecord::new(self.random.next_u32() as u16),
+            rtx_index: u64::from(self.random.next_u32() & 0x7FFF),
+            ..wanted
+        };
+        let Some(slot) = self.records.subscriptions.insert(record) else {
+            self.drop_track_if_unused(track);
+            return Err(Refusal::full("subscriptions"));
+        };
+        self.install_subscription(slot, track);
+        if self.outbound[peer.index()].is_live() {
+            self.start_viewing(now, slot);
+        }
+        Ok(())
+    }
+
+    /// Makes what a subscription has besides its record; also after a restart.
+    pub(crate) fn install_subscription(&mut self, slot: SubscriptionSlot, track: TrackSlot) {
+        let record = &self.records.subscriptions[slot];
+        self.routes.by_subscription.insert(record.id, slot);
+        self.routes.by_viewer_ssrc.insert((record.peer, record.ssrc), slot);
+        if record.has(SubscriptionRecord::RTX) {
+            self.routes.by_viewer_ssrc.insert((record.peer, record.rtx_ssrc), slot);
+        }
+        if let Some(peer) = self.peers[record.peer.index()].as_mut() {
+            peer.subscriptions.push(slot);
+        }
+        self.viewed[slot.index()] = track;
+        self.viewers[slot.index()] = Some(Box::default());
+        self.tracks[track.index()].subscribers.push(slot);
+    }
+
+    /// A viewer's transport is ready: its video starts at the next key frame, so one is asked for; its reports begin.
+    pub(crate) fn start_viewing(&mut self, now: Timestamp, slot: SubscriptionSlot) {
+        let record = &self.records.subscriptions[slot];
+        self.timers.arm(Timer::SenderReports(record.peer.0), now);
+        if record.has(SubscriptionRecord::VIDEO) {
+            self.want_keyframe(now, self.viewed[slot.index()]);
+        }
+    }
+
+    /// What may change of a subscription that exists: its payload types and names. Its numbering goes on.
+    fn update_subscription(&mut self, slot: SubscriptionSlot, wanted: &SubscriptionRecord) -> Result<(), Refusal> {
+        let record = &mut self.records.subscriptions[slot];
+        let same = (record.peer, record.track, record.ssrc, record.rtx_ssrc, record.flags)
+            == (wanted.peer, wanted.track, wanted.ssrc, wanted.rtx_ssrc, wanted.flags);
+        if !same {
+            return Err(Refusal::invalid("a subscription keeps its viewer, its track and its SSRCs"));
+        }
+        (record.codecs, record.mid, record.cname) = (wanted.codecs, wanted.mid, wanted.cname);
+        Ok(())
+    }
+
+    fn check_viewer_ssrcs(&self, wanted: &SubscriptionRecord) -> Result<(), Refusal> {
+        let rtx = wanted.has(SubscriptionRecord::RTX).then_some(wanted.rtx_ssrc);
+        let taken = |ssrc: &u32| self.routes.by_viewer_ssrc.contains_key(&(wanted.peer, *ssrc));
+        // Two streams under one SSRC and key would repeat nonces.
+        match [Some(wanted.ssrc), rtx].into_iter().flatten().find(taken) {
+            _ if rtx == Some(wanted.ssrc) => Err(Refusal::invalid("RTX needs an SSRC of its own")),
+            Some(ssrc) => Err(Refusal::invalid(format!("SSRC {ssrc} is in use on this peer"))),
+            None => Ok(()),
+        }
+    }
+
+    pub(super) fn remove_subscription(&mut self, id: SubscriptionId) -> Result<(), Refusal> {
+        if let Some(slot) = self.routes.by_subscription.get(&id).copied() {
+            self.unsubscribe(slot);
+        }
+        Ok(())
+    }
+
+    /// Ends a subscription.
+    pub(crate) fn unsubscribe(&mut self, slot: SubscriptionSlot) {
+        let record = self.records.subscriptions[slot];
+        let track = self.viewed[slot.index()];
+        self.routes.by_subscription.remove(&record.id);
+        self.routes.by_viewer_ssrc.remove(&(record.peer, record.ssrc));
+        if record.has(SubscriptionRecord::RTX) {
+            self.routes.by_viewer_ssrc.remove(&(record.peer, record.rtx_ssrc));
+        }
+        if let Some(peer) = self.peers[record.peer.index()].as_mut() {
+            peer.subscriptions.retain(|subscription| *subscription != slot);
+        }
+        self.tracks[track.index()].subscribers.retain(|subscription| *subscription != slot);
+        self.viewers[slot.index()] = None;
+        self.records.subscriptions.remove(slot);
+        self.drop_track_if_unused(track);
+    }
+}
+
+fn checked(put: &contract::PutSubscription, peer: PeerSlot) -> Result<SubscriptionRecord, Refusal> {
+    if put.subscription == 0 || put.track == 0 {
+        return Err(Refusal::invalid("0 is no subscription and no track id"));
+    }
+    let mid = Text::new(&put.mid).filter(|_| put.mid.len() <= MID_BYTES_MAX);
+    let mid = mid.ok_or_else(|| Refusal::invalid(format!("a MID has at most {MID_BYTES_MAX} bytes")))?;
+    let cname = Text::new(&put.cname).ok_or_else(|| Refusal::invalid("the CNAME is too long"))?;
+    let flag = |given: bool, flag: u32| if given { flag } else { 0 };
+    Ok(SubscriptionRecord {
+        id: SubscriptionId(put.subscription),
+        peer,
+        ssrc: put.ssrc,
+        rtx_ssrc: put.rtx_ssrc.unwrap_or_default(),
+        flags: flag(media_kind(put.kind()) == MediaKind::Video, SubscriptionRecord::VIDEO)
+            | flag(put.rtx_ssrc.is_some(), SubscriptionRecord::RTX),
+        track: TrackId(put.track),
+        codecs: codec_table(&put.codecs)?,
+        mid,
+        cname,
+        ..SubscriptionRecord::zeroed()
+    })
+}

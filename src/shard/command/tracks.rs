@@ -1,0 +1,193 @@
+//! `PutTrack` and `RemoveTrack`.
+//!
+//! A track outlives its publisher's transport. While it has subscribers its record stays, without a peer, and the next
+//! publisher of the same track feeds them.
+
+use bytemuck::Zeroable;
+use millrace_control as contract;
+
+use super::{Refusal, Shard, codec_table, media_kind};
+use crate::ids::{InboundSlot, PeerId, PeerSlot, TrackId, TrackSlot};
+use crate::limits::{MID_BYTES_MAX, TRACK_SSRCS_MAX};
+use crate::peer::inbound::Inbound;
+use crate::records::{InboundRecord, MediaKind, Text, TrackRecord};
+use crate::router::track::Track;
+use crate::shard::timers::Timer;
+
+impl Shard<'_> {
+    pub(super) fn put_track(&mut self, put: &contract::PutTrack) -> Result<(), Refusal> {
+        let peer = self.routes.by_peer.get(&PeerId(put.peer)).copied();
+        let peer = peer.ok_or_else(|| Refusal::unknown(format!("no peer {} to publish from", put.peer)))?;
+        let wanted = checked(put, peer)?;
+        self.check_ssrcs(put, peer)?;
+        let slot = match self.routes.by_track.get(&wanted.id) {
+            Some(&slot) => self.update_track(slot, wanted),
+            None => self.create_track(wanted)?,
+        };
+        self.signal_ssrcs(put, peer, slot)
+    }
+
+    /// Brings a track that exists to its wanted state; its publisher may be another one now.
+    fn update_track(&mut self, slot: TrackSlot, wanted: TrackRecord) -> TrackSlot {
+        if self.records.tracks[slot].peer != wanted.peer {
+            self.detach_publisher(slot);
+            if let Some(publisher) = self.peers[wanted.peer.index()].as_mut() {
+                publisher.tracks.push(slot);
+            }
+        }
+        self.records.tracks[slot] = wanted;
+        slot
+    }
+
+    fn create_track(&mut self, record: TrackRecord) -> Result<TrackSlot, Refusal> {
+        let slot = self.records.tracks.insert(record).ok_or_else(|| Refusal::full("tracks"))?;
+        self.install_track(slot);
+        Ok(slot)
+    }
+
+    /// Makes what a track has besides its record; also after a restart.
+    pub(crate) fn install_track(&mut self, slot: TrackSlot) {
+        let record = &self.records.tracks[slot];
+        self.routes.by_track.insert(record.id, slot);
+        self.tracks[slot.index()] = Track::default();
+        if let Some(publisher) = record.peer.get().and_then(|peer| self.peers[peer.index()].as_mut()) {
+            publisher.tracks.push(slot);
+        }
+    }
+
+    /// The track of that id; one without a publisher is made for a viewer who comes first.
+    pub(super) fn track_for_viewer(&mut self, id: TrackId, kind: MediaKind) -> Result<TrackSlot, Refusal> {
+        if let Some(&slot) = self.routes.by_track.get(&id) {
+            return Ok(slot);
+        }
+        let flags = if kind == MediaKind::Video { TrackRecord::VIDEO } else { 0 };
+        self.create_track(TrackRecord { id, peer: PeerSlot::NONE, flags, ..TrackRecord::zeroed() })
+    }
+
+    fn check_ssrcs(&self, put: &contract::PutTrack, peer: PeerSlot) -> Result<(), Refusal> {
+        for ssrc in put.ssrcs.iter().flat_map(|signaled| [Some(signaled.ssrc), signaled.rtx_ssrc]).flatten() {
+            let owner = self.routes.by_ssrc.get(&(peer, ssrc)).map(|&stream| self.records.inbound[stream].track);
+            if owner.is_some_and(|track| self.records.tracks[track].id != TrackId(put.track)) {
+                return Err(Refusal::invalid(format!("SSRC {ssrc} belongs to another track of this peer")));
+            }
+        }
+        Ok(())
+    }
+
+    fn signal_ssrcs(&mut self, put: &contract::PutTrack, peer: PeerSlot, track: TrackSlot) -> Result<(), Refusal> {
+        for signaled in &put.ssrcs {
+            let media = self.add_inbound(peer, track, signaled.ssrc, InboundSlot::NONE, false)?;
+            if let Some(rtx) = signaled.rtx_ssrc {
+                self.add_inbound(peer, track, rtx, media, false)?;
+            }
+        }
+        Ok(())
+    }
+
+    /// Makes room for one incoming stream; gives the one that is there already.
+    pub(crate) fn add_inbound(
+        &mut self,
+        peer: PeerSlot,
+        track: TrackSlot,
+        ssrc: u32,
+        repairs: InboundSlot,
+        latched: bool,
+    ) -> Result<InboundSlot, Refusal> {
+        if let Some(&slot) = self.routes.by_ssrc.get(&(peer, ssrc)) {
+            return Ok(slot);
+        }
+        let record = InboundRecord {
+            peer,
+            track,
+            ssrc,
+            repairs,
+            used: 1,
+            latched: u32::from(latched),
+            ..InboundRecord::zeroed()
+        };
+        let slot = self.records.inbound.insert(record).ok_or_else(|| Refusal::full("streams"))?;
+        self.install_inbound(slot);
+        Ok(slot)
+    }
+
+    /// Makes what an incoming stream has besides its record; also after a restart.
+    pub(crate) fn install_inbound(&mut self, slot: InboundSlot) {
+        let record = &self.records.inbound[slot];
+        self.routes.by_ssrc.insert((record.peer, record.ssrc), slot);
+        self.inbound[slot.index()] = Some(Box::new(Inbound::default()));
+        if let Some(peer) = self.peers[record.peer.index()].as_mut() {
+            peer.inbound.push(slot);
+        }
+    }
+
+    fn remove_inbound(&mut self, slot: InboundSlot) {
+        let InboundRecord { peer, ssrc, .. } = self.records.inbound[slot];
+        self.routes.by_ssrc.remove(&(peer, ssrc));
+        self.timers.disarm(Timer::Loss(slot.0));
+        self.inbound[slot.index()] = None;
+        self.records.inbound.remove(slot);
+        if let Some(peer) = self.peers[peer.index()].as_mut() {
+            peer.inbound.retain(|stream| *stream != slot);
+        }
+    }
+
+    /// Takes a track's streams away from the peer that sends them. Viewers keep their place and wait.
+    fn detach_publisher(&mut self, slot: TrackSlot) {
+        let publisher = self.records.tracks[slot].peer;
+        if publisher.is_none() {
+            return;
+        }
+        if let Some(peer) = self.peers[publisher.index()].as_mut() {
+            peer.tracks.retain(|track| *track != slot);
+            let streams: Vec<_> =
+                peer.inbound.iter().copied().filter(|&stream| self.records.inbound[stream].track == slot).collect();
+            streams.into_iter().for_each(|stream| self.remove_inbound(stream));
+        }
+        // A slot of the inbound table may be taken by another stream next: nobody may still point at it.
+        for &subscription in &self.tracks[slot.index()].subscribers {
+            self.records.subscriptions[subscription].switch.detach();
+        }
+        self.tracks[slot.index()].cache = None;
+        self.records.tracks[slot].peer = PeerSlot::NONE;
+    }
+
+    /// Ends a track, or leaves it without a publisher while somebody watches.
+    pub(crate) fn unpublish(&mut self, slot: TrackSlot) {
+        self.detach_publisher(slot);
+        self.drop_track_if_unused(slot);
+    }
+
+    pub(super) fn drop_track_if_unused(&mut self, slot: TrackSlot) {
+        let record = self.records.tracks[slot];
+        if record.peer.is_none() && self.tracks[slot.index()].subscribers.is_empty() {
+            self.routes.by_track.remove(&record.id);
+            self.timers.disarm(Timer::Keyframe(slot.0));
+            self.tracks[slot.index()] = Track::default();
+            self.records.tracks.remove(slot);
+        }
+    }
+
+    pub(super) fn remove_track(&mut self, id: TrackId) -> Result<(), Refusal> {
+        if let Some(slot) = self.routes.by_track.get(&id).copied() {
+            self.unpublish(slot);
+        }
+        Ok(())
+    }
+}
+
+fn checked(put: &contract::PutTrack, peer: PeerSlot) -> Result<TrackRecord, Refusal> {
+    if put.track == 0 {
+        return Err(Refusal::invalid("0 is no track id"));
+    }
+    if put.ssrcs.len() > TRACK_SSRCS_MAX {
+        return Err(Refusal::invalid(format!("{} SSRCs; a track has at most {TRACK_SSRCS_MAX}", put.ssrcs.len())));
+    }
+    let mid = Text::new(&put.mid).filter(|_| put.mid.len() <= MID_BYTES_MAX);
+    let mid = mid.ok_or_else(|| Refusal::invalid(format!("a MID has at most {MID_BYTES_MAX} bytes")))?;
+    let flag = |given: bool, flag: u32| if given { flag } else { 0 };
+    let flags = flag(media_kind(put.kind()) == MediaKind::Video, TrackRecord::VIDEO)
+        | flag(put.nack, TrackRecord::NACK)
+        | flag(put.pli, TrackRecord::PLI)
+        | flag(put.fir, TrackRecord::FIR);
+    Ok(TrackRecord { id: TrackId(put.track), peer, flags, codecs: codec_table(&put.codecs)?, mid })
+}

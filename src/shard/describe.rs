@@ -1,0 +1,65 @@
+//! What the shard says of itself when signaling asks.
+
+use millrace_control as contract;
+
+use super::Shard;
+use crate::ice;
+use crate::records::peer::PeerState;
+
+impl Shard<'_> {
+    /// Everything it holds, by id.
+    pub fn snapshot(&self) -> contract::Snapshot {
+        let shard = self.config.id;
+        let peers = self.records.peers.iter().map(|(_, peer)| contract::PeerInfo {
+            shard,
+            room: peer.room.0,
+            peer: peer.id.0,
+            state: state(peer.state()) as i32,
+            remote: ice::selected(&peer.ice).map_or_else(String::new, |path| path.remote.to_string()),
+        });
+        // A track without a publisher is only a place where viewers wait.
+        let published = self.records.tracks.iter().filter(|(_, track)| !track.peer.is_none());
+        let tracks = published.map(|(_, track)| contract::TrackInfo {
+            shard,
+            track: track.id.0,
+            peer: self.records.peers[track.peer].id.0,
+        });
+        let subscriptions = self.records.subscriptions.iter().map(|(_, subscription)| contract::SubscriptionInfo {
+            shard,
+            subscription: subscription.id.0,
+            peer: self.records.peers[subscription.peer].id.0,
+            track: subscription.track.0,
+        });
+        contract::Snapshot {
+            peers: peers.collect(),
+            tracks: tracks.collect(),
+            subscriptions: subscriptions.collect(),
+        }
+    }
+
+    /// What it counted. `extra` are counters kept elsewhere, such as those of its IO.
+    pub fn counters(&self, extra: impl IntoIterator<Item = (&'static str, u64)>) -> contract::ShardCounters {
+        let held = [
+            ("peers", self.records.peers.len()),
+            ("tracks", self.records.tracks.len()),
+            ("streams_in", self.records.inbound.len()),
+            ("subscriptions", self.records.subscriptions.len()),
+        ];
+        let held = held.into_iter().map(|(name, count)| (name, count as u64));
+        let counters = self.records.counters.iter().chain(held).chain(extra);
+        contract::ShardCounters {
+            shard: self.config.id,
+            counters: counters.map(|(name, value)| contract::Counter { name: name.to_owned(), value }).collect(),
+        }
+    }
+}
+
+/// A state in the contract's words.
+pub(super) const fn state(state: PeerState) -> contract::PeerState {
+    match state {
+        PeerState::Ice => contract::PeerState::Ice,
+        PeerState::Dtls => contract::PeerState::Dtls,
+        PeerState::Live => contract::PeerState::Live,
+        PeerState::Closed => contract::PeerState::Closed,
+    }
+}

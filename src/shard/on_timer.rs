@@ -1,0 +1,27 @@
+//! Time: what is due now.
+
+use super::Shard;
+use super::timers::Timer;
+use crate::egress::Egress;
+use crate::ids::{InboundSlot, PeerSlot, TrackSlot};
+use crate::time::Timestamp;
+
+/// Timers served in one call. More that are due wait for the next cycle, after media.
+const TIMERS_PER_CYCLE: usize = 256;
+
+impl Shard<'_> {
+    /// Does what is due.
+    pub fn handle_timeout(&mut self, now: Timestamp, egress: &mut impl Egress) {
+        for _ in 0..TIMERS_PER_CYCLE {
+            let Some(timer) = self.timers.pop_due(now) else { return };
+            match timer {
+                Timer::Feedback(slot) => self.on_feedback_timer(now, PeerSlot(slot), egress),
+                Timer::Loss(slot) => self.on_loss_timer(now, InboundSlot(slot), egress),
+                Timer::Keyframe(slot) => self.on_keyframe_timer(now, TrackSlot(slot), egress),
+                Timer::SenderReports(slot) => self.on_sender_report_timer(now, PeerSlot(slot), egress),
+                Timer::Handshake(slot) => self.on_handshake_timer(now, PeerSlot(slot), egress),
+                Timer::Ice(slot) => self.on_consent_timer(now, PeerSlot(slot)),
+            }
+        }
+    }
+}

@@ -1,0 +1,82 @@
+//! A shard made again from its records: after a panic now, later after an upgrade or a kill.
+//!
+//! Peers with their keys and paths first, then tracks, streams and subscriptions; at last a key frame is asked for
+//! everywhere, because the packets in hand at that moment are lost. Indices and timestamp offsets are left alone: the
+//! records are exact, there is no checkpoint to be older than they are.
+
+use millrace_control as contract;
+
+use super::timers::Timer;
+use super::{Shard, on_dtls};
+use crate::egress::Egress;
+use crate::ice;
+use crate::ids::{InboundSlot, PeerSlot, SubscriptionSlot, TrackSlot};
+use crate::records::peer::PeerState;
+use crate::records::table::{Record, Table};
+use crate::time::Timestamp;
+
+impl Shard<'_> {
+    /// Makes everything that the records ask for. On fresh records it does nothing.
+    pub(super) fn restore(&mut self, now: Timestamp) {
+        let peers: Vec<PeerSlot> = slots(&self.records.peers);
+        if peers.is_empty() {
+            return;
+        }
+        peers.iter().for_each(|slot| self.restore_peer(now, *slot));
+        let tracks: Vec<TrackSlot> = slots(&self.records.tracks);
+        tracks.iter().for_each(|slot| self.install_track(*slot));
+        let streams: Vec<InboundSlot> = slots(&self.records.inbound);
+        streams.iter().for_each(|slot| self.install_inbound(*slot));
+        let subscriptions: Vec<SubscriptionSlot> = slots(&self.records.subscriptions);
+        subscriptions.iter().for_each(|slot| self.restore_subscription(now, *slot));
+        self.records.counters.rebuilds += 1;
+        let peers = u32::try_from(peers.len()).unwrap_or(u32::MAX);
+        self.events.push_back(contract::EventKind::Rebuilt(contract::ShardRebuilt { peers }));
+    }
+
+    fn restore_peer(&mut self, now: Timestamp, slot: PeerSlot) {
+        self.install_peer(slot);
+        let record = &self.records.peers[slot];
+        match record.state() {
+            PeerState::Closed => return self.forget_transport(slot),
+            // What the handshake had got to is lost; it begins again as soon as there is somewhere to send to.
+            PeerState::Dtls => self.timers.arm(Timer::Handshake(slot.0), now),
+            PeerState::Ice | PeerState::Live => {}
+        }
+        for path in record.ice.paths.iter().filter_map(|valid| valid.path.get()) {
+            self.routes.by_path.insert(path, slot);
+        }
+        if let Some(path) = ice::selected(&record.ice) {
+            self.outbound[slot.index()].set_path(path);
+        }
+        self.install_keys(slot);
+        self.timers.arm(Timer::Feedback(slot.0), now);
+    }
+
+    fn restore_subscription(&mut self, now: Timestamp, slot: SubscriptionSlot) {
+        let record = &self.records.subscriptions[slot];
+        let Some(&track) = self.routes.by_track.get(&record.track) else {
+            // Every subscription has its track, present or waiting. One without would be a bug, and is let go.
+            debug_assert!(false, "a subscription without a track");
+            return self.records.subscriptions.remove(slot);
+        };
+        let live = self.outbound[record.peer.index()].is_live();
+        self.install_subscription(slot, track);
+        if live {
+            self.start_viewing(now, slot);
+        }
+    }
+
+    /// Begins a handshake that a rebuilt shard has lost.
+    pub(super) fn resume_handshake(&mut self, now: Timestamp, slot: PeerSlot, egress: &mut impl Egress) {
+        let lost = self.records.peers[slot].state() == PeerState::Dtls
+            && self.peers[slot.index()].as_ref().is_some_and(|peer| peer.handshake.is_none());
+        if lost {
+            on_dtls::start(self, now, slot, egress);
+        }
+    }
+}
+
+fn slots<R: Record>(table: &Table<'_, R>) -> Vec<R::Slot> {
+    table.iter().map(|(slot, _)| slot).collect()
+}
