@@ -9,11 +9,14 @@
 
 #![deny(unsafe_code)]
 
+pub mod config;
+pub mod control;
 pub mod crypto;
 pub mod discard;
 pub mod dtls;
 pub mod egress;
 pub mod feedback;
+pub mod front;
 pub mod ice;
 pub mod ids;
 #[allow(unsafe_code, reason = "the one folder that touches the kernel")]
@@ -23,6 +26,7 @@ pub mod metrics;
 pub mod peer;
 pub mod random;
 pub mod records;
+pub mod relay;
 pub mod router;
 pub mod shard;
 pub mod srtp;

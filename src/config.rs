@@ -1,0 +1,66 @@
+//! What an operator can set of the relay.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+/// The relay's command line. Every flag can be given as an environment variable too.
+#[derive(Clone, Debug, clap::Parser)]
+#[command(name = "millrace-relay", version, about = "Millrace's media relay")]
+pub struct Config {
+    /// UDP port of shard 0; shard i uses this + i. 0 means any free port for each.
+    #[arg(long, env = "MILLRACE_MEDIA_PORT", default_value_t = 40_000)]
+    pub media_port: u16,
+
+    /// Shards: threads, each on a core of its own. 0 means one for each core.
+    #[arg(long, env = "MILLRACE_SHARDS", default_value_t = 0)]
+    pub shards: usize,
+
+    /// Directory of the DTLS certificate.
+    #[arg(long, env = "MILLRACE_DATA_DIR", default_value = "millrace-data")]
+    pub data_dir: PathBuf,
+
+    /// Unix socket on which signaling reaches the relay [default: relay.sock in the data directory]
+    #[arg(long, env = "MILLRACE_CONTROL_SOCKET")]
+    pub control_socket: Option<PathBuf>,
+
+    /// Address to announce besides those of this machine's interfaces, such as the public one of a 1:1 NAT. Repeatable;
+    /// announced in this order, before the others.
+    #[arg(long = "public-ip", env = "MILLRACE_PUBLIC_IP", value_name = "IP", value_delimiter = ',')]
+    pub public_ips: Vec<IpAddr>,
+
+    /// How packets reach the kernel. Without it: io_uring where the kernel allows it, else recvmmsg and sendmmsg.
+    #[arg(long, env = "MILLRACE_BACKEND", value_enum)]
+    pub backend: Option<BackendChoice>,
+
+    /// File to write one line of JSON to once every shard runs: {"backend":…,"shards":[{"id":…,"port":…}],"pid":…}.
+    #[arg(long, value_name = "FILE")]
+    pub ready_file: Option<PathBuf>,
+
+    /// Let the control socket make a shard panic (tests of recovery).
+    #[arg(long, env = "MILLRACE_ALLOW_FAULT_INJECTION", hide = true)]
+    pub allow_fault_injection: bool,
+}
+
+/// An IO backend by name.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum BackendChoice {
+    /// io_uring.
+    Uring,
+    /// recvmmsg and sendmmsg with GSO.
+    Mmsg,
+}
+
+impl Config {
+    /// Where signaling reaches the relay.
+    pub fn control_socket(&self) -> PathBuf {
+        self.control_socket.clone().unwrap_or_else(|| self.data_dir.join("relay.sock"))
+    }
+
+    /// How many shards to run.
+    pub fn shard_count(&self) -> usize {
+        match self.shards {
+            0 => std::thread::available_parallelism().map_or(1, Into::into),
+            count => count,
+        }
+    }
+}

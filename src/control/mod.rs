@@ -1,0 +1,5 @@
+//! How signaling reaches the shards, and how shards run: the control socket, the mailboxes, the shard threads.
+
+pub mod listener;
+pub mod mailbox;
+pub mod worker;

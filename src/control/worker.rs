@@ -1,0 +1,201 @@
+//! A shard's thread: one core, one socket pair, one mapping; a shard that panics is made again from the mapping.
+
+use std::panic::{self, AssertUnwindSafe};
+use std::thread;
+
+use crossbeam_channel::{Receiver, Sender};
+use millrace_control as contract;
+
+use super::listener::{Events, rejected};
+use super::mailbox::{Mail, ReplyTo};
+use crate::egress::{Egress, Path};
+use crate::io::counters::Counters as IoCounters;
+use crate::io::cycle::{self, Core};
+use crate::io::mapping::Mapping;
+use crate::io::waker::Waker;
+use crate::io::{AnyBackend, Backend, BackendKind, OpenError, QueueSize, alloc, clock, socket::Sockets};
+use crate::limits::{COMMANDS_PER_CYCLE, PEERS_MAX};
+use crate::records::{MAPPING_BYTES, Records};
+use crate::shard::{Shard, ShardConfig};
+use crate::time::Timestamp;
+
+/// What a shard's thread is made from.
+pub struct Seat {
+    /// What the shard is told.
+    pub config: ShardConfig,
+    /// Its sockets, bound.
+    pub sockets: Sockets,
+    /// The backend asked for, `None` for the best that works.
+    pub backend: Option<BackendKind>,
+    /// Core to run on, `None` to leave that to the kernel.
+    pub core: Option<usize>,
+    /// Where its events go.
+    pub events: Events,
+}
+
+/// What a shard's thread says once it runs.
+pub struct Running {
+    /// Which backend it has.
+    pub backend: BackendKind,
+    /// Why it is not io_uring, where that was not asked for.
+    pub refused: Option<String>,
+    /// Wakes it.
+    pub waker: Waker,
+}
+
+/// Why a shard does not run.
+#[derive(Debug, thiserror::Error)]
+pub enum SeatError {
+    /// No backend.
+    #[error(transparent)]
+    Backend(#[from] OpenError),
+    /// No memory for the records.
+    #[error("cannot map the records of a shard ({MAPPING_BYTES} bytes): {0}")]
+    Mapping(#[from] std::io::Error),
+}
+
+/// Starts the thread of a shard. It says on `started` how that went; it reads `mail` once it is sent there.
+///
+/// # Errors
+/// When there is no thread.
+pub fn start(
+    seat: Seat,
+    started: Sender<Result<Running, SeatError>>,
+    mail: Receiver<Receiver<Mail>>,
+) -> std::io::Result<thread::JoinHandle<()>> {
+    let name = format!("shard-{}", seat.config.id);
+    thread::Builder::new().name(name).spawn(move || {
+        if let Some(core) = seat.core
+            && let Err(error) = crate::io::affinity::pin_this_thread(core)
+        {
+            tracing::warn!(shard = seat.config.id, core, %error, "the shard is not pinned to its core");
+        }
+        let Seat { config, sockets, backend, events, .. } = seat;
+        match open(sockets, backend) {
+            Err(error) => drop(started.send(Err(error))),
+            Ok((opened, mapping)) => {
+                let running = Running {
+                    backend: opened.kind(),
+                    refused: opened.refused.as_ref().map(ToString::to_string),
+                    waker: match &opened.backend {
+                        AnyBackend::Uring(backend) => backend.waker(),
+                        AnyBackend::Mmsg(backend) => backend.waker(),
+                    },
+                };
+                drop(started.send(Ok(running)));
+                let Ok(mail) = mail.recv() else { return };
+                match opened.backend {
+                    AnyBackend::Uring(mut backend) => live(&mut backend, mapping, config, &events, &mail),
+                    AnyBackend::Mmsg(mut backend) => live(&mut backend, mapping, config, &events, &mail),
+                }
+            }
+        }
+    })
+}
+
+fn open(sockets: Sockets, backend: Option<BackendKind>) -> Result<(crate::io::Opened, Mapping), SeatError> {
+    let opened = crate::io::open(backend, sockets, QueueSize::for_keys(PEERS_MAX))?;
+    Ok((opened, Mapping::memfd(c"millrace-shard", MAPPING_BYTES)?))
+}
+
+/// Lives until it is stopped. A panic costs what was in hand at that moment, never a call.
+fn live<B: Backend>(
+    backend: &mut B,
+    mut mapping: Mapping,
+    mut config: ShardConfig,
+    events: &Events,
+    mail: &Receiver<Mail>,
+) {
+    loop {
+        let records = match Records::attach(mapping.bytes_mut()) {
+            Ok(records) => records,
+            Err(error) => {
+                tracing::error!(shard = config.id, %error, "the records of this shard cannot be used; it stops");
+                return;
+            }
+        };
+        let ended = panic::catch_unwind(AssertUnwindSafe(|| {
+            let shard = Shard::new(config.clone(), records, clock::now());
+            let mut worker = Worker { shard, mail, events, io: IoCounters::default(), media_allocations: 0, stopping: false };
+            cycle::run(backend, &mut worker);
+        }));
+        match ended {
+            Ok(()) => return,
+            Err(_) => tracing::error!(shard = config.id, "a bug: the shard panicked and is rebuilt from its records"),
+        }
+        // Another seed: what a hash seed had to do with the panic must not come again.
+        config.seed = config.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
+    }
+}
+
+/// The shard with its mailbox, as the loop drives it.
+struct Worker<'a, 'm> {
+    shard: Shard<'m>,
+    mail: &'a Receiver<Mail>,
+    events: &'a Events,
+    io: IoCounters,
+    media_allocations: u64,
+    stopping: bool,
+}
+
+impl Worker<'_, '_> {
+    fn carry_out(&mut self, now: Timestamp, mail: Mail) {
+        match mail {
+            Mail::Command { command, reply } => self.answer(now, &command, reply),
+            Mail::Snapshot(answer) => drop(answer.try_send(self.shard.snapshot())),
+            Mail::Counters(answer) => {
+                                let own = [("media_allocations", self.media_allocations)];
+                drop(answer.try_send(self.shard.counters(self.io.each().into_iter().chain(own))));
+            }
+            Mail::Stop => self.stopping = true,
+        }
+    }
+
+    fn answer(&mut self, now: Timestamp, command: &contract::Command, reply: ReplyTo) {
+        match self.shard.handle_command(now, command) {
+            Ok(()) => reply.send(contract::Reply::Done(contract::Done {})),
+            Err(refusal) => reply.send(rejected(refusal.reason, refusal.message)),
+        }
+    }
+}
+
+impl Core for Worker<'_, '_> {
+    fn handle_datagram(&mut self, now: Timestamp, path: &Path, datagram: &mut [u8], egress: &mut impl Egress) {
+        let before = alloc::allocations_of_this_thread();
+        self.shard.handle_datagram(now, path, datagram, egress);
+        self.media_allocations += alloc::allocations_of_this_thread() - before;
+    }
+
+    fn handle_commands(&mut self, now: Timestamp, _: &mut impl Egress) {
+        for mail in self.mail.try_iter().take(COMMANDS_PER_CYCLE) {
+            self.carry_out(now, mail);
+        }
+    }
+
+    fn handle_deferred(&mut self, now: Timestamp, egress: &mut impl Egress) {
+        self.shard.handle_deferred(now, egress);
+    }
+
+    fn handle_timeout(&mut self, now: Timestamp, egress: &mut impl Egress) {
+        self.shard.handle_timeout(now, egress);
+    }
+
+    fn next_deadline(&self) -> Timestamp {
+        self.shard.next_deadline()
+    }
+
+    fn has_deferred(&self) -> bool {
+        self.shard.has_deferred() || !self.mail.is_empty()
+    }
+
+    fn end_of_cycle(&mut self, counters: &IoCounters) {
+        self.io = *counters;
+        while let Some(event) = self.shard.poll_event() {
+            self.events.send(event);
+        }
+    }
+
+    fn stopping(&self) -> bool {
+        self.stopping
+    }
+}

@@ -1,0 +1,170 @@
+//! One child process: how it is started, and started again.
+
+use std::ffi::OsString;
+use std::io::{self, Read};
+use std::os::unix::process::CommandExt;
+use std::path::{Path, PathBuf};
+use std::process::{self, Command, ExitStatus, Stdio};
+use std::time::{Duration, Instant};
+
+use super::Options;
+use super::ready::SignalingReady;
+
+/// First argument of the relay's process.
+pub(super) const RELAY: &str = "__relay";
+/// First argument of the signaling process.
+pub(super) const SIGNALING: &str = "__signaling";
+
+/// How long a child may take to end by itself.
+const STOP_TIMEOUT: Duration = Duration::from_secs(5);
+/// A child that ran at least this long is started again at once; one that did not waits, longer each time.
+const STEADY_AFTER: Duration = Duration::from_secs(5);
+/// Longest wait before another start.
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// A child process and how to start it.
+pub(super) struct Child {
+    name: &'static str,
+    arguments: Vec<OsString>,
+    environment: Vec<(&'static str, String)>,
+    ready_file: PathBuf,
+    process: Option<process::Child>,
+    started_at: Instant,
+    backoff: Duration,
+}
+
+impl Child {
+    /// The relay, not yet started.
+    pub(super) fn relay(options: &Options) -> Self {
+        let mut child = Self::new("relay", RELAY, options);
+        child.flag("--media-port", options.media_port);
+        child.flag("--shards", options.shards);
+        for ip in &options.public_ips {
+            child.flag("--public-ip", ip);
+        }
+        if let Some(backend) = options.backend {
+            child.flag("--backend", format!("{backend:?}").to_lowercase());
+        }
+        child
+    }
+
+    /// Signaling, not yet started.
+    pub(super) fn signaling(options: &Options, secret: &str) -> Self {
+        let mut child = Self::new("signaling", SIGNALING, options);
+        child.flag("--https-port", options.https_port);
+        child.flag("--http-port", options.http_port);
+        child.flag("--video-max-recv-kbps", options.video_max_recv_kbps);
+        if let Some(ip) = options.public_ips.first() {
+            child.flag("--public-ip", ip);
+        }
+        // Not an argument: those are for everyone to read.
+        child.environment.push(("MILLRACE_SECRET", secret.to_owned()));
+        child
+    }
+
+    fn new(name: &'static str, role: &str, options: &Options) -> Self {
+        let ready_file = options.data_dir.join(format!("{name}.ready"));
+        let mut child = Self {
+            name,
+            arguments: vec![role.into()],
+            environment: Vec::new(),
+            ready_file: ready_file.clone(),
+            process: None,
+            started_at: Instant::now(),
+            backoff: Duration::ZERO,
+        };
+        child.flag("--data-dir", options.data_dir.display());
+        child.flag("--control-socket", options.data_dir.join("relay.sock").display());
+        child.flag("--ready-file", ready_file.display());
+        if options.allow_fault_injection {
+            child.arguments.push("--allow-fault-injection".into());
+        }
+        child
+    }
+
+    fn flag(&mut self, name: &str, value: impl ToString) {
+        self.arguments.extend([name.into(), value.to_string().into()]);
+    }
+
+    /// From now on it is started with the ports it found free.
+    pub(super) fn pin_ports(&mut self, ready: &SignalingReady) {
+        for (flag, port) in [("--https-port", ready.https_port), ("--http-port", ready.http_port)] {
+            let place = self.arguments.iter().position(|argument| argument == flag);
+            if let Some(value) = place.and_then(|place| self.arguments.get_mut(place + 1)) {
+                *value = port.to_string().into();
+            }
+        }
+    }
+
+    /// `relay` or `signaling`.
+    pub(super) const fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// Where it says that it is ready.
+    pub(super) fn ready_file(&self) -> &Path {
+        &self.ready_file
+    }
+
+    /// Starts it.
+    pub(super) fn start(&mut self) -> io::Result<()> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (*name, value)));
+        // A group of its own: Ctrl-C in the terminal reaches the front command, which ends both in order. Standard
+        // output belongs to the front command alone.
+        command.process_group(0).stdin(Stdio::piped()).stdout(io::stderr());
+        self.process = Some(command.spawn()?);
+        self.started_at = Instant::now();
+        Ok(())
+    }
+
+    /// How it ended, once it has.
+    pub(super) fn ended(&mut self) -> Option<ExitStatus> {
+        self.process.as_mut()?.try_wait().ok().flatten()
+    }
+
+    /// Starts it again if it has ended: at once, or after a wait when it ended soon after its last start.
+    pub(super) fn restart_if_ended(&mut self) {
+        if let Some(status) = self.ended() {
+            tracing::warn!("{} ended ({status}) and is started again", self.name);
+            self.process = None;
+            let steady = self.started_at.elapsed() >= STEADY_AFTER;
+            self.backoff =
+                if steady { Duration::ZERO } else { (self.backoff * 2 + Duration::from_millis(100)).min(BACKOFF_MAX) };
+            self.started_at = Instant::now();
+        }
+        if self.process.is_none() && self.started_at.elapsed() >= self.backoff {
+            if let Err(error) = self.start() {
+                tracing::error!(%error, "{} could not be started; trying again", self.name);
+                self.started_at = Instant::now();
+            }
+        }
+    }
+
+    /// Ends it: closes its standard input, waits, and kills it only if that was in vain.
+    pub(super) fn stop(&mut self) {
+        let Some(mut process) = self.process.take() else { return };
+        drop(process.stdin.take());
+        let deadline = Instant::now() + STOP_TIMEOUT;
+        while Instant::now() < deadline {
+            if matches!(process.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(super::CARE_INTERVAL);
+        }
+        tracing::warn!("{} did not end by itself and is killed", self.name);
+        let _ = process.kill();
+        let _ = process.wait();
+    }
+}
+
+/// In a child: ends the process, in order, when standard input ends.
+pub(super) fn end_with_stdin() {
+    std::thread::spawn(|| {
+        let _ = io::stdin().read_to_end(&mut Vec::new());
+        // The same way that a terminal or systemd would take.
+        if signal_hook::low_level::raise(signal_hook::consts::SIGTERM).is_err() {
+            process::exit(0);
+        }
+    });
+}

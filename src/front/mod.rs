@@ -1,0 +1,170 @@
+//! The front command: starts both processes, waits until they are ready, says so, and keeps them running.
+//!
+//! Each child is this same program under a hidden first argument. It ends when its standard input does, so that no
+//! child outlives the front command, however that ends.
+
+mod child;
+mod options;
+mod ready;
+mod secret;
+
+use std::fs;
+use std::io::{self, Write};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use clap::Parser;
+use crossbeam_channel::{Receiver, bounded, select, tick};
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use child::Child;
+pub use options::Options;
+use ready::{RelayReady, SignalingReady};
+
+/// How often children are looked after. Nobody waits for this: media does not pass here.
+const CARE_INTERVAL: Duration = Duration::from_millis(20);
+
+/// Why the front command gave up.
+#[derive(Debug, thiserror::Error)]
+pub enum FrontError {
+    /// The data directory or something in it cannot be used.
+    #[error("{path}: {error}; choose another place with --data-dir")]
+    Data {
+        /// What was tried.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A process could not be started, or ended before it was ready.
+    #[error("{name} {what}; its messages stand above")]
+    Child {
+        /// `relay` or `signaling`.
+        name: &'static str,
+        /// What happened to it.
+        what: String,
+    },
+    /// Signals or standard output cannot be used.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs the program: the front command, or one of its children.
+pub fn main() -> ExitCode {
+    let mut arguments = std::env::args_os();
+    let program = arguments.next().unwrap_or_default();
+    match std::env::args().nth(1).as_deref() {
+        Some(child::RELAY) => {
+            child::end_with_stdin();
+            crate::relay::main(&crate::config::Config::parse_from(std::iter::once(program).chain(arguments.skip(1))))
+        }
+        Some(child::SIGNALING) => {
+            child::end_with_stdin();
+            signaling(millrace_signaling::Config::parse_from(std::iter::once(program).chain(arguments.skip(1))))
+        }
+        _ => match run(&Options::parse()) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(error) => {
+                eprintln!("millrace: {error}");
+                ExitCode::FAILURE
+            }
+        },
+    }
+}
+
+fn signaling(config: millrace_signaling::Config) -> ExitCode {
+    log_to_stderr();
+    match millrace_signaling::run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// Logs go to standard error in every process; `MILLRACE_LOG` says how much (`info`, `debug`, `millrace=trace`, …).
+fn log_to_stderr() {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+}
+
+fn run(options: &Options) -> Result<(), FrontError> {
+    log_to_stderr();
+    let stop = stop_signals()?;
+    let data = |error| FrontError::Data { path: options.data_dir.clone(), error };
+    fs::create_dir_all(&options.data_dir).map_err(data)?;
+    let secret = secret::load_or_make(&options.data_dir, options.secret.as_deref()).map_err(data)?;
+
+    let mut relay = Child::relay(options);
+    let Some(relay_ready) = ready::wait::<RelayReady>(&mut relay, &stop)? else { return Ok(()) };
+    let mut signaling = Child::signaling(options, &secret);
+    let Some(signaling_ready) = ready::wait::<SignalingReady>(&mut signaling, &stop)? else { return Ok(()) };
+    // A restarted process must be found where the first one was.
+    signaling.pin_ports(&signaling_ready);
+
+    announce(options, &secret, &relay_ready, &signaling_ready)?;
+    look_after([relay, signaling], &stop);
+    Ok(())
+}
+
+fn stop_signals() -> io::Result<Receiver<i32>> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let (sender, receiver) = bounded(1);
+    std::thread::Builder::new().name("signals".into()).spawn(move || {
+        for signal in signals.forever() {
+            let _ = sender.try_send(signal);
+        }
+    })?;
+    Ok(receiver)
+}
+
+/// Restarts whoever ends, until a signal comes; then ends all of them.
+fn look_after(mut children: [Child; 2], stop: &Receiver<i32>) {
+    let care = tick(CARE_INTERVAL);
+    loop {
+        select! {
+            recv(stop) -> _ => break,
+            recv(care) -> _ => children.iter_mut().for_each(Child::restart_if_ended),
+        }
+    }
+    // Signaling first, so that nobody new gets in.
+    for child in children.iter_mut().rev() {
+        child.stop();
+    }
+}
+
+fn announce(
+    options: &Options,
+    secret: &str,
+    relay: &RelayReady,
+    signaling: &SignalingReady,
+) -> Result<(), FrontError> {
+    let url = format!("https://127.0.0.1:{}", signaling.https_port);
+    let http_url = format!("http://localhost:{}", signaling.http_port);
+    let mut out = io::stdout().lock();
+    if options.json {
+        let line = serde_json::json!({
+            "url": url,
+            "http_url": http_url,
+            "secret": secret,
+            "backend": relay.backend,
+            "shards": relay.shards,
+            "pids": {"relay": relay.pid, "signaling": signaling.pid},
+        });
+        writeln!(out, "{line}")?;
+    } else {
+        let ports: Vec<_> = relay.shards.iter().map(|shard| shard.port.to_string()).collect();
+        let others = ready::reachable_address(options).map_or_else(|| "127.0.0.1".into(), |ip| ip.to_string());
+        writeln!(out, "\nMillrace is ready.\n")?;
+        writeln!(out, "  Open     {http_url}/#secret={secret}")?;
+        writeln!(out, "           https://{others}:{}/   (from other machines; certificate of our own)", signaling.https_port)?;
+        writeln!(out, "  Secret   {secret}")?;
+        writeln!(out, "  Media    UDP {} ({} shards, {})", ports.join(" "), relay.shards.len(), relay.backend)?;
+        writeln!(out, "  Data     {}", options.data_dir.display())?;
+        writeln!(out, "\nCtrl-C ends it.")?;
+    }
+    out.flush()?;
+    Ok(())
+}

@@ -1,0 +1,212 @@
+//! The relay process: wiring only. Certificate, sockets, one thread a shard, the control socket; then it waits for
+//! the signal to end.
+
+use std::fs;
+use std::io::{self, Write};
+use std::net::IpAddr;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+
+use crossbeam_channel::bounded;
+use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::iterator::Signals;
+
+use crate::config::{BackendChoice, Config};
+use crate::control::listener::{Control, Events, Identity, ShardHandle};
+use crate::control::mailbox::{Mail, Mailbox};
+use crate::control::worker::{self, Running, Seat, SeatError};
+use crate::crypto::random;
+use crate::dtls::{Certificate, Settings, Version};
+use crate::io::socket::{BindError, Sockets};
+use crate::io::{BackendKind, affinity, clock, interfaces};
+use crate::shard::ShardConfig;
+
+/// Why the relay does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// Something in the data directory.
+    #[error("{path}: {error}; choose another place with --data-dir")]
+    Data {
+        /// The file.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The DTLS certificate that is kept cannot be used.
+    #[error("{path} is no certificate of ours; remove it and a new one is made")]
+    Certificate {
+        /// The file.
+        path: String,
+    },
+    /// A media port.
+    #[error("UDP port {port} of shard {shard} cannot be used: {error}; choose others with --media-port")]
+    Port {
+        /// The shard.
+        shard: u32,
+        /// Its port.
+        port: u16,
+        /// What the system said.
+        error: BindError,
+    },
+    /// The control socket.
+    #[error("the control socket {path} cannot be made: {error}; choose another with --control-socket")]
+    Control {
+        /// Where.
+        path: String,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// A shard's thread.
+    #[error("shard {shard} does not start: {error}")]
+    Shard {
+        /// The shard.
+        shard: u32,
+        /// Why.
+        error: SeatError,
+    },
+    /// Signals or threads.
+    #[error("{0}")]
+    Io(#[from] io::Error),
+}
+
+/// Runs the relay until it is told to end.
+pub fn main(config: &Config) -> ExitCode {
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into());
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(config: &Config) -> Result<(), StartError> {
+    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    fs::create_dir_all(&config.data_dir)
+        .map_err(|error| StartError::Data { path: config.data_dir.display().to_string(), error })?;
+    let certificate = certificate(&config.data_dir.join("dtls.certificate"))?;
+    let dtls = Arc::new(Settings::new(&certificate, Version::Dtls12));
+    let events = Events::default();
+    let shards = start_shards(config, &dtls, &events)?;
+    let backend = shards[0].backend;
+    let identity = Identity {
+        epoch: u64::from_be_bytes(random::array()),
+        fingerprint: certificate.fingerprint().0,
+        addresses: announced(&config.public_ips)?,
+        backend: backend.name(),
+    };
+    log_start(&identity, &shards);
+    let socket = config.control_socket();
+    let handles: Vec<_> = shards.iter().map(|shard| shard.handle.clone()).collect();
+    Control::new(identity, handles.clone(), events)
+        .listen(&socket)
+        .map_err(|error| StartError::Control { path: socket.display().to_string(), error })?;
+    if let Some(path) = &config.ready_file {
+        say_ready(path, backend, &handles).map_err(|error| StartError::Data { path: path.display().to_string(), error })?;
+    }
+    let _ = signals.forever().next();
+    stop(shards);
+    let _ = fs::remove_file(&socket);
+    Ok(())
+}
+
+struct RunningShard {
+    handle: ShardHandle,
+    backend: BackendKind,
+    refused: Option<String>,
+    thread: std::thread::JoinHandle<()>,
+}
+
+fn start_shards(config: &Config, dtls: &Arc<Settings>, events: &Events) -> Result<Vec<RunningShard>, StartError> {
+    let cores = affinity::allowed_cores().unwrap_or_default();
+    let count = config.shard_count();
+    // With more shards than cores pinning would only take the scheduler's freedom.
+    let core = |shard: usize| (count <= cores.len()).then(|| cores[shard]);
+    let start = |shard: usize| {
+        let id = u32::try_from(shard).expect("far fewer shards than 2^32");
+        let port = if config.media_port == 0 { 0 } else { config.media_port.saturating_add(u16::try_from(shard).unwrap_or(u16::MAX)) };
+        let sockets = Sockets::bind(port).map_err(|error| StartError::Port { shard: id, port, error })?;
+        let port = sockets.port();
+        let shard_config = ShardConfig {
+            id,
+            seed: u64::from_be_bytes(random::array()),
+            epoch: clock::epoch(),
+            dtls: dtls.clone(),
+            allow_fault_injection: config.allow_fault_injection,
+        };
+        let backend = config.backend.map(|choice| match choice {
+            BackendChoice::Uring => BackendKind::Uring,
+            BackendChoice::Mmsg => BackendKind::Mmsg,
+        });
+        let seat = Seat { config: shard_config, sockets, backend, core: core(shard), events: events.clone() };
+        let (started, starting) = bounded(1);
+        let (mail_sender, mail) = bounded(1);
+        let thread = worker::start(seat, started, mail)?;
+        let running = starting.recv().map_err(|_| io::Error::other("a shard's thread ended at once"))?;
+        let Running { backend, refused, waker } = running.map_err(|error| StartError::Shard { shard: id, error })?;
+        let (mailbox, receiver) = Mailbox::new(waker);
+        let _ = mail_sender.send(receiver);
+        Ok(RunningShard { handle: ShardHandle { port, mailbox }, backend, refused, thread })
+    };
+    (0..count).map(start).collect()
+}
+
+fn stop(shards: Vec<RunningShard>) {
+    for shard in &shards {
+        let _ = shard.handle.mailbox.post(Mail::Stop);
+    }
+    for shard in shards {
+        let _ = shard.thread.join();
+    }
+}
+
+fn log_start(identity: &Identity, shards: &[RunningShard]) {
+    let ports: Vec<_> = shards.iter().map(|shard| shard.handle.port).collect();
+    match &shards[0].refused {
+        Some(cause) => tracing::warn!(backend = identity.backend, "io_uring is refused: {cause}; using the fallback"),
+        None => tracing::info!(backend = identity.backend, "io backend"),
+    }
+    tracing::info!(?ports, addresses = ?identity.addresses, "the relay is ready");
+}
+
+/// The DTLS certificate of this installation: made once, kept.
+fn certificate(path: &Path) -> Result<Certificate, StartError> {
+    let data = |error| StartError::Data { path: path.display().to_string(), error };
+    match fs::read(path) {
+        Ok(bytes) => Certificate::from_bytes(&bytes)
+            .ok_or_else(|| StartError::Certificate { path: path.display().to_string() }),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let certificate = Certificate::generate();
+            let mut options = fs::OpenOptions::new();
+            let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(data)?;
+            file.write_all(&certificate.to_bytes()).map_err(data)?;
+            Ok(certificate)
+        }
+        Err(error) => Err(data(error)),
+    }
+}
+
+/// What is announced: the operator's addresses first, then those of the interfaces.
+fn announced(public: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
+    let mut addresses = public.to_vec();
+    for address in interfaces::addresses()? {
+        if !addresses.contains(&address) {
+            addresses.push(address);
+        }
+    }
+    Ok(addresses)
+}
+
+/// Says that the relay runs, in a file that appears in one step.
+fn say_ready(path: &Path, backend: BackendKind, shards: &[ShardHandle]) -> io::Result<()> {
+    let shards: Vec<_> =
+        shards.iter().enumerate().map(|(id, shard)| serde_json::json!({"id": id, "port": shard.port})).collect();
+    let word = serde_json::json!({"backend": backend.name(), "shards": shards, "pid": std::process::id()});
+    let partial = path.with_extension("partial");
+    fs::write(&partial, word.to_string())?;
+    fs::rename(&partial, path)
+}
