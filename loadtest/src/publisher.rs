@@ -308,10 +308,10 @@ impl Schedule {
         self.sent = 0;
     }
 
-    /// The next packet if its time has come: phase, number, whether it is the last of its phase.
+    /// The next packet if its time has come: phase, number, whether it must end its frame.
     fn due(&mut self, now_us: u64) -> Option<(Phase, u64, bool)> {
         let plan = *self.source.plan();
-        if self.phase == Phase::WarmUp && self.wants_measuring && self.source.at_frame_start() {
+        if self.phase == Phase::WarmUp && self.wants_measuring {
             // What is counted starts with a key frame, wherever the warm-up was.
             self.enter(Phase::Measured, now_us);
             self.source.request_key_frame();
@@ -327,7 +327,9 @@ impl Schedule {
         }
         let number = self.sent;
         self.sent += 1;
-        Some((self.phase, number, self.phase == Phase::Measured && self.sent == plan.packets))
+        // Before and after the counting a frame is one packet, so that a PLI is answered at once in spite of the rate.
+        let last = self.phase != Phase::Measured || self.sent == plan.packets;
+        Some((self.phase, number, last))
     }
 }
 
@@ -355,13 +357,9 @@ mod tests {
         assert_eq!(send(&mut schedule, 100_000).len(), 11, "warm-up is slower");
         schedule.begin_measuring();
         let first = send(&mut schedule, 120_000);
-        assert_eq!(
-            first,
-            [(Phase::WarmUp, 11, false), (Phase::Measured, 0, false)],
-            "the frame under way is finished"
-        );
+        assert_eq!(first, [(Phase::Measured, 0, false)], "at once");
         let rest = send(&mut schedule, 2_000_000);
-        assert_eq!(rest[498], (Phase::Measured, 499, true));
+        assert_eq!(rest[497..499], [(Phase::Measured, 498, false), (Phase::Measured, 499, true)]);
         assert!(schedule.is_done() && rest[499..].iter().all(|(phase, ..)| *phase == Phase::Trailer));
         assert_eq!(rest.len(), 500, "the trailer starts a schedule of its own");
     }

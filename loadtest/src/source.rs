@@ -90,12 +90,6 @@ impl Source {
         self.key_wanted = true;
     }
 
-    /// Whether the next packet opens a frame.
-    #[must_use]
-    pub fn at_frame_start(&self) -> bool {
-        self.in_frame == 0
-    }
-
     /// The RTP timestamp of an instant.
     #[must_use]
     pub fn timestamp_at(&self, now_us: u64) -> u32 {
