@@ -119,6 +119,11 @@ async fn listen_everywhere(port: u16) -> Result<TcpListener, StartError> {
     const OPTION: &str = "--https-port";
     match listen(OPTION, (IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into()).await {
         Ok(listener) => Ok(listener),
+        Err(StartError::Listen { error, .. }) if error.kind() == io::ErrorKind::AddrInUse => {
+            let address = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into();
+            Err(StartError::Listen { option: OPTION, address, error })
+        }
+        // A machine without IPv6.
         Err(_) => listen(OPTION, (IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()).await,
     }
 }

@@ -162,7 +162,8 @@ mod tests {
     fn with_sessions(count: usize) -> Shared {
         let shared = Shared::default();
         for number in 0..count {
-            let session = Session { id: format!("ses_{number}"), ..empty() };
+            let mut session = empty();
+            session.id = format!("ses_{number}");
             shared.lock().sessions.insert(session.id.clone(), session);
         }
         shared

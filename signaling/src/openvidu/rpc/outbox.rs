@@ -95,12 +95,21 @@ impl Outbox {
 
     /// Waits for what `reader` is to do next. Safe to drop while it waits.
     pub async fn pull(&self, reader: u64) -> Pull {
+        self.wait_for(|outbox| outbox.look(reader)).await
+    }
+
+    /// Waits until too much waits: a reader that is stuck with one frame learns of it too.
+    pub async fn overflow(&self) {
+        self.wait_for(|outbox| outbox.lock().overflowed.then_some(())).await;
+    }
+
+    async fn wait_for<T>(&self, look: impl Fn(&Self) -> Option<T>) -> T {
         loop {
             let woken = self.wake.notified();
             tokio::pin!(woken);
             // Registered before the look: a push in between is not missed.
             woken.as_mut().enable();
-            if let Some(found) = self.look(reader) {
+            if let Some(found) = look(self) {
                 return found;
             }
             woken.await;

@@ -51,6 +51,10 @@ impl Caller {
             None => self.app.link.ready(deadline).await.map_err(|error| no_media_node(&error))?,
         };
         let mut state = self.app.shared.lock();
+        // `connect` may have come in between; it too sets the identity under the lock.
+        if self.identity.get().is_some() {
+            return Err(Refusal::ExistingUser.into());
+        }
         let model = state.sessions.get_mut(session).ok_or(Refusal::SessionNotFound)?;
         let rpc_session = arrival.rpc_session.clone();
         let (connection, changes) = model.join(token_of(token), arrival)?;

@@ -165,8 +165,14 @@ impl Socket {
     async fn handle_pull(&mut self, pulled: Pull) -> Result<(), End> {
         match pulled {
             Pull::Text(text) => {
-                let sent = timeout(SEND_TIMEOUT, self.sink.send(Message::text(text))).await;
-                if matches!(sent, Ok(Ok(()))) { Ok(()) } else { Err(End::Lost) }
+                let outbox = Arc::clone(self.caller.outbox());
+                tokio::select! {
+                    sent = timeout(SEND_TIMEOUT, self.sink.send(Message::text(text))) => match sent {
+                        Ok(Ok(())) => Ok(()),
+                        Ok(Err(_)) | Err(_) => Err(End::Lost),
+                    },
+                    () = outbox.overflow() => Err(End::Overflow),
+                }
             }
             Pull::Finished => {
                 self.farewell_at = Some(Instant::now() + self.caller.app.config.timing.farewell);
@@ -225,12 +231,12 @@ impl Socket {
     /// Sends what still waits, if that is of any use, and a close frame.
     async fn say_goodbye(&mut self, end: &End) {
         let (code, reason) = match end {
-            End::Closed(_) | End::Lost => return,
+            // Who does not read does not read a farewell either.
+            End::Closed(_) | End::Lost | End::Overflow => return,
             End::Replaced => (CLOSE_NORMAL, "another socket took over"),
             End::Farewell => (CLOSE_NORMAL, "left"),
             End::Idle => (CLOSE_POLICY, "did not join"),
             End::Silent => (CLOSE_NORMAL, "Close for not receive ping from client"),
-            End::Overflow => (CLOSE_POLICY, "does not read"),
             End::Abuse => (CLOSE_POLICY, "malformed requests"),
         };
         let closing = async {

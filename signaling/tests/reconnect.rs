@@ -1,0 +1,213 @@
+//! Lost sockets, a killed signaling, a restarted relay.
+
+mod support;
+
+use std::time::Duration;
+
+use millrace_control::Command;
+use serde_json::{Value, json};
+use support::{Client, FakeRelay, PUBLISH, Process, SUBSCRIBE, World, join, scratch, session, token};
+
+fn connect(rpc_session: &Value) -> Value {
+    json!({"sessionId": rpc_session, "reconnect": true})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_lost_socket_is_taken_up_and_nothing_is_missed() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let (mut a, con_a) = world.join(&session, "PUBLISHER").await;
+    let token = world.token(&session, "PUBLISHER").await;
+    let (b, joined) = Client::join(world.port, &session, &token).await;
+    a.told("participantJoined").await;
+    // 4104 is what the client closes the old socket with when it begins again.
+    b.close(4104).await;
+    let stream = a.publish().await["id"].clone();
+
+    let mut b = Client::open(world.port).await;
+    let rpc_session = &joined["sessionId"];
+    let result = b.ok("connect", connect(rpc_session)).await;
+    assert_eq!(result, json!({"sessionId": rpc_session, "value": "reconnection successful"}));
+    let told = b.told("participantPublished").await;
+    assert_eq!((told["id"].clone(), told["streams"][0]["id"].clone()), (json!(con_a), stream.clone()));
+    b.ok("ping", json!({"interval": 5000})).await;
+    b.watch(stream.as_str().unwrap()).await;
+    assert!(a.hears_nothing().await, "nobody noticed");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_socket_replaces_the_first() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let token = world.token(&session, "PUBLISHER").await;
+    let (mut old, joined) = Client::join(world.port, &session, &token).await;
+    let mut new = Client::open(world.port).await;
+    new.ok("connect", connect(&joined["sessionId"])).await;
+    assert!(old.frame().await.is_err(), "the old socket is closed");
+    assert!(new.hears_nothing().await);
+    assert_eq!(new.error("connect", connect(&joined["sessionId"])).await, 40_007, "it has one already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_does_not_come_back_in_time_is_gone() {
+    let world = World::with(1, |config| config.timing.reconnect_grace = Duration::from_millis(50)).await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let token = world.token(&session, "PUBLISHER").await;
+    let (mut b, joined) = Client::join(world.port, &session, &token).await;
+    a.told("participantJoined").await;
+    b.publish().await;
+    a.told("participantPublished").await;
+    drop(b);
+    let told = a.told("participantLeft").await;
+    assert_eq!(told, json!({"connectionId": joined["id"], "reason": "networkDisconnect"}));
+    world.relay.until(|held| held.peers.is_empty()).await;
+    let mut late = Client::open(world.port).await;
+    for params in [connect(&joined["sessionId"]), connect(&json!("x")), json!({})] {
+        assert_eq!(late.error("connect", params).await, 40_007);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_regular_close_is_a_leave() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let (b, con_b) = world.join(&session, "PUBLISHER").await;
+    a.told("participantJoined").await;
+    b.close(4102).await;
+    assert_eq!(a.told("participantLeft").await, json!({"connectionId": con_b, "reason": "disconnect"}));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_comes_back_on_another_transport_and_its_viewers_stay() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let (mut b, _) = world.join(&session, "SUBSCRIBER").await;
+    a.told("participantJoined").await;
+    let published = a.publish().await;
+    let stream = published["id"].as_str().unwrap();
+    b.told("participantPublished").await;
+    b.watch(stream).await;
+    let before = world.relay.held();
+
+    a.ok("echo", json!({})).await;
+    let again = a.ok("reconnectStream", json!({"stream": stream, "sdpString": PUBLISH})).await;
+    assert_eq!((&again["id"], &again["createdAt"]), (&published["id"], &published["createdAt"]));
+    let removed = |log: &[(u32, Command)]| {
+        log.iter().filter(|(_, command)| matches!(command, Command::RemovePeer(_))).count()
+    };
+    let after = world.relay.until(|held| removed(&held.log) == 1).await;
+    assert!(after.tracks.keys().eq(before.tracks.keys()), "the same tracks");
+    assert!(
+        after.tracks.values().all(|(_, track)| !before.peers.contains_key(&track.peer)),
+        "on another peer"
+    );
+    assert!(after.subscriptions.keys().eq(before.subscriptions.keys()), "the viewer is left alone");
+    assert!(b.hears_nothing().await);
+
+    // And the viewer, whose offer is in another field.
+    let params = json!({"stream": stream, "sdpOffer": SUBSCRIBE, "forciblyReconnect": false});
+    assert!(b.ok("reconnectStream", params).await["sdpAnswer"].is_string());
+    let last = world.relay.until(|held| removed(&held.log) == 2).await;
+    assert!(last.subscriptions.keys().all(|id| !before.subscriptions.contains_key(id)));
+    assert!(last.subscriptions.values().all(|(_, it)| last.tracks.contains_key(&it.track)));
+    assert_eq!(b.error("reconnectStream", json!({"stream": "str_X", "sdpOffer": SUBSCRIBE})).await, 105);
+    assert_eq!(b.error("reconnectStream", json!({"stream": stream})).await, 302);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_lost_its_memory_is_told_everything_again() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let (mut b, _) = world.join(&session, "SUBSCRIBER").await;
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    b.watch(&stream).await;
+    let before = world.relay.held();
+
+    world.relay.stop().await;
+    world.relay.forget();
+    // What is asked meanwhile waits for the relay.
+    let id = b.send("receiveVideoFrom", json!({"sender": stream, "sdpOffer": SUBSCRIBE})).await;
+    world.relay.listen();
+    assert!(b.answer(id).await["result"]["sdpAnswer"].is_string());
+    let after = world.relay.until(|held| held.peers.len() == 2 && held.subscriptions.len() == 2).await;
+    assert!(after.tracks.iter().eq(before.tracks.iter()));
+    let publisher = before.tracks.values().next().unwrap().1.peer;
+    assert_eq!(after.peers[&publisher], before.peers[&publisher], "with the same credentials");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_killed_signaling_comes_back_and_the_calls_never_noticed() {
+    let dir = scratch();
+    let relay = FakeRelay::start(&dir, 2);
+    let process = Process::start(&dir).await;
+    let port = process.port;
+    let id = session(port).await;
+    let (mut a, con_a) = join(port, &id, "PUBLISHER").await;
+    let token_b = token(port, &id, "PUBLISHER").await;
+    let (mut b, joined_b) = Client::join(port, &id, &token_b).await;
+    let unused = token(port, &id, "PUBLISHER").await;
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    b.watch(&stream).await;
+    let before = relay.held();
+
+    process.kill();
+    assert!(b.frame().await.is_err(), "the socket is lost");
+    // Something the relay holds for nobody.
+    relay.change(|held| {
+        let (shard, mut stray) = held.peers.values().next().unwrap().clone();
+        stray.peer = 12_345;
+        held.peers.insert(stray.peer, (shard, stray));
+    });
+    let process = Process::start(&dir).await;
+    let port = process.port;
+
+    // The relay was left alone but for the stray.
+    let after = relay.until(|held| !held.peers.contains_key(&12_345)).await;
+    assert!(after.peers.iter().eq(before.peers.iter()) && after.tracks.iter().eq(before.tracks.iter()));
+    assert_eq!(after.log.len(), before.log.len() + 1, "only the stray was touched");
+
+    // B comes back; somebody new joins with a token from before and sees the stream.
+    let mut b = Client::open(port).await;
+    b.ok("connect", connect(&joined_b["sessionId"])).await;
+    let (mut c, joined) = Client::join(port, &id, &unused).await;
+    let there = joined["value"].as_array().unwrap();
+    assert_eq!(there[0]["id"], json!(con_a), "A has time to come back");
+    assert_eq!(there[0]["streams"][0]["id"], json!(stream));
+    c.watch(&stream).await;
+    assert_eq!(b.told("participantJoined").await["id"], joined["id"]);
+    let mut again = Client::open(port).await;
+    assert_eq!(
+        again.error("joinRoom", support::join_params(&id, &token_b)).await,
+        401,
+        "used before the kill"
+    );
+    let held = relay.held();
+    let shards: std::collections::BTreeSet<u32> = held.peers.values().map(|(shard, _)| *shard).collect();
+    assert_eq!((held.peers.len(), shards.len()), (3, 1), "on the shard of the session");
+    assert!(process.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_who_stays_away_is_gone_after_the_grace() {
+    let dir = scratch();
+    let relay = FakeRelay::start(&dir, 1);
+    let process = Process::start(&dir).await;
+    let id = session(process.port).await;
+    let (mut a, _) = join(process.port, &id, "PUBLISHER").await;
+    a.publish().await;
+    process.kill();
+    drop(relay);
+    let world = World::at(dir, |config| config.timing.restart_grace = Duration::from_millis(50)).await;
+    world.relay.until(|held| held.peers.is_empty() && !held.log.is_empty()).await;
+    let gone = loop {
+        let answer = world.rest("GET", &format!("/openvidu/api/sessions/{id}"), "").await;
+        if answer.status == 404 {
+            break true;
+        }
+    };
+    assert!(gone);
+}

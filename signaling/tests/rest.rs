@@ -1,0 +1,228 @@
+//! The REST API: shapes and statuses.
+
+mod support;
+
+use serde_json::{Value, json};
+use support::{Client, World, basic, request};
+
+const API: &str = "/openvidu/api";
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nothing_works_without_the_secret_but_the_public_url() {
+    let world = World::start().await;
+    let close = basic("test-secreT");
+    for authorization in
+        [None, Some(close.as_str()), Some("Bearer test-secret"), Some("Basic"), Some("Basic !!!")]
+    {
+        for (method, path) in [
+            ("GET", "/openvidu/api/sessions"),
+            ("POST", "/openvidu/api/sessions"),
+            ("GET", "/openvidu/api/config"),
+            ("GET", "/openvidu/api/nothing"),
+            ("DELETE", "/openvidu/api/sessions"),
+            ("GET", "/millrace/stats"),
+            ("POST", "/millrace/debug/panic/0"),
+        ] {
+            let answer = request(world.port, method, path, authorization, "").await;
+            assert_eq!(answer.status, 401, "{method} {path} {authorization:?}");
+            assert!(answer.headers.to_lowercase().contains("www-authenticate: basic"), "{answer:?}");
+        }
+    }
+    let answer = request(world.port, "GET", "/openvidu/api/config/openvidu-publicurl", None, "").await;
+    assert_eq!((answer.status, answer.body), (200, format!("http://localhost:{}", world.port)));
+    let answer = request(world.port, "GET", "/millrace/ready", None, "").await;
+    assert_eq!(answer.status, 200);
+    assert!(world.rest("GET", "/openvidu/api/sessions", "").await.status == 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn statuses_are_the_originals() {
+    let world = World::start().await;
+    world.rest("POST", &format!("{API}/sessions"), r#"{"customSessionId":"A"}"#).await;
+    let table = [
+        // Sessions.
+        ("POST", "/sessions", r#"{"customSessionId":"A"}"#, 409),
+        ("POST", "/sessions", "", 200),
+        ("POST", "/sessions", "[]", 400),
+        ("POST", "/sessions", "{", 400),
+        ("POST", "/sessions", r#"{"mediaMode":"X"}"#, 400),
+        ("POST", "/sessions", r#"{"customSessionId":"a/b"}"#, 400),
+        ("GET", "/sessions", "", 200),
+        ("GET", "/sessions/A", "", 200),
+        ("GET", "/sessions/A?pendingConnections=true&webRtcStats=true", "", 200),
+        ("GET", "/sessions/B", "", 404),
+        ("DELETE", "/sessions/B", "", 404),
+        ("DELETE", "/sessions", "", 403),
+        ("PUT", "/sessions/A", "", 403),
+        // Connections.
+        ("POST", "/sessions/B/connection", "{}", 404),
+        ("POST", "/sessions/A/connection", "", 200),
+        ("POST", "/sessions/A/connection", r#"{"role":"X"}"#, 400),
+        ("POST", "/sessions/A/connection", r#"{"customIceServers":[{"url":"turn:h"}]}"#, 400),
+        ("GET", "/sessions/A/connection", "", 200),
+        ("GET", "/sessions/B/connection", "", 404),
+        ("GET", "/sessions/A/connection/con_X", "", 404),
+        ("GET", "/sessions/B/connection/con_X", "", 400),
+        ("DELETE", "/sessions/A/connection/con_X", "", 404),
+        ("DELETE", "/sessions/B/connection/con_X", "", 400),
+        ("PATCH", "/sessions/A/connection/con_X", r#"{"role":"MODERATOR"}"#, 403),
+        ("DELETE", "/sessions/A/stream/str_X", "", 404),
+        ("DELETE", "/sessions/B/stream/str_X", "", 400),
+        ("POST", "/tokens", r#"{"session":"A"}"#, 200),
+        ("POST", "/tokens", r#"{"session":"B"}"#, 404),
+        ("POST", "/tokens", "{}", 400),
+        // Signals.
+        ("POST", "/signal", "{}", 400),
+        ("POST", "/signal", r#"{"session":"A","to":"con_X"}"#, 400),
+        ("POST", "/signal", r#"{"session":"B"}"#, 404),
+        ("POST", "/signal", r#"{"session":"A"}"#, 406),
+        // The rest.
+        ("GET", "/config", "", 200),
+        ("GET", "/config/openvidu-version", "", 200),
+        ("GET", "/recordings", "", 501),
+        ("GET", "/recordings/x", "", 501),
+        ("POST", "/recordings/start", "{}", 501),
+        ("POST", "/recordings/stop/x", "", 501),
+        ("POST", "/recordings/stop", "", 403),
+        ("DELETE", "/recordings", "", 403),
+        ("GET", "/health", "", 403),
+        ("DELETE", "/sessions/A", "", 204),
+    ];
+    for (method, path, body, status) in table {
+        let answer = world.rest(method, &format!("{API}{path}"), body).await;
+        assert_eq!(answer.status, status, "{method} {path} {body}: {answer:?}");
+        if matches!(status, 400 | 403) {
+            assert_eq!(answer.json()["status"], status);
+        }
+        if matches!(status, 404 | 406 | 409 | 501) {
+            assert_eq!(answer.body, "", "{method} {path}");
+        }
+    }
+    let huge = format!(r#"{{"data":"{}"}}"#, "x".repeat(70_000));
+    assert_eq!(world.rest("POST", "/openvidu/api/sessions", &huge).await.status, 413);
+    assert_eq!(world.rest("POST", "/millrace/debug/panic/0", "").await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn sessions_and_connections_have_the_originals_shape() {
+    let world = World::start().await;
+    let filled = r#"{"mediaMode":"ROUTED","recordingMode":"MANUAL","customSessionId":"","defaultRecordingProperties":
+        {"name":"","hasAudio":true,"hasVideo":true,"outputMode":"COMPOSED","recordingLayout":"BEST_FIT",
+         "resolution":"1280x720","frameRate":25,"shmSize":536870912}}"#;
+    let session = world.rest("POST", "/openvidu/api/sessions", filled).await.json();
+    let id = session["id"].as_str().unwrap().to_owned();
+    let mut expected = json!({
+        "id": id, "object": "session", "sessionId": id, "createdAt": session["createdAt"], "recording": false,
+        "broadcasting": false, "mediaMode": "ROUTED", "recordingMode": "MANUAL",
+        "defaultRecordingProperties": {"name": "", "hasAudio": true, "hasVideo": true, "outputMode": "COMPOSED",
+            "recordingLayout": "BEST_FIT", "resolution": "1280x720", "frameRate": 25, "shmSize": 536870912},
+        "customSessionId": "", "forcedVideoCodec": "MEDIA_SERVER_PREFERRED", "allowTranscoding": false,
+        "connections": {"numberOfElements": 0, "content": []}});
+    assert_eq!(session.to_string(), expected.to_string(), "the order of the keys counts too");
+
+    let path = format!("/openvidu/api/sessions/{id}/connection");
+    let connection = world.rest("POST", &path, r#"{"data":"server","record":false}"#).await.json();
+    let (con, token) = (connection["id"].clone(), connection["token"].clone());
+    let pending = json!({
+        "id": con, "object": "connection", "status": "pending", "connectionId": con, "sessionId": id,
+        "createdAt": connection["createdAt"], "type": "WEBRTC", "record": false, "role": "PUBLISHER",
+        "kurentoOptions": null, "customIceServers": [], "rtspUri": null, "adaptativeBitrate": null,
+        "onlyPlayWithSubscribers": null, "networkCache": null, "serverData": "server", "token": token,
+        "activeAt": null, "location": null, "ip": null, "platform": null, "clientData": null, "publishers": null,
+        "subscribers": null});
+    assert_eq!(connection.to_string(), pending.to_string());
+
+    let get = |path: String| async {
+        let path = path;
+        world.rest("GET", &path, "").await.json()
+    };
+    assert_eq!(get(format!("/openvidu/api/sessions/{id}")).await, expected, "pending ones are not shown");
+    expected["connections"] = json!({"numberOfElements": 1, "content": [pending]});
+    assert_eq!(get(format!("/openvidu/api/sessions/{id}?pendingConnections=true")).await, expected);
+    assert_eq!(get(path.clone()).await, expected["connections"]);
+
+    let (mut client, joined) = Client::join(world.port, &id, token.as_str().unwrap()).await;
+    assert_eq!(joined["metadata"], "server");
+    let stream = client.publish().await["id"].clone();
+    let active = get(format!("{path}/{}", con.as_str().unwrap())).await;
+    assert_eq!((active["status"].clone(), active["ip"].clone()), (json!("active"), json!("127.0.0.1")));
+    assert_eq!((active["platform"].clone(), active["location"].clone()), (json!("test"), json!("unknown")));
+    assert_eq!(active["publishers"][0]["streamId"], stream);
+    assert_eq!(active["publishers"][0]["mediaOptions"]["frameRate"], 15);
+    assert_eq!(active["subscribers"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn applications_end_streams_connections_and_sessions() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let (mut a, con_a) = world.join(&session, "PUBLISHER").await;
+    let (mut b, con_b) = world.join(&session, "PUBLISHER").await;
+    a.told("participantJoined").await;
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    b.told("participantPublished").await;
+
+    let path = format!("/openvidu/api/sessions/{session}");
+    let answer = world.rest("DELETE", &format!("{path}/stream/{stream}"), "").await;
+    assert_eq!((answer.status, answer.body.as_str()), (204, ""));
+    let told = json!({"connectionId": con_a, "reason": "forceUnpublishByServer"});
+    assert_eq!(a.told("participantUnpublished").await, told);
+    assert_eq!(b.told("participantUnpublished").await, told);
+
+    assert_eq!(world.rest("DELETE", &format!("{path}/connection/{con_a}"), "").await.status, 204);
+    let told = json!({"connectionId": con_a, "reason": "forceDisconnectByServer"});
+    assert_eq!(a.told("participantEvicted").await, told);
+    assert_eq!(b.told("participantLeft").await, told);
+    assert_eq!(b.told("participantEvicted").await, told);
+
+    let token = world.token(&session, "PUBLISHER").await;
+    let listed: Value = world.rest("GET", &format!("{path}/connection"), "").await.json();
+    let pending = listed["content"][1]["id"].as_str().unwrap().to_owned();
+    assert_eq!(world.rest("DELETE", &format!("{path}/connection/{pending}"), "").await.status, 204);
+    let mut c = Client::open(world.port).await;
+    assert_eq!(c.error("joinRoom", support::join_params(&session, &token)).await, 401);
+
+    assert_eq!(world.rest("DELETE", &path, "").await.status, 204);
+    let told = json!({"connectionId": con_b, "reason": "sessionClosedByServer"});
+    assert_eq!(b.told("participantEvicted").await, told);
+    assert_eq!(world.rest("GET", &path, "").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_applications_signal_has_no_sender_and_its_type_as_given() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let (mut a, con_a) = world.join(&session, "SUBSCRIBER").await;
+    let (mut b, _) = world.join(&session, "SUBSCRIBER").await;
+    a.told("participantJoined").await;
+    let signal = json!({"session": session, "to": [con_a], "type": "chat", "data": "hi"});
+    let answer = world.rest("POST", "/openvidu/api/signal", &signal.to_string()).await;
+    assert_eq!((answer.status, answer.body.as_str()), (200, ""));
+    assert_eq!(a.told("sendMessage").await, json!({"data": "hi", "type": "chat"}));
+    assert!(b.hears_nothing().await);
+    let signal = json!({"session": session, "to": [con_a, "con_X"]});
+    assert_eq!(world.rest("POST", "/openvidu/api/signal", &signal.to_string()).await.status, 406);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn pages_of_other_sites_may_call_and_the_page_loads_nothing_from_elsewhere() {
+    let world = World::start().await;
+    let answer = request(world.port, "OPTIONS", "/openvidu/api/sessions", None, "").await;
+    assert_eq!(answer.status, 200);
+    assert!(answer.headers.contains("access-control-allow-origin: *"), "{}", answer.headers);
+    for (path, kind) in [("/", "text/html"), ("/app.js", "text/javascript"), ("/app.css", "text/css")] {
+        let answer = request(world.port, "GET", path, None, "").await;
+        assert_eq!(answer.status, 200);
+        assert!(answer.headers.contains(kind), "{}", answer.headers);
+        assert!(answer.headers.contains("default-src 'self'"), "{}", answer.headers);
+    }
+    assert_eq!(request(world.port, "GET", "/nothing", None, "").await.status, 404);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn faults_are_injected_only_where_that_is_allowed() {
+    let world = World::with(2, |config| config.allow_fault_injection = true).await;
+    assert_eq!(world.rest("POST", "/millrace/debug/panic/1", "").await.status, 204);
+    let held = world.relay.held();
+    assert!(matches!(held.log.as_slice(), [(1, millrace_control::Command::InjectPanic(_))]));
+}

@@ -1,0 +1,22 @@
+//! A signaling to talk to, a relay that only remembers, and clients that speak frame by frame.
+
+#![allow(dead_code, unreachable_pub, unused_imports, reason = "each test file uses its part")]
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
+mod client;
+mod http;
+mod relay;
+mod world;
+
+pub use client::{Client, join_params, publish_params};
+pub use http::{Answer, request};
+pub use relay::{FakeRelay, Held};
+pub use world::{Process, SECRET, World, basic, join, scratch, session, token};
+
+/// What a Chromium sends to publish camera and microphone.
+pub const PUBLISH: &str = include_str!("../fixtures/chromium-156/publish-camera.sdp");
+/// What it sends to watch both.
+pub const SUBSCRIBE: &str = include_str!("../fixtures/chromium-156/subscribe-both.sdp");
+
+/// Nothing in a test takes longer, however slow the machine.
+pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);
