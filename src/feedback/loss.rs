@@ -263,17 +263,17 @@ mod tests {
     fn a_stream_without_holes_asks_for_nothing() {
         let mut detector = detector_after(at(0), 65_000..66_000);
         assert_eq!(detector.next_deadline(), Timestamp::NEVER);
-        assert_eq!(asked(&mut detector, at(5_000)), []);
+        assert!(asked(&mut detector, at(5_000)).is_empty());
     }
 
     #[test]
     fn a_hole_is_asked_for_after_the_allowance_and_again_each_round_trip() {
         let mut detector = detector_after(at(0), [65_534, 65_537]);
-        assert_eq!(asked(&mut detector, at(9)), []);
+        assert!(asked(&mut detector, at(9)).is_empty());
         assert_eq!(detector.next_deadline(), at(10));
         assert_eq!(asked(&mut detector, at(10)), [65_535, 0]);
         assert_eq!(detector.next_deadline(), at(60));
-        assert_eq!(asked(&mut detector, at(59)), []);
+        assert!(asked(&mut detector, at(59)).is_empty());
         detector.handle_packet(at(59), 65_535);
         assert_eq!(asked(&mut detector, at(60)), [0]);
         detector.handle_packet(at(80), 65_536);
@@ -293,7 +293,7 @@ mod tests {
     fn reordering_within_the_allowance_asks_for_nothing() {
         let mut detector = detector_after(at(0), [1, 3, 2, 5, 4, 8, 6, 7]);
         assert_eq!(detector.outstanding(), 0);
-        assert_eq!(asked(&mut detector, at(20)), []);
+        assert!(asked(&mut detector, at(20)).is_empty());
         assert_eq!(detector.round_trip(), None, "nothing was asked, nothing measured");
     }
 
