@@ -31,7 +31,7 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a request may take with its body and its answer. A WebSocket is out of this once it is open.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(20);
 
-/// Longest header of a request, in bytes, and most fields of it.
+/// Bytes of a request's header after which no more are read, and most fields of it. The last read may go a little beyond.
 const HEADER_LEN_MAX: usize = 64 * 1024;
 const HEADER_FIELDS_MAX: usize = 64;
 

@@ -70,7 +70,7 @@ impl Outbox {
         self.lock().reader
     }
 
-    /// Adds a text frame. Beyond [`LEN_BYTES_MAX`] all of it is given up.
+    /// Adds a text frame. Beyond the limit of bytes all of it is given up.
     pub fn push(&self, text: String) {
         {
             let mut inner = self.lock();
