@@ -16,12 +16,17 @@ use signal_hook::iterator::Signals;
 use crate::config::{BackendChoice, Config};
 use crate::control::listener::{Control, Events, Identity, ShardHandle};
 use crate::control::mailbox::{Mail, Mailbox};
+use crate::control::panics;
 use crate::control::worker::{self, Running, Seat, SeatError};
 use crate::crypto::random;
 use crate::dtls::{Certificate, Settings, Version};
 use crate::io::socket::{BindError, Sockets};
 use crate::io::{BackendKind, affinity, clock, interfaces};
 use crate::shard::ShardConfig;
+
+/// What is logged unless `MILLRACE_LOG` says otherwise. The DTLS library warns about what strangers send; here such
+/// things are counted.
+pub(crate) const LOG_FILTER: &str = "info,dimpl=off";
 
 /// Why the relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -73,7 +78,7 @@ pub enum StartError {
 
 /// Runs the relay until it is told to end.
 pub fn main(config: &Config) -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| LOG_FILTER.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -86,6 +91,7 @@ pub fn main(config: &Config) -> ExitCode {
 
 fn run(config: &Config) -> Result<(), StartError> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    panics::log_aside();
     fs::create_dir_all(&config.data_dir)
         .map_err(|error| StartError::Data { path: config.data_dir.display().to_string(), error })?;
     let certificate = certificate(&config.data_dir.join("dtls.certificate"))?;

@@ -20,7 +20,7 @@ use crossbeam_channel::{Receiver, Sender, bounded};
 use millrace_control as contract;
 use millrace_control::{Command, FromRelay, Rejection, Reply, ToRelay, frame};
 
-use super::mailbox::{Mail, Mailbox, ReplyTo};
+use super::mailbox::{Mail, Mailbox, ReplyTo, rejected};
 
 /// Frames that may wait for a signaling process that does not read; more are lost, which it sees as time-outs.
 const FRAMES_WAITING_MAX: usize = 65_536;
@@ -146,7 +146,7 @@ impl Control {
     }
 
     fn handle(&self, message: ToRelay, frames: &Sender<FromRelay>) {
-        let reply = ReplyTo { request: message.request, frames: frames.clone() };
+        let reply = ReplyTo::new(message.request, frames.clone());
         match message.command {
             None => reply.send(rejected(Rejection::Invalid, "a frame without a command this release knows")),
             Some(Command::Hello(hello)) => reply.send(self.hello(hello)),
@@ -228,9 +228,4 @@ fn write_frames(mut stream: UnixStream, frames: &Receiver<FromRelay>) {
             return;
         }
     }
-}
-
-/// A refusal.
-pub fn rejected(reason: Rejection, message: impl Into<String>) -> Reply {
-    Reply::Rejected(contract::Rejected { reason: reason as i32, message: message.into() })
 }

@@ -23,19 +23,41 @@ pub enum Mail {
     Stop,
 }
 
-/// Where the answer to one request goes.
+/// Where the answer to one request goes. Exactly one does: dropped without an answer, as by a shard that panics over
+/// the command, it says so.
 pub struct ReplyTo {
-    /// Number of the request.
-    pub request: u64,
-    /// Frames for the connection that asked.
-    pub frames: Sender<contract::FromRelay>,
+    request: u64,
+    /// Frames for the connection that asked, until the answer is given.
+    frames: Option<Sender<contract::FromRelay>>,
 }
 
 impl ReplyTo {
-    /// Answers. A connection that is gone or does not read gets nothing; its reader notices by itself.
-    pub fn send(self, reply: contract::Reply) {
-        let _ = self.frames.try_send(contract::FromRelay { request: self.request, reply: Some(reply) });
+    /// The answer to `request` goes to `frames`.
+    pub const fn new(request: u64, frames: Sender<contract::FromRelay>) -> Self {
+        Self { request, frames: Some(frames) }
     }
+
+    /// Answers. A connection that is gone or does not read gets nothing; its reader notices by itself.
+    pub fn send(mut self, reply: contract::Reply) {
+        self.answer(reply);
+    }
+
+    fn answer(&mut self, reply: contract::Reply) {
+        if let Some(frames) = self.frames.take() {
+            let _ = frames.try_send(contract::FromRelay { request: self.request, reply: Some(reply) });
+        }
+    }
+}
+
+impl Drop for ReplyTo {
+    fn drop(&mut self) {
+        self.answer(rejected(contract::Rejection::Busy, "the shard was rebuilt over this command; try again"));
+    }
+}
+
+/// A refusal.
+pub fn rejected(reason: contract::Rejection, message: impl Into<String>) -> contract::Reply {
+    contract::Reply::Rejected(contract::Rejected { reason: reason as i32, message: message.into() })
 }
 
 /// The sending end, held by the control threads.

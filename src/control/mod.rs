@@ -2,4 +2,5 @@
 
 pub mod listener;
 pub mod mailbox;
+pub mod panics;
 pub mod worker;

@@ -6,8 +6,8 @@ use std::thread;
 use crossbeam_channel::{Receiver, Sender};
 use millrace_control as contract;
 
-use super::listener::{Events, rejected};
-use super::mailbox::{Mail, ReplyTo};
+use super::listener::Events;
+use super::mailbox::{Mail, ReplyTo, rejected};
 use crate::egress::{Egress, Path};
 use crate::io::counters::Counters as IoCounters;
 use crate::io::cycle::{self, Core};
@@ -170,6 +170,7 @@ impl Core for Worker<'_, '_> {
         for mail in self.mail.try_iter().take(COMMANDS_PER_CYCLE) {
             self.carry_out(now, mail);
         }
+        self.shard.panic_if_injected();
     }
 
     fn handle_deferred(&mut self, now: Timestamp, egress: &mut impl Egress) {

@@ -86,7 +86,7 @@ fn signaling(config: millrace_signaling::Config) -> ExitCode {
 
 /// Logs go to standard error in every process; `MILLRACE_LOG` says how much (`info`, `debug`, `millrace=trace`, …).
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| "info".into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| crate::relay::LOG_FILTER.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 }
 

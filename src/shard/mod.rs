@@ -84,6 +84,7 @@ pub struct Shard<'m> {
     timers: Timers,
     events: VecDeque<contract::EventKind>,
     random: Random,
+    panic_injected: bool,
 }
 
 impl<'m> Shard<'m> {
@@ -103,6 +104,7 @@ impl<'m> Shard<'m> {
             timers: Timers::new(INBOUND_MAX),
             events: VecDeque::new(),
             random,
+            panic_injected: false,
             config,
             records,
         };

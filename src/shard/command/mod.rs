@@ -68,9 +68,15 @@ impl Shard<'_> {
         Ok(())
     }
 
-    fn inject_panic(&self) -> Result<(), Refusal> {
+    /// Panics when that was asked for; after the answer has left, so that who asked knows.
+    pub fn panic_if_injected(&self) {
+        assert!(!self.panic_injected, "injected: the recovery of this shard is being tested");
+    }
+
+    fn inject_panic(&mut self) -> Result<(), Refusal> {
         if self.config.allow_fault_injection {
-            panic!("injected: the recovery of this shard is being tested");
+            self.panic_injected = true;
+            return Ok(());
         }
         let message = "fault injection is off; start the relay with --allow-fault-injection".to_owned();
         Err(Refusal { reason: Rejection::Refused, message })
