@@ -78,7 +78,8 @@ pub enum StartError {
 
 /// Runs the relay until it is told to end.
 pub fn main(config: &Config) -> ExitCode {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| LOG_FILTER.into());
+    let filter =
+        tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| LOG_FILTER.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
@@ -112,7 +113,8 @@ fn run(config: &Config) -> Result<(), StartError> {
         .listen(&socket)
         .map_err(|error| StartError::Control { path: socket.display().to_string(), error })?;
     if let Some(path) = &config.ready_file {
-        say_ready(path, backend, &handles).map_err(|error| StartError::Data { path: path.display().to_string(), error })?;
+        say_ready(path, backend, &handles)
+            .map_err(|error| StartError::Data { path: path.display().to_string(), error })?;
     }
     let _ = signals.forever().next();
     stop(shards);
@@ -127,14 +129,22 @@ struct RunningShard {
     thread: std::thread::JoinHandle<()>,
 }
 
-fn start_shards(config: &Config, dtls: &Arc<Settings>, events: &Events) -> Result<Vec<RunningShard>, StartError> {
+fn start_shards(
+    config: &Config,
+    dtls: &Arc<Settings>,
+    events: &Events,
+) -> Result<Vec<RunningShard>, StartError> {
     let cores = affinity::allowed_cores().unwrap_or_default();
     let count = config.shard_count();
     // With more shards than cores pinning would only take the scheduler's freedom.
     let core = |shard: usize| (count <= cores.len()).then(|| cores[shard]);
     let start = |shard: usize| {
         let id = u32::try_from(shard).expect("far fewer shards than 2^32");
-        let port = if config.media_port == 0 { 0 } else { config.media_port.saturating_add(u16::try_from(shard).unwrap_or(u16::MAX)) };
+        let port = if config.media_port == 0 {
+            0
+        } else {
+            config.media_port.saturating_add(u16::try_from(shard).unwrap_or(u16::MAX))
+        };
         let sockets = Sockets::bind(port).map_err(|error| StartError::Port { shard: id, port, error })?;
         let port = sockets.port();
         let shard_config = ShardConfig {
@@ -153,7 +163,8 @@ fn start_shards(config: &Config, dtls: &Arc<Settings>, events: &Events) -> Resul
         let (mail_sender, mail) = bounded(1);
         let thread = worker::start(seat, started, mail)?;
         let running = starting.recv().map_err(|_| io::Error::other("a shard's thread ended at once"))?;
-        let Running { backend, refused, waker } = running.map_err(|error| StartError::Shard { shard: id, error })?;
+        let Running { backend, refused, waker } =
+            running.map_err(|error| StartError::Shard { shard: id, error })?;
         let (mailbox, receiver) = Mailbox::new(waker);
         let _ = mail_sender.send(receiver);
         Ok(RunningShard { handle: ShardHandle { port, mailbox }, backend, refused, thread })
@@ -173,7 +184,9 @@ fn stop(shards: Vec<RunningShard>) {
 fn log_start(identity: &Identity, shards: &[RunningShard]) {
     let ports: Vec<_> = shards.iter().map(|shard| shard.handle.port).collect();
     match &shards[0].refused {
-        Some(cause) => tracing::warn!(backend = identity.backend, "io_uring is refused: {cause}; using the fallback"),
+        Some(cause) => {
+            tracing::warn!(backend = identity.backend, "io_uring is refused: {cause}; using the fallback")
+        }
         None => tracing::info!(backend = identity.backend, "io backend"),
     }
     tracing::info!(?ports, addresses = ?identity.addresses, "the relay is ready");
@@ -209,8 +222,11 @@ fn announced(public: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
 
 /// Says that the relay runs, in a file that appears in one step.
 fn say_ready(path: &Path, backend: BackendKind, shards: &[ShardHandle]) -> io::Result<()> {
-    let shards: Vec<_> =
-        shards.iter().enumerate().map(|(id, shard)| serde_json::json!({"id": id, "port": shard.port})).collect();
+    let shards: Vec<_> = shards
+        .iter()
+        .enumerate()
+        .map(|(id, shard)| serde_json::json!({"id": id, "port": shard.port}))
+        .collect();
     let word = serde_json::json!({"backend": backend.name(), "shards": shards, "pid": std::process::id()});
     let partial = path.with_extension("partial");
     fs::write(&partial, word.to_string())?;

@@ -137,7 +137,9 @@ impl Control {
             }
             buffer.extend_from_slice(&chunk[..read]);
             let mut taken = 0;
-            while let Some((message, len)) = frame::decode::<ToRelay>(&buffer[taken..]).map_err(io::Error::other)? {
+            while let Some((message, len)) =
+                frame::decode::<ToRelay>(&buffer[taken..]).map_err(io::Error::other)?
+            {
                 taken += len;
                 self.handle(message, frames);
             }
@@ -170,7 +172,8 @@ impl Control {
 
     fn hello(&self, hello: contract::ClientHello) -> Reply {
         if hello.version != contract::VERSION {
-            let message = format!("this relay speaks contract version {}, not {}", contract::VERSION, hello.version);
+            let message =
+                format!("this relay speaks contract version {}, not {}", contract::VERSION, hello.version);
             return rejected(Rejection::Refused, message);
         }
         let peers = self.snapshot().peers;

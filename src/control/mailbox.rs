@@ -51,7 +51,10 @@ impl ReplyTo {
 
 impl Drop for ReplyTo {
     fn drop(&mut self) {
-        self.answer(rejected(contract::Rejection::Busy, "the shard was rebuilt over this command; try again"));
+        self.answer(rejected(
+            contract::Rejection::Busy,
+            "the shard was rebuilt over this command; try again",
+        ));
     }
 }
 

@@ -20,7 +20,10 @@ pub fn log_aside() {
 
 fn describe(info: &PanicHookInfo<'_>) -> String {
     let payload = info.payload();
-    let text = payload.downcast_ref::<&str>().copied().or_else(|| payload.downcast_ref::<String>().map(String::as_str));
+    let text = payload
+        .downcast_ref::<&str>()
+        .copied()
+        .or_else(|| payload.downcast_ref::<String>().map(String::as_str));
     let place = info.location().map_or_else(String::new, |location| format!(" at {location}"));
     format!("{}{place}", text.unwrap_or("no message"))
 }

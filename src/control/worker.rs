@@ -116,12 +116,22 @@ fn live<B: Backend>(
         };
         let ended = panic::catch_unwind(AssertUnwindSafe(|| {
             let shard = Shard::new(config.clone(), records, clock::now());
-            let mut worker = Worker { shard, mail, events, io: IoCounters::default(), media_allocations: 0, stopping: false };
+            let mut worker = Worker {
+                shard,
+                mail,
+                events,
+                io: IoCounters::default(),
+                media_allocations: 0,
+                stopping: false,
+            };
             cycle::run(backend, &mut worker);
         }));
         match ended {
             Ok(()) => return,
-            Err(_) => tracing::error!(shard = config.id, "a bug: the shard panicked and is rebuilt from its records"),
+            Err(_) => tracing::error!(
+                shard = config.id,
+                "a bug: the shard panicked and is rebuilt from its records"
+            ),
         }
         // Another seed: what a hash seed had to do with the panic must not come again.
         config.seed = config.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
@@ -144,7 +154,7 @@ impl Worker<'_, '_> {
             Mail::Command { command, reply } => self.answer(now, &command, reply),
             Mail::Snapshot(answer) => drop(answer.try_send(self.shard.snapshot())),
             Mail::Counters(answer) => {
-                                let own = [("media_allocations", self.media_allocations)];
+                let own = [("media_allocations", self.media_allocations)];
                 drop(answer.try_send(self.shard.counters(self.io.each().into_iter().chain(own))));
             }
             Mail::Stop => self.stopping = true,
@@ -160,7 +170,13 @@ impl Worker<'_, '_> {
 }
 
 impl Core for Worker<'_, '_> {
-    fn handle_datagram(&mut self, now: Timestamp, path: &Path, datagram: &mut [u8], egress: &mut impl Egress) {
+    fn handle_datagram(
+        &mut self,
+        now: Timestamp,
+        path: &Path,
+        datagram: &mut [u8],
+        egress: &mut impl Egress,
+    ) {
         let before = alloc::allocations_of_this_thread();
         self.shard.handle_datagram(now, path, datagram, egress);
         self.media_allocations += alloc::allocations_of_this_thread() - before;

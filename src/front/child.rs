@@ -129,8 +129,11 @@ impl Child {
             tracing::warn!("{} ended ({status}) and is started again", self.name);
             self.process = None;
             let steady = self.started_at.elapsed() >= STEADY_AFTER;
-            self.backoff =
-                if steady { Duration::ZERO } else { (self.backoff * 2 + Duration::from_millis(100)).min(BACKOFF_MAX) };
+            self.backoff = if steady {
+                Duration::ZERO
+            } else {
+                (self.backoff * 2 + Duration::from_millis(100)).min(BACKOFF_MAX)
+            };
             self.started_at = Instant::now();
         }
         if self.process.is_none() && self.started_at.elapsed() >= self.backoff {

@@ -57,11 +57,15 @@ pub fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some(child::RELAY) => {
             child::end_with_stdin();
-            crate::relay::main(&crate::config::Config::parse_from(std::iter::once(program).chain(arguments.skip(1))))
+            crate::relay::main(&crate::config::Config::parse_from(
+                std::iter::once(program).chain(arguments.skip(1)),
+            ))
         }
         Some(child::SIGNALING) => {
             child::end_with_stdin();
-            signaling(millrace_signaling::Config::parse_from(std::iter::once(program).chain(arguments.skip(1))))
+            signaling(millrace_signaling::Config::parse_from(
+                std::iter::once(program).chain(arguments.skip(1)),
+            ))
         }
         _ => match run(&Options::parse()) {
             Ok(()) => ExitCode::SUCCESS,
@@ -86,7 +90,8 @@ fn signaling(config: millrace_signaling::Config) -> ExitCode {
 
 /// Logs go to standard error in every process; `MILLRACE_LOG` says how much (`info`, `debug`, `millrace=trace`, …).
 fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| crate::relay::LOG_FILTER.into());
+    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG")
+        .unwrap_or_else(|_| crate::relay::LOG_FILTER.into());
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 }
 
@@ -156,12 +161,23 @@ fn announce(
         writeln!(out, "{line}")?;
     } else {
         let ports: Vec<_> = relay.shards.iter().map(|shard| shard.port.to_string()).collect();
-        let others = ready::reachable_address(options).map_or_else(|| "127.0.0.1".into(), |ip| ip.to_string());
+        let others =
+            ready::reachable_address(options).map_or_else(|| "127.0.0.1".into(), |ip| ip.to_string());
         writeln!(out, "\nMillrace is ready.\n")?;
         writeln!(out, "  Open     {http_url}/#secret={secret}")?;
-        writeln!(out, "           https://{others}:{}/   (from other machines; certificate of our own)", signaling.https_port)?;
+        writeln!(
+            out,
+            "           https://{others}:{}/   (from other machines; certificate of our own)",
+            signaling.https_port
+        )?;
         writeln!(out, "  Secret   {secret}")?;
-        writeln!(out, "  Media    UDP {} ({} shards, {})", ports.join(" "), relay.shards.len(), relay.backend)?;
+        writeln!(
+            out,
+            "  Media    UDP {} ({} shards, {})",
+            ports.join(" "),
+            relay.shards.len(),
+            relay.backend
+        )?;
         writeln!(out, "  Data     {}", options.data_dir.display())?;
         writeln!(out, "\nCtrl-C ends it.")?;
     }

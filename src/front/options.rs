@@ -45,7 +45,12 @@ pub struct Options {
     pub backend: Option<BackendChoice>,
 
     /// Most that a publisher may send, in kbit/s; 0 is unlimited (OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH).
-    #[arg(long, env = "OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH", default_value_t = 1000, value_name = "KBPS")]
+    #[arg(
+        long,
+        env = "OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH",
+        default_value_t = 1000,
+        value_name = "KBPS"
+    )]
     pub video_max_recv_kbps: u32,
 
     /// Print one line of JSON on standard output once all is ready, for programs; logs go to standard error.

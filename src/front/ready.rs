@@ -42,7 +42,10 @@ pub(crate) struct SignalingReady {
 }
 
 /// Waits until a child has said its word; `None` when a signal came first.
-pub(super) fn wait<T: DeserializeOwned>(child: &mut Child, stop: &Receiver<i32>) -> Result<Option<T>, FrontError> {
+pub(super) fn wait<T: DeserializeOwned>(
+    child: &mut Child,
+    stop: &Receiver<i32>,
+) -> Result<Option<T>, FrontError> {
     let name = child.name();
     let failed = |what: String| FrontError::Child { name, what };
     let _ = fs::remove_file(child.ready_file());
@@ -55,7 +58,9 @@ pub(super) fn wait<T: DeserializeOwned>(child: &mut Child, stop: &Receiver<i32>)
                 return Ok(None);
             }
         }
-        if let Some(word) = fs::read(child.ready_file()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok()) {
+        if let Some(word) =
+            fs::read(child.ready_file()).ok().and_then(|bytes| serde_json::from_slice(&bytes).ok())
+        {
             return Ok(Some(word));
         }
         if let Some(status) = child.ended() {

@@ -39,7 +39,8 @@ pub struct Outgoing<'a> {
 
 impl Outbound {
     /// No peer stands here.
-    pub const VACANT: Self = Self { seal: None, path: Path::NONE, key: RunKey::NONE, extensions: ExtensionMap::EMPTY };
+    pub const VACANT: Self =
+        Self { seal: None, path: Path::NONE, key: RunKey::NONE, extensions: ExtensionMap::EMPTY };
 
     /// The sending side of the peer whose runs have `key`.
     pub const fn new(key: RunKey, extensions: ExtensionMap) -> Self {

@@ -59,7 +59,13 @@ impl CodecRecord {
     pub const NO_RTX: u8 = u8::MAX;
 
     /// A codec in use.
-    pub const fn new(format: u32, kind: CodecKind, clock_rate_hz: u32, payload_type: u8, rtx: Option<u8>) -> Self {
+    pub const fn new(
+        format: u32,
+        kind: CodecKind,
+        clock_rate_hz: u32,
+        payload_type: u8,
+        rtx: Option<u8>,
+    ) -> Self {
         let rtx_payload_type = match rtx {
             Some(payload_type) => payload_type,
             None => Self::NO_RTX,

@@ -100,7 +100,9 @@ pub const MAPPING_BYTES: usize = Layout::END;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum AttachError {
     /// Not [`MAPPING_BYTES`] long, or not on a cache line.
-    #[error("the mapping has {len_bytes} bytes at an alignment that this release cannot use ({MAPPING_BYTES} needed)")]
+    #[error(
+        "the mapping has {len_bytes} bytes at an alignment that this release cannot use ({MAPPING_BYTES} needed)"
+    )]
     Size {
         /// Bytes it has.
         len_bytes: usize,
@@ -156,7 +158,8 @@ impl<'m> Records<'m> {
 
     fn claim(header: &mut Header) -> Result<(), AttachError> {
         if header.magic == 0 {
-            *header = Header { magic: MAGIC, version: LAYOUT_VERSION, shape: Layout::SHAPE, high: High::zeroed() };
+            *header =
+                Header { magic: MAGIC, version: LAYOUT_VERSION, shape: Layout::SHAPE, high: High::zeroed() };
         }
         if (header.magic, header.version, header.shape) != (MAGIC, LAYOUT_VERSION, Layout::SHAPE) {
             return Err(AttachError::Version { version: header.version });

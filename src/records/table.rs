@@ -77,7 +77,11 @@ impl<'m, R: Record> Table<'m, R> {
 
     /// The records in use with their slots, in order. Reads every place ever taken: for commands, not for packets.
     pub fn iter(&self) -> impl Iterator<Item = (R::Slot, &R)> {
-        self.records[..self.touched()].iter().enumerate().filter(|(_, record)| record.is_used()).map(|(i, record)| (i.into(), record))
+        self.records[..self.touched()]
+            .iter()
+            .enumerate()
+            .filter(|(_, record)| record.is_used())
+            .map(|(i, record)| (i.into(), record))
     }
 
     const fn touched(&self) -> usize {
@@ -117,7 +121,10 @@ mod tests {
     fn places_are_taken_from_the_front_and_come_back() {
         let (mut memory, mut high) = ([Number(0); 3], 0);
         let mut table = Table::attach(&mut memory, &mut high);
-        assert_eq!([table.insert(Number(7)), table.insert(Number(8)), table.insert(Number(9))], [Some(0), Some(1), Some(2)]);
+        assert_eq!(
+            [table.insert(Number(7)), table.insert(Number(8)), table.insert(Number(9))],
+            [Some(0), Some(1), Some(2)]
+        );
         assert_eq!(table.insert(Number(10)), None);
         table.remove(1);
         assert_eq!((table.len(), table.insert(Number(11))), (2, Some(1)));

@@ -161,7 +161,10 @@ mod tests {
     fn a_viewer_starts_at_a_key_frame() {
         let mut switch = SwitchRecord::new(100);
         assert_eq!(switch.forward(at(0), &video(FIRST, 7, 900, false)), Verdict::Waits);
-        assert_eq!(rewrite(switch.forward(at(1), &video(FIRST, 8, 1000, true))), Rewrite { index: 100, rtp: 1000 });
+        assert_eq!(
+            rewrite(switch.forward(at(1), &video(FIRST, 8, 1000, true))),
+            Rewrite { index: 100, rtp: 1000 }
+        );
         assert_eq!(switch.forward(at(2), &video(FIRST, 7, 900, false)), Verdict::Drop);
         assert_eq!(rewrite(switch.forward(at(3), &video(FIRST, 9, 1000, false))).index, 101);
     }

@@ -24,12 +24,13 @@ impl Shard<'_> {
             track: track.id.0,
             peer: self.records.peers[track.peer].id.0,
         });
-        let subscriptions = self.records.subscriptions.iter().map(|(_, subscription)| contract::SubscriptionInfo {
-            shard,
-            subscription: subscription.id.0,
-            peer: self.records.peers[subscription.peer].id.0,
-            track: subscription.track.0,
-        });
+        let subscriptions =
+            self.records.subscriptions.iter().map(|(_, subscription)| contract::SubscriptionInfo {
+                shard,
+                subscription: subscription.id.0,
+                peer: self.records.peers[subscription.peer].id.0,
+                track: subscription.track.0,
+            });
         contract::Snapshot {
             peers: peers.collect(),
             tracks: tracks.collect(),
@@ -49,7 +50,9 @@ impl Shard<'_> {
         let counters = self.records.counters.iter().chain(held).chain(extra);
         contract::ShardCounters {
             shard: self.config.id,
-            counters: counters.map(|(name, value)| contract::Counter { name: name.to_owned(), value }).collect(),
+            counters: counters
+                .map(|(name, value)| contract::Counter { name: name.to_owned(), value })
+                .collect(),
         }
     }
 }

@@ -114,7 +114,13 @@ impl<'m> Shard<'m> {
 
     /// Takes one datagram. Its bytes are decrypted in place and mean nothing afterwards.
     #[inline]
-    pub fn handle_datagram(&mut self, now: Timestamp, path: &Path, datagram: &mut [u8], egress: &mut impl Egress) {
+    pub fn handle_datagram(
+        &mut self,
+        now: Timestamp,
+        path: &Path,
+        datagram: &mut [u8],
+        egress: &mut impl Egress,
+    ) {
         let outcome = match demux::kind(datagram) {
             Some(Kind::Rtp) => self.on_rtp(now, path, datagram, egress),
             Some(Kind::Rtcp) => self.on_rtcp(now, path, datagram, egress),

@@ -1,7 +1,7 @@
 //! DTLS: handshake datagrams wait until media has been served; a finished handshake makes a peer live.
 
-use super::timers::Timer;
 use super::Shard;
+use super::timers::Timer;
 use crate::discard::Discard;
 use crate::dtls::{Fingerprint, Handshake, Output, Role, SrtpKeys};
 use crate::egress::{DATAGRAM_BYTES_MAX, Egress, Path, RunKey};
@@ -54,7 +54,8 @@ impl Shard<'_> {
     /// Sends what the handshake has to say, until it waits.
     fn drive_handshake(&mut self, now: Timestamp, slot: PeerSlot, egress: &mut impl Egress) {
         loop {
-            let Some(handshake) = self.peers[slot.index()].as_mut().and_then(|peer| peer.handshake.as_mut()) else {
+            let Some(handshake) = self.peers[slot.index()].as_mut().and_then(|peer| peer.handshake.as_mut())
+            else {
                 return;
             };
             let mut datagram = [0; DATAGRAM_BYTES_MAX];

@@ -36,10 +36,16 @@ impl Shard<'_> {
                 }
                 Packet::Nack(nack) => self.on_nack(now, slot, &nack, egress),
                 Packet::Pli(pli) => self.on_keyframe_request(now, slot, pli.media_ssrc),
-                Packet::Fir(fir) => fir.entries().for_each(|entry| self.on_keyframe_request(now, slot, entry.ssrc)),
+                Packet::Fir(fir) => {
+                    fir.entries().for_each(|entry| self.on_keyframe_request(now, slot, entry.ssrc))
+                }
                 // What a viewer receives is not paced by its estimate yet. A BYE names a stream that consent and
                 // signaling end anyway.
-                Packet::TransportFeedback(_) | Packet::Remb(_) | Packet::Bye(_) | Packet::Sdes(_) | Packet::Other { .. } => {}
+                Packet::TransportFeedback(_)
+                | Packet::Remb(_)
+                | Packet::Bye(_)
+                | Packet::Sdes(_)
+                | Packet::Other { .. } => {}
             }
         }
         Ok(())

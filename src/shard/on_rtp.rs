@@ -1,7 +1,7 @@
 //! Media from a publisher: whose it is, opened, noted, numbered, handed to fan-out.
 
-use super::timers::Timer;
 use super::Shard;
+use super::timers::Timer;
 use crate::discard::Discard;
 use crate::egress::{Egress, Path};
 use crate::ids::{InboundSlot, PeerSlot, TrackSlot};
@@ -77,7 +77,8 @@ impl Shard<'_> {
         let open = open.ok_or(Discard::PeerNotLive)?;
         let replay = &self.records.inbound[stream].replay;
         if replay.is_restored() {
-            let (len, index) = open.open_rtp_any(replay.candidates(header.sequence), header.header_len, datagram)?;
+            let (len, index) =
+                open.open_rtp_any(replay.candidates(header.sequence), header.header_len, datagram)?;
             return Ok((stream, len, index));
         }
         let index = replay.estimate(header.sequence);
@@ -108,9 +109,8 @@ impl Shard<'_> {
         let open = open.ok_or(Discard::PeerNotLive)?;
         let index = u64::from(header.sequence);
         let len = open.open_rtp(index, header.header_len, datagram)?;
-        let stream = self
-            .add_inbound(peer, track, header.ssrc, repairs, true)
-            .map_err(|_| Discard::OurTableFull)?;
+        let stream =
+            self.add_inbound(peer, track, header.ssrc, repairs, true).map_err(|_| Discard::OurTableFull)?;
         self.records.inbound[stream].rid = rid;
         self.records.peers[peer].latched_ssrcs += 1;
         Ok((stream, len, index))
@@ -159,12 +159,14 @@ impl Shard<'_> {
         let codecs = &self.records.tracks[track].codecs;
         let carried = Carried::collect(packet, &extensions);
         let opened = if repairs.is_none() {
-            let codec = *codecs.by_payload_type(header.payload_type).ok_or(Discard::PeerUnknownPayloadType)?;
+            let codec =
+                *codecs.by_payload_type(header.payload_type).ok_or(Discard::PeerUnknownPayloadType)?;
             self.note_media(now, stream, header, index, codec.clock_rate_hz);
             let padding_only = media.is_empty();
             Opened { stream, index, newest, codec, header, carried, payload: media, padding_only }
         } else {
-            let codec = *codecs.by_rtx_payload_type(header.payload_type).ok_or(Discard::PeerUnknownPayloadType)?;
+            let codec =
+                *codecs.by_rtx_payload_type(header.payload_type).ok_or(Discard::PeerUnknownPayloadType)?;
             let Some((osn, payload)) = media.split_first_chunk::<OSN_BYTES>() else {
                 // Padding sent as RTX to probe the network: it repairs nothing.
                 self.records.counters.rtp_padding_in += 1;
@@ -185,7 +187,14 @@ impl Shard<'_> {
         self.arm_feedback(slot);
     }
 
-    fn note_media(&mut self, now: Timestamp, stream: InboundSlot, header: &Header, index: u64, clock_rate_hz: u32) {
+    fn note_media(
+        &mut self,
+        now: Timestamp,
+        stream: InboundSlot,
+        header: &Header,
+        index: u64,
+        clock_rate_hz: u32,
+    ) {
         let Some(inbound) = self.inbound[stream.index()].as_mut() else { return };
         inbound.reception.handle_packet(now, index, header.timestamp, clock_rate_hz);
         inbound.clock_rate_hz = clock_rate_hz;
@@ -222,7 +231,8 @@ impl Shard<'_> {
         opened: &Opened<'_>,
         egress: &mut impl Egress,
     ) -> Result<(), Discard> {
-        let place = self.records.inbound[opened.stream].dense.place(opened.index, opened.newest, opened.padding_only);
+        let place =
+            self.records.inbound[opened.stream].dense.place(opened.index, opened.newest, opened.padding_only);
         let (dense, padding) = match place {
             Place::At(dense) => (dense, false),
             Place::Fills(dense) => (dense, true),

@@ -55,7 +55,14 @@ impl Shard<'_> {
     }
 
     /// What a check did to a peer's paths becomes routes and the path media is sent along.
-    fn follow(&mut self, now: Timestamp, slot: PeerSlot, path: &Path, effect: Effect, egress: &mut impl Egress) {
+    fn follow(
+        &mut self,
+        now: Timestamp,
+        slot: PeerSlot,
+        path: &Path,
+        effect: Effect,
+        egress: &mut impl Egress,
+    ) {
         match effect {
             Effect::None => return,
             Effect::PathValidated => {}

@@ -13,7 +13,9 @@ use crate::records::{PeerRecord, TrackRecord};
 use crate::time::Timestamp;
 use crate::wire::rtcp::description::write_cname;
 use crate::wire::rtcp::feedback::{FirEntry, write_fir, write_nack, write_pli, write_remb};
-use crate::wire::rtcp::report::{BLOCKS_MAX, ReportBlock, SenderInfo, write_receiver_report, write_sender_report};
+use crate::wire::rtcp::report::{
+    BLOCKS_MAX, ReportBlock, SenderInfo, write_receiver_report, write_sender_report,
+};
 
 /// CNAME of our RTCP to publishers.
 const CNAME: &[u8] = b"millrace";
@@ -69,7 +71,9 @@ impl Shard<'_> {
         for &stream in peer.inbound.iter().filter(|stream| self.records.inbound[**stream].repairs.is_none()) {
             let ssrc = self.records.inbound[stream].ssrc;
             let Some(inbound) = self.inbound[stream.index()].as_mut() else { continue };
-            if let (Some(block), true) = (inbound.reception.report(now, ssrc, &inbound.publisher), filled < BLOCKS_MAX) {
+            if let (Some(block), true) =
+                (inbound.reception.report(now, ssrc, &inbound.publisher), filled < BLOCKS_MAX)
+            {
                 (blocks[filled], sources[filled]) = (block, ssrc);
                 filled += 1;
             }
@@ -127,7 +131,10 @@ impl Shard<'_> {
             let record = &self.records.inbound[**stream];
             record.track == slot && record.repairs.is_none()
         };
-        let Some(media) = peer.inbound.iter().find(media).map(|stream| self.records.inbound[*stream].ssrc) else { return };
+        let Some(media) = peer.inbound.iter().find(media).map(|stream| self.records.inbound[*stream].ssrc)
+        else {
+            return;
+        };
         let sender = self.records.peers[publisher].rtcp_ssrc;
         let track = &mut self.tracks[slot.index()];
         let sent = if record.has(TrackRecord::PLI) {
@@ -144,7 +151,12 @@ impl Shard<'_> {
     }
 
     /// Once a second a viewer hears of each stream when its timestamps were, in the publisher's time (lip sync).
-    pub(super) fn on_sender_report_timer(&mut self, now: Timestamp, slot: PeerSlot, egress: &mut impl Egress) {
+    pub(super) fn on_sender_report_timer(
+        &mut self,
+        now: Timestamp,
+        slot: PeerSlot,
+        egress: &mut impl Egress,
+    ) {
         if !self.outbound[slot.index()].is_live() {
             return;
         }
@@ -161,7 +173,13 @@ impl Shard<'_> {
         }
     }
 
-    fn send_sender_report(&mut self, now: Timestamp, peer: PeerSlot, slot: SubscriptionSlot, egress: &mut impl Egress) {
+    fn send_sender_report(
+        &mut self,
+        now: Timestamp,
+        peer: PeerSlot,
+        slot: SubscriptionSlot,
+        egress: &mut impl Egress,
+    ) {
         let Some(info) = self.sender_info(now, slot) else { return };
         let cname = self.records.subscriptions[slot].cname;
         let sent = self.send_rtcp(peer, info.ssrc, egress, |out| {

@@ -103,7 +103,8 @@ mod tests {
             let path = Path { remote: ([127, 0, 0, 1], port).into(), ..Path::NONE };
             Seeded(seed).hash_one(path) & 0xFF
         };
-        let buckets = |seed| (0..1024).map(|port| hash(seed, port)).collect::<std::collections::BTreeSet<_>>().len();
+        let buckets =
+            |seed| (0..1024).map(|port| hash(seed, port)).collect::<std::collections::BTreeSet<_>>().len();
         assert!(buckets(1) > 240, "1 024 ports reach nearly all of 256 buckets");
         assert!((0..1024).any(|port| hash(1, port) != hash(2, port)));
     }

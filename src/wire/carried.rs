@@ -72,9 +72,15 @@ impl Carried {
 
     /// What a viewer with this `map` gets: its own MID, then what is carried and negotiated. Gives how many of
     /// `entries` were filled.
-    pub fn entries<'a>(&'a self, map: &ExtensionMap, mid: &'a [u8], entries: &mut [Entry<'a>; ENTRIES_MAX]) -> usize {
+    pub fn entries<'a>(
+        &'a self,
+        map: &ExtensionMap,
+        mid: &'a [u8],
+        entries: &mut [Entry<'a>; ENTRIES_MAX],
+    ) -> usize {
         let named = std::iter::once((Kind::Mid, mid)).filter(|(_, mid)| !mid.is_empty());
-        let negotiated = named.chain(self.iter()).filter_map(|(kind, value)| Some(Entry { id: map.id(kind)?, value }));
+        let negotiated =
+            named.chain(self.iter()).filter_map(|(kind, value)| Some(Entry { id: map.id(kind)?, value }));
         let mut filled = 0;
         for (place, entry) in entries.iter_mut().zip(negotiated) {
             *place = entry;

@@ -1,7 +1,7 @@
 // The call page as people use it: buttons, keys, words when something is wrong; and nothing asked of anybody else.
 
 import assert from 'node:assert/strict';
-import { after, afterEach, before, test } from 'node:test';
+import { after, before, test } from 'node:test';
 import { Browser } from './lib/browser.mjs';
 import { CallPage, openLobby } from './lib/call-page.mjs';
 import { Server } from './lib/server.mjs';
@@ -15,15 +15,20 @@ before(async () => {
   browser = await Browser.start();
 });
 
-// Nobody encodes pictures for a test that is over.
-afterEach(() => browser.closePages());
+/** A test after which the pages are closed: nobody encodes pictures for a test that is over. */
+function pageTest(name, body) {
+  test(name, async (t) => {
+    t.after(() => browser.closePages());
+    await body(t);
+  });
+}
 
 after(async () => {
   await browser?.stop();
   await server?.stop();
 });
 
-test('three people meet, mute, turn the camera off, look at figures and leave', async (t) => {
+pageTest('three people meet, mute, turn the camera off, look at figures and leave', async (t) => {
   const people = [];
   for (const name of ['Ann Lee', 'Bruno', 'Chiara']) people.push(await CallPage.join(browser, server, 'page', name));
   const [ann, bruno, chiara] = people;
@@ -85,28 +90,28 @@ test('three people meet, mute, turn the camera off, look at figures and leave', 
   });
 });
 
-test('it works over HTTPS with the certificate the server made', async () => {
+pageTest('it works over HTTPS with the certificate the server made', async (t) => {
   const ann = await CallPage.join(browser, server, 'tls', 'Ann', { base: server.url });
   const bruno = await CallPage.join(browser, server, 'tls', 'Bruno', { base: server.url });
   await ann.plays(1);
   await bruno.plays(1);
 });
 
-test('a wrong secret is told as such', async () => {
+pageTest('a wrong secret is told as such', async (t) => {
   const page = await openLobby(browser, server, { session: 'page', name: 'Eve', secret: 'wrong' });
   await page.getByRole('button', { name: 'Join', exact: true }).click();
   await page.getByRole('alert').filter({ hasText: 'The secret is not the one of this server.' }).waitFor();
   await page.getByRole('button', { name: 'Join', exact: true }).waitFor();
 });
 
-test('a server that does not answer is told as such', async () => {
+pageTest('a server that does not answer is told as such', async (t) => {
   const page = await openLobby(browser, server, { session: 'page', name: 'Ann', secret: server.secret });
   await page.route('**/openvidu/api/**', (route) => route.abort('connectionrefused'));
   await page.getByRole('button', { name: 'Join', exact: true }).click();
   await page.getByRole('alert').filter({ hasText: 'The server does not answer.' }).waitFor();
 });
 
-test('without permission one can still watch', async () => {
+pageTest('without permission one can still watch', async (t) => {
   const deny = () => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('denied', 'NotAllowedError'));
   };
@@ -119,7 +124,7 @@ test('without permission one can still watch', async () => {
   await ann.page.getByRole('listitem', { name: 'Bruno' }).waitFor();
 });
 
-test('an insecure page names the remedy', async () => {
+pageTest('an insecure page names the remedy', async (t) => {
   const pretend = () => Object.defineProperty(window, 'isSecureContext', { value: false });
   const page = await openLobby(browser, server, { session: 'page', name: 'Ann', secret: 'x', script: pretend });
   await page.getByRole('alert').filter({ hasText: 'https://' }).waitFor();

@@ -48,7 +48,9 @@ impl Shard<'_> {
             Command::PutTrack(put) => self.put_track(put),
             Command::RemoveTrack(remove) => self.remove_track(TrackId(remove.track)),
             Command::PutSubscription(put) => self.put_subscription(now, put),
-            Command::RemoveSubscription(remove) => self.remove_subscription(SubscriptionId(remove.subscription)),
+            Command::RemoveSubscription(remove) => {
+                self.remove_subscription(SubscriptionId(remove.subscription))
+            }
             Command::RequestKeyframe(request) => self.request_keyframe(now, TrackId(request.track)),
             Command::InjectPanic(_) => self.inject_panic(),
             Command::Hello(_) | Command::Snapshot(_) | Command::Counters(_) => {
@@ -63,7 +65,8 @@ impl Shard<'_> {
     }
 
     fn request_keyframe(&mut self, now: Timestamp, id: TrackId) -> Result<(), Refusal> {
-        let track = *self.routes.by_track.get(&id).ok_or_else(|| Refusal::unknown(format!("no track {}", id.0)))?;
+        let track =
+            *self.routes.by_track.get(&id).ok_or_else(|| Refusal::unknown(format!("no track {}", id.0)))?;
         self.want_keyframe(now, track);
         Ok(())
     }
@@ -119,4 +122,3 @@ const fn media_kind(kind: contract::MediaKind) -> MediaKind {
         contract::MediaKind::Video => MediaKind::Video,
     }
 }
-

@@ -9,9 +9,9 @@ use crate::ice;
 use crate::ids::{PeerId, PeerSlot, RoomId, SubscriptionSlot, TrackSlot};
 use crate::peer::Peer;
 use crate::peer::outbound::Outbound;
-use crate::records::peer::PeerState;
 use crate::records::PeerRecord;
 use crate::records::ice::{CredentialsRecord, GenerationRecord, IceRecord};
+use crate::records::peer::PeerState;
 use crate::shard::timers::Timer;
 use crate::wire::extension::{ExtensionMap, Kind};
 
@@ -82,7 +82,8 @@ impl Shard<'_> {
 
     pub(super) fn remove_peer(&mut self, id: PeerId) -> Result<(), Refusal> {
         let Some(slot) = self.routes.by_peer.get(&id).copied() else { return Ok(()) };
-        let (tracks, subscriptions): (Vec<TrackSlot>, Vec<SubscriptionSlot>) = match &self.peers[slot.index()] {
+        let (tracks, subscriptions): (Vec<TrackSlot>, Vec<SubscriptionSlot>) = match &self.peers[slot.index()]
+        {
             Some(peer) => (peer.tracks.clone(), peer.subscriptions.clone()),
             None => Default::default(),
         };
@@ -120,8 +121,9 @@ fn checked(put: &contract::PutPeer) -> Result<PeerRecord, Refusal> {
     if put.peer == 0 {
         return Err(Refusal::invalid("0 is no peer id"));
     }
-    let credentials =
-        |ufrag: &str, pwd: &str| CredentialsRecord::new(ufrag, pwd).map_err(|error| Refusal::invalid(error.to_string()));
+    let credentials = |ufrag: &str, pwd: &str| {
+        CredentialsRecord::new(ufrag, pwd).map_err(|error| Refusal::invalid(error.to_string()))
+    };
     let ice = IceRecord::new(
         credentials(&put.local_ufrag, &put.local_pwd)?,
         credentials(&put.remote_ufrag, &put.remote_pwd)?,
@@ -129,9 +131,13 @@ fn checked(put: &contract::PutPeer) -> Result<PeerRecord, Refusal> {
     let mut extensions = ExtensionMap::EMPTY;
     for extension in &put.extensions {
         let kind = u8::try_from(extension.kind).ok().and_then(Kind::from_number);
-        let bound = kind.zip(u8::try_from(extension.id).ok()).is_some_and(|(kind, id)| extensions.insert(kind, id));
+        let bound =
+            kind.zip(u8::try_from(extension.id).ok()).is_some_and(|(kind, id)| extensions.insert(kind, id));
         if !bound {
-            return Err(Refusal::invalid(format!("header extension {} cannot have id {}", extension.kind, extension.id)));
+            return Err(Refusal::invalid(format!(
+                "header extension {} cannot have id {}",
+                extension.kind, extension.id
+            )));
         }
     }
     let flag = |given: bool, flag: u8| if given { flag } else { 0 };

@@ -66,7 +66,11 @@ impl Shard<'_> {
     }
 
     /// What may change of a subscription that exists: its payload types and names. Its numbering goes on.
-    fn update_subscription(&mut self, slot: SubscriptionSlot, wanted: &SubscriptionRecord) -> Result<(), Refusal> {
+    fn update_subscription(
+        &mut self,
+        slot: SubscriptionSlot,
+        wanted: &SubscriptionRecord,
+    ) -> Result<(), Refusal> {
         let record = &mut self.records.subscriptions[slot];
         let same = (record.peer, record.track, record.ssrc, record.rtx_ssrc, record.flags)
             == (wanted.peer, wanted.track, wanted.ssrc, wanted.rtx_ssrc, wanted.flags);

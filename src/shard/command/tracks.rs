@@ -66,7 +66,8 @@ impl Shard<'_> {
 
     fn check_ssrcs(&self, put: &contract::PutTrack, peer: PeerSlot) -> Result<(), Refusal> {
         for ssrc in put.ssrcs.iter().flat_map(|signaled| [Some(signaled.ssrc), signaled.rtx_ssrc]).flatten() {
-            let owner = self.routes.by_ssrc.get(&(peer, ssrc)).map(|&stream| self.records.inbound[stream].track);
+            let owner =
+                self.routes.by_ssrc.get(&(peer, ssrc)).map(|&stream| self.records.inbound[stream].track);
             if owner.is_some_and(|track| self.records.tracks[track].id != TrackId(put.track)) {
                 return Err(Refusal::invalid(format!("SSRC {ssrc} belongs to another track of this peer")));
             }
@@ -74,7 +75,12 @@ impl Shard<'_> {
         Ok(())
     }
 
-    fn signal_ssrcs(&mut self, put: &contract::PutTrack, peer: PeerSlot, track: TrackSlot) -> Result<(), Refusal> {
+    fn signal_ssrcs(
+        &mut self,
+        put: &contract::PutTrack,
+        peer: PeerSlot,
+        track: TrackSlot,
+    ) -> Result<(), Refusal> {
         for signaled in &put.ssrcs {
             let media = self.add_inbound(peer, track, signaled.ssrc, InboundSlot::NONE, false)?;
             if let Some(rtx) = signaled.rtx_ssrc {
@@ -139,8 +145,12 @@ impl Shard<'_> {
         }
         if let Some(peer) = self.peers[publisher.index()].as_mut() {
             peer.tracks.retain(|track| *track != slot);
-            let streams: Vec<_> =
-                peer.inbound.iter().copied().filter(|&stream| self.records.inbound[stream].track == slot).collect();
+            let streams: Vec<_> = peer
+                .inbound
+                .iter()
+                .copied()
+                .filter(|&stream| self.records.inbound[stream].track == slot)
+                .collect();
             streams.into_iter().for_each(|stream| self.remove_inbound(stream));
         }
         // A slot of the inbound table may be taken by another stream next: nobody may still point at it.
@@ -180,7 +190,10 @@ fn checked(put: &contract::PutTrack, peer: PeerSlot) -> Result<TrackRecord, Refu
         return Err(Refusal::invalid("0 is no track id"));
     }
     if put.ssrcs.len() > TRACK_SSRCS_MAX {
-        return Err(Refusal::invalid(format!("{} SSRCs; a track has at most {TRACK_SSRCS_MAX}", put.ssrcs.len())));
+        return Err(Refusal::invalid(format!(
+            "{} SSRCs; a track has at most {TRACK_SSRCS_MAX}",
+            put.ssrcs.len()
+        )));
     }
     let mid = Text::new(&put.mid).filter(|_| put.mid.len() <= MID_BYTES_MAX);
     let mid = mid.ok_or_else(|| Refusal::invalid(format!("a MID has at most {MID_BYTES_MAX} bytes")))?;
