@@ -19,7 +19,7 @@ pub struct Config {
     #[arg(long, env = "MILLRACE_DATA_DIR", default_value = "millrace-data")]
     pub data_dir: PathBuf,
 
-    /// Unix socket on which signaling reaches the relay [default: relay.sock in the data directory]
+    /// Unix socket on which signaling reaches the relay [default: control.sock in the data directory]
     #[arg(long, env = "MILLRACE_CONTROL_SOCKET")]
     pub control_socket: Option<PathBuf>,
 
@@ -53,7 +53,7 @@ pub enum BackendChoice {
 impl Config {
     /// Where signaling reaches the relay.
     pub fn control_socket(&self) -> PathBuf {
-        self.control_socket.clone().unwrap_or_else(|| self.data_dir.join("relay.sock"))
+        self.control_socket.clone().unwrap_or_else(|| self.data_dir.join("control.sock"))
     }
 
     /// How many shards to run.

@@ -9,6 +9,7 @@
 
 use std::fs;
 use std::io::{self, Read, Write};
+use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
@@ -103,7 +104,7 @@ impl Control {
         for stream in listener.incoming() {
             let Ok(stream) = stream else { continue };
             if let Some(previous) = previous.take() {
-                let _ = previous.shutdown(std::net::Shutdown::Both);
+                let _ = previous.shutdown(Shutdown::Both);
             }
             previous = stream.try_clone().ok();
             if let Err(error) = self.clone().serve(stream) {
@@ -119,7 +120,10 @@ impl Control {
         thread::Builder::new().name("control-writer".into()).spawn(move || write_frames(writer, &waiting))?;
         thread::Builder::new().name("control-reader".into()).spawn(move || {
             tracing::info!("signaling connected");
-            match self.read_frames(stream, &frames) {
+            let ended = self.read_frames(&stream, &frames);
+            // Other handles of the socket are still about; the far end must see that nobody reads any more.
+            let _ = stream.shutdown(Shutdown::Both);
+            match ended {
                 Ok(()) => tracing::info!("signaling disconnected; calls go on"),
                 Err(error) => tracing::warn!(%error, "the control connection ended; calls go on"),
             }
@@ -127,7 +131,7 @@ impl Control {
         Ok(())
     }
 
-    fn read_frames(&self, mut stream: UnixStream, frames: &Sender<FromRelay>) -> io::Result<()> {
+    fn read_frames(&self, mut stream: &UnixStream, frames: &Sender<FromRelay>) -> io::Result<()> {
         let mut buffer = Vec::with_capacity(64 * 1024);
         let mut chunk = vec![0; 64 * 1024];
         loop {

@@ -8,7 +8,6 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use super::Options;
-use super::ready::SignalingReady;
 
 /// First argument of the relay's process.
 pub(super) const RELAY: &str = "__relay";
@@ -74,7 +73,7 @@ impl Child {
             backoff: Duration::ZERO,
         };
         child.flag("--data-dir", options.data_dir.display());
-        child.flag("--control-socket", options.data_dir.join("relay.sock").display());
+        child.flag("--control-socket", options.data_dir.join("control.sock").display());
         child.flag("--ready-file", ready_file.display());
         if options.allow_fault_injection {
             child.arguments.push("--allow-fault-injection".into());
@@ -87,8 +86,8 @@ impl Child {
     }
 
     /// From now on it is started with the ports it found free.
-    pub(super) fn pin_ports(&mut self, ready: &SignalingReady) {
-        for (flag, port) in [("--https-port", ready.https_port), ("--http-port", ready.http_port)] {
+    pub(super) fn pin_ports(&mut self, https_port: u16, http_port: u16) {
+        for (flag, port) in [("--https-port", https_port), ("--http-port", http_port)] {
             let place = self.arguments.iter().position(|argument| argument == flag);
             if let Some(value) = place.and_then(|place| self.arguments.get_mut(place + 1)) {
                 *value = port.to_string().into();

@@ -107,7 +107,7 @@ fn run(options: &Options) -> Result<(), FrontError> {
     let mut signaling = Child::signaling(options, &secret);
     let Some(signaling_ready) = ready::wait::<SignalingReady>(&mut signaling, &stop)? else { return Ok(()) };
     // A restarted process must be found where the first one was.
-    signaling.pin_ports(&signaling_ready);
+    signaling.pin_ports(signaling_ready.https_port, signaling_ready.http_port);
 
     announce(options, &secret, &relay_ready, &signaling_ready)?;
     look_after([relay, signaling], &stop);

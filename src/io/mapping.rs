@@ -7,9 +7,6 @@ use std::ptr::{self, NonNull};
 use std::slice;
 
 /// Zeroed, page-aligned memory that core dumps leave out, for it holds keys and media.
-///
-/// Every page is there from the start: the packet path takes no page fault, and a machine with too little memory
-/// says so when the relay starts.
 #[derive(Debug)]
 pub struct Mapping {
     address: NonNull<u8>,
@@ -21,7 +18,9 @@ pub struct Mapping {
 unsafe impl Send for Mapping {}
 
 impl Mapping {
-    /// Memory of this process alone, gone with it. `len_bytes` is above 0 and is rounded up to whole pages.
+    /// Memory of this process alone, gone with it. Every page is there from the start: the packet path takes no page
+    /// fault, and a machine with too little memory says so when the relay starts.
+    /// `len_bytes` is above 0 and is rounded up to whole pages.
     ///
     /// # Errors
     /// ENOMEM when the machine or the memory limit has too little; EINVAL for a length of 0.
@@ -29,7 +28,8 @@ impl Mapping {
         Self::map(len_bytes, None)
     }
 
-    /// Memory behind a descriptor, which another process can be given. `name` shows in `/proc/PID/maps`.
+    /// Memory behind a descriptor, which another process can be given. A page comes with its first use: most records
+    /// of a shard are never used. `name` shows in `/proc/PID/maps`.
     ///
     /// The file is sealed against shrinking, so that nobody who holds the descriptor can take pages away under us.
     ///
@@ -57,12 +57,15 @@ impl Mapping {
     }
 
     fn map(len_bytes: usize, file: Option<OwnedFd>) -> io::Result<Self> {
-        let kind = if file.is_some() { libc::MAP_SHARED } else { libc::MAP_PRIVATE | libc::MAP_ANONYMOUS };
+        let kind = if file.is_some() {
+            libc::MAP_SHARED
+        } else {
+            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE
+        };
         let fd = file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         let rights = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
-        let address =
-            unsafe { libc::mmap(ptr::null_mut(), len_bytes, rights, kind | libc::MAP_POPULATE, fd, 0) };
+        let address = unsafe { libc::mmap(ptr::null_mut(), len_bytes, rights, kind, fd, 0) };
         if address == libc::MAP_FAILED {
             return Err(io::Error::last_os_error());
         }

@@ -1,7 +1,5 @@
 //! Sending again what a viewer lost: RTX from the cache (RFC 4588), with a guard against viewers who ask without end.
 
-use std::time::Duration;
-
 use super::cache::Cache;
 use super::viewer::Viewer;
 use crate::egress::Egress;
@@ -10,33 +8,6 @@ use crate::metrics::Counters;
 use crate::peer::outbound::{Outbound, Outgoing};
 use crate::records::SubscriptionRecord;
 use crate::time::Timestamp;
-
-/// Sequence numbers a viewer's guard remembers.
-const GUARDED: usize = 64;
-
-/// What was sent again lately to one viewer of one track. Direct-mapped: a collision costs one repeated packet.
-pub struct ResendGuard {
-    sent: [(u16, Timestamp); GUARDED],
-}
-
-impl Default for ResendGuard {
-    fn default() -> Self {
-        Self { sent: [(0, Timestamp::ZERO); GUARDED] }
-    }
-}
-
-impl ResendGuard {
-    /// Whether `sequence` may be sent again now; if so it counts as sent.
-    fn admit(&mut self, now: Timestamp, interval: Duration, sequence: u16) -> bool {
-        let place = &mut self.sent[usize::from(sequence) % GUARDED];
-        let (last, at) = *place;
-        if last == sequence && at != Timestamp::ZERO && now.since(at) < interval {
-            return false;
-        }
-        *place = (sequence, now);
-        true
-    }
-}
 
 /// The viewer who asks.
 pub struct Asking<'a> {
@@ -90,20 +61,5 @@ pub fn resend(
             counters.rtp_out_bytes += len as u64;
         }
         Err(reason) => counters.discard(reason),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_packet_goes_again_at_most_once_in_the_interval() {
-        let mut guard = ResendGuard::default();
-        let start = Timestamp::from_nanos(1_000);
-        assert!(guard.admit(start, RESEND_INTERVAL_MIN, 7));
-        assert!(!guard.admit(start, RESEND_INTERVAL_MIN, 7));
-        assert!(guard.admit(start, RESEND_INTERVAL_MIN, 8));
-        assert!(guard.admit(start + RESEND_INTERVAL_MIN, RESEND_INTERVAL_MIN, 7));
     }
 }

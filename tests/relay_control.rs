@@ -1,0 +1,187 @@
+//! The relay's own program at its control socket: greetings, refusals, frames that are none, a second connection.
+
+use std::io::{Read, Write};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use millrace_control as contract;
+use millrace_control::{ClientHello, Command as Ask, FromRelay, Rejection, Reply, ToRelay, frame};
+
+const PATIENCE: Duration = Duration::from_secs(60);
+
+/// A relay of two shards on free ports.
+struct Relay {
+    child: Child,
+    dir: PathBuf,
+}
+
+impl Relay {
+    fn start(name: &str) -> Self {
+        let dir = std::env::temp_dir().join(format!("millrace-control-{name}-{}", std::process::id()));
+        std::fs::create_dir_all(&dir).unwrap();
+        let child = Command::new(env!("CARGO_BIN_EXE_millrace-relay"))
+            .args(["--media-port", "0", "--shards", "2", "--data-dir"])
+            .arg(&dir)
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap();
+        Self { child, dir }
+    }
+
+    fn connect(&self) -> Connection {
+        let start = Instant::now();
+        loop {
+            match UnixStream::connect(self.dir.join("control.sock")) {
+                Ok(stream) => {
+                    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+                    return Connection { stream, buffer: Vec::new(), next: 1 };
+                }
+                Err(error) => assert!(start.elapsed() < PATIENCE, "no control socket: {error}"),
+            }
+            std::thread::yield_now();
+        }
+    }
+}
+
+impl Drop for Relay {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let _ = std::fs::remove_dir_all(&self.dir);
+    }
+}
+
+struct Connection {
+    stream: UnixStream,
+    buffer: Vec<u8>,
+    next: u64,
+}
+
+impl Connection {
+    fn ask(&mut self, shard: u32, command: Ask) -> Reply {
+        let request = self.next;
+        self.next += 1;
+        let mut bytes = Vec::new();
+        frame::encode(&ToRelay { request, shard, command: Some(command) }, &mut bytes);
+        self.stream.write_all(&bytes).unwrap();
+        loop {
+            let frame = self.read().expect("the relay closed the connection");
+            if frame.request == request {
+                return frame.reply.unwrap();
+            }
+        }
+    }
+
+    /// The next frame, or `None` when the relay has closed the connection.
+    fn read(&mut self) -> Option<FromRelay> {
+        loop {
+            if let Some((message, taken)) = frame::decode(&self.buffer).unwrap() {
+                self.buffer.drain(..taken);
+                return Some(message);
+            }
+            let mut chunk = [0; 4096];
+            match self.stream.read(&mut chunk) {
+                Ok(0) => return None,
+                Ok(read) => self.buffer.extend_from_slice(&chunk[..read]),
+                Err(error) if error.kind() == std::io::ErrorKind::ConnectionReset => return None,
+                Err(error) => panic!("{error}"),
+            }
+        }
+    }
+
+    fn refused(&mut self, shard: u32, command: Ask) -> Rejection {
+        match self.ask(shard, command) {
+            Reply::Rejected(rejected) => {
+                assert!(!rejected.message.is_empty(), "a refusal says why");
+                rejected.reason()
+            }
+            other => panic!("expected a refusal, got {other:?}"),
+        }
+    }
+}
+
+fn peer(peer: u64) -> contract::PutPeer {
+    contract::PutPeer {
+        room: 1,
+        peer,
+        local_ufrag: format!("ours{peer}"),
+        local_pwd: "abcdefghijklmnopqrstuv".into(),
+        remote_ufrag: "their".into(),
+        remote_pwd: "abcdefghijklmnopqrstuv".into(),
+        remote_fingerprint: vec![7; 32],
+        ..Default::default()
+    }
+}
+
+#[test]
+fn hello_tells_the_shards_and_another_version_is_refused() {
+    let relay = Relay::start("hello");
+    let mut connection = relay.connect();
+    let Reply::Hello(hello) = connection.ask(0, Ask::Hello(ClientHello { version: contract::VERSION }))
+    else {
+        panic!("no hello");
+    };
+    assert_eq!(hello.shards.iter().map(|shard| shard.shard).collect::<Vec<_>>(), [0, 1]);
+    assert!(hello.shards.iter().all(|shard| shard.port != 0));
+    assert_eq!((hello.fingerprint.len(), hello.pid), (32, relay.child.id()));
+    assert!(!hello.addresses.is_empty());
+    assert_eq!(connection.refused(0, Ask::Hello(ClientHello { version: 99 })), Rejection::Refused);
+}
+
+#[test]
+fn commands_are_carried_out_once_however_often_they_come() {
+    let relay = Relay::start("repeat");
+    let mut connection = relay.connect();
+    for _ in 0..3 {
+        assert!(matches!(connection.ask(1, Ask::PutPeer(peer(5))), Reply::Done(_)));
+    }
+    let Reply::Snapshot(snapshot) = connection.ask(0, Ask::Snapshot(contract::SnapshotRequest {})) else {
+        panic!("no snapshot");
+    };
+    assert_eq!(snapshot.peers.iter().map(|peer| (peer.shard, peer.peer)).collect::<Vec<_>>(), [(1, 5)]);
+    for _ in 0..2 {
+        assert!(matches!(
+            connection.ask(1, Ask::RemovePeer(contract::RemovePeer { peer: 5 })),
+            Reply::Done(_)
+        ));
+    }
+    let Reply::Snapshot(snapshot) = connection.ask(0, Ask::Snapshot(contract::SnapshotRequest {})) else {
+        panic!("no snapshot");
+    };
+    assert!(snapshot.peers.is_empty());
+}
+
+#[test]
+fn what_cannot_be_done_is_refused_in_words() {
+    let relay = Relay::start("refuse");
+    let mut connection = relay.connect();
+    assert_eq!(connection.refused(9, Ask::PutPeer(peer(5))), Rejection::Unknown);
+    let short = contract::PutPeer { remote_fingerprint: vec![7; 20], ..peer(5) };
+    assert_eq!(connection.refused(0, Ask::PutPeer(short)), Rejection::Invalid);
+    let orphan = contract::PutTrack { track: 1, peer: 5, ..Default::default() };
+    assert_eq!(connection.refused(0, Ask::PutTrack(orphan)), Rejection::Unknown);
+    assert_eq!(connection.refused(0, Ask::InjectPanic(contract::InjectPanic {})), Rejection::Refused);
+}
+
+#[test]
+fn a_frame_that_is_none_ends_its_connection_and_nothing_else() {
+    let relay = Relay::start("frames");
+    for bytes in [&[0xFF; 8][..], &[0, 0, 0, 4, 0xFF, 0xFF, 0xFF, 0xFF]] {
+        let mut connection = relay.connect();
+        connection.stream.write_all(bytes).unwrap();
+        assert!(connection.read().is_none(), "{bytes:?}");
+    }
+    assert!(matches!(relay.connect().ask(0, Ask::PutPeer(peer(5))), Reply::Done(_)));
+}
+
+#[test]
+fn a_new_connection_takes_the_place_of_the_old_one() {
+    let relay = Relay::start("second");
+    let mut first = relay.connect();
+    assert!(matches!(first.ask(0, Ask::PutPeer(peer(5))), Reply::Done(_)));
+    let mut second = relay.connect();
+    assert!(matches!(second.ask(0, Ask::PutPeer(peer(6))), Reply::Done(_)));
+    assert!(first.read().is_none(), "the old connection is closed");
+}
