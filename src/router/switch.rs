@@ -100,9 +100,8 @@ impl SwitchRecord {
     pub fn dense_of(&self, sequence: u16) -> Option<u64> {
         let behind = (self.highest as u16).wrapping_sub(sequence);
         let index = self.highest.checked_sub(u64::from(behind))?;
-        let dense = index.wrapping_sub(self.offset);
-        (self.started != 0 && !self.source.is_none() && dense >= self.first_dense && index <= self.highest)
-            .then_some(dense)
+        let first = self.first_dense.wrapping_add(self.offset);
+        (!self.source.is_none() && index >= first).then(|| index.wrapping_sub(self.offset))
     }
 
     /// Whether its source still sends: a track with several streams feeds a viewer from one at a time.
