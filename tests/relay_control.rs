@@ -1,5 +1,7 @@
 //! The relay's own program at its control socket: greetings, refusals, frames that are none, a second connection.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
+
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::PathBuf;

@@ -169,7 +169,7 @@ impl Control {
             let message = format!("there is no shard {shard}; this relay has {}", self.shards.len());
             return reply.send(rejected(Rejection::Unknown, message));
         };
-        if let Err(Mail::Command { reply, .. }) = handle.mailbox.post(Mail::Command { command, reply }) {
+        if let Err(Mail::Command { reply, .. }) = handle.mailbox.post(Mail::Command { command: Box::new(command), reply }) {
             reply.send(rejected(Rejection::Busy, format!("the mailbox of shard {shard} is full; try again")));
         }
     }

@@ -11,7 +11,7 @@ pub enum Mail {
     /// Carry this out and answer exactly once.
     Command {
         /// What is asked.
-        command: contract::Command,
+        command: Box<contract::Command>,
         /// Where the answer goes.
         reply: ReplyTo,
     },

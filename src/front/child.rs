@@ -135,11 +135,10 @@ impl Child {
             };
             self.started_at = Instant::now();
         }
-        if self.process.is_none() && self.started_at.elapsed() >= self.backoff {
-            if let Err(error) = self.start() {
-                tracing::error!(%error, "{} could not be started; trying again", self.name);
-                self.started_at = Instant::now();
-            }
+        let due = self.process.is_none() && self.started_at.elapsed() >= self.backoff;
+        if due && let Err(error) = self.start() {
+            tracing::error!(%error, "{} could not be started; trying again", self.name);
+            self.started_at = Instant::now();
         }
     }
 

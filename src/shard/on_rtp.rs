@@ -67,7 +67,7 @@ impl Shard<'_> {
 
     /// Opens a packet of a known stream in place. Nothing is remembered of a packet that does not verify.
     fn open_rtp(
-        &mut self,
+        &self,
         peer: PeerSlot,
         stream: InboundSlot,
         header: &Header,

@@ -25,7 +25,6 @@ impl CodecKind {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
     use crate::records::CodecKind as Codec;
     use crate::wire::testing::{Random, every_cut_and_change, every_length_and_first_byte};
 
