@@ -30,5 +30,7 @@ pub mod relay;
 pub mod router;
 pub mod shard;
 pub mod srtp;
+#[cfg(test)]
+mod testing;
 pub mod time;
 pub mod wire;

@@ -1,0 +1,17 @@
+//! A deterministic world for tests of the whole relay: one shard over records in plain memory, simulated browsers, a
+//! seeded network, virtual time.
+//!
+//! ```text
+//!   Browser ── Net ──> Shard ── Outbox ── audit: it verifies, no nonce twice ── Net ──> Browser
+//! ```
+//!
+//! [`world::World::freeze`] drops the shard and keeps the rest, so that another shard can be made over the same
+//! [`memory::Memory`]. The stories that are told with it are in [`stories`].
+
+mod browser;
+mod media;
+mod memory;
+mod net;
+mod outbox;
+mod stories;
+mod world;
