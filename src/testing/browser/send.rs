@@ -5,6 +5,7 @@ use millrace_turn::{IntegrityKey, Method, TransactionId, Writer};
 use super::source::{Sent, Source};
 use super::Browser;
 use crate::testing::media::Codec;
+use crate::time::Timestamp;
 use crate::wire::extension::{Entry, Kind, write_block};
 use crate::wire::rtcp::feedback::{write_nack, write_pli};
 use crate::wire::rtcp::report::{ReportBlock, SenderInfo, write_receiver_report, write_sender_report};
@@ -122,6 +123,7 @@ impl Browser {
         let ssrc = self.sources.first().map_or(RTCP_SSRC, |source| source.ssrc);
         let mut slot = [0; 1500];
         let len = write(&mut slot, ssrc);
+        let ssrc = slot[4..8].iter().fold(0, |ssrc, byte| ssrc << 8 | u32::from(*byte));
         self.rtcp_index += 1;
         let len = keys.seal.seal_rtcp(ssrc, self.rtcp_index, &mut slot, len)?;
         Some(slot[..len].to_vec())
@@ -135,9 +137,9 @@ impl Browser {
         self.send_rtcp(|out, own| write_pli(out, own, ssrc));
     }
 
-    pub(crate) fn sender_report(&mut self, source: usize, ntp: u64) {
-        let Source { ssrc, rtp, .. } = self.sources[source];
-        let info = SenderInfo { ssrc, ntp, rtp_time: rtp, packet_count: 1, octet_count: 1 };
+    pub(crate) fn sender_report(&mut self, now: Timestamp, source: usize, ntp: u64) {
+        let (ssrc, rtp_time) = (self.sources[source].ssrc, self.sources[source].clock_at(now));
+        let info = SenderInfo { ssrc, ntp, rtp_time, packet_count: 1, octet_count: 1 };
         self.send_rtcp(|out, _| write_sender_report(out, &info, &[]));
     }
 

@@ -87,8 +87,16 @@ impl Source {
     }
 
     pub(crate) fn pass(&mut self, time: Duration) {
-        let ticks = time.as_nanos() * u128::from(self.codec.clock_rate_hz()) / 1_000_000_000;
-        self.rtp = self.rtp.wrapping_add(ticks as u32);
+        self.rtp = self.rtp.wrapping_add(self.ticks(time));
+    }
+
+    /// What its media's clock says, before its next frame.
+    pub(crate) fn clock_at(&self, now: Timestamp) -> u32 {
+        self.rtp.wrapping_sub(self.ticks(self.next_frame_at.since(now)))
+    }
+
+    pub(crate) fn ticks(&self, time: Duration) -> u32 {
+        (time.as_nanos() * u128::from(self.codec.clock_rate_hz()) / 1_000_000_000) as u32
     }
 
     /// The newest packet sent under that number.
