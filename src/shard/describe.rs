@@ -38,6 +38,15 @@ impl Shard<'_> {
         }
     }
 
+    /// How many look-ups there are of each kind, so that tests see whether anything is left behind.
+    #[cfg(test)]
+    pub(crate) fn routes_held(&self) -> [usize; 7] {
+        let routes = &self.routes;
+        let media = [routes.by_path.len(), routes.by_ssrc.len(), routes.by_viewer_ssrc.len()];
+        let ids = [routes.by_peer.len(), routes.by_track.len(), routes.by_subscription.len()];
+        [routes.by_ufrag.len(), media[0], media[1], media[2], ids[0], ids[1], ids[2]]
+    }
+
     /// What it counted. `extra` are counters kept elsewhere, such as those of its IO.
     pub fn counters(&self, extra: impl IntoIterator<Item = (&'static str, u64)>) -> contract::ShardCounters {
         let held = [

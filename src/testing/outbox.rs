@@ -16,6 +16,8 @@ pub(crate) struct Outbox {
     queued: Vec<(Path, Range<usize>)>,
     /// Datagrams it takes before it is full.
     pub(crate) room: usize,
+    /// Reservations until it breaks, as a bug in the middle of a fan-out would.
+    pub(crate) fuse: Option<usize>,
 }
 
 impl Outbox {
@@ -26,6 +28,7 @@ impl Outbox {
             arena: Vec::with_capacity(ARENA_BYTES),
             queued: Vec::with_capacity(DATAGRAMS),
             room: usize::MAX,
+            fuse: None,
         }
     }
 
@@ -52,6 +55,11 @@ impl Egress for Outbox {
             return None;
         }
         assert_ne!(*path, Path::NONE, "a datagram to nowhere");
+        if let Some(fuse) = self.fuse.as_mut() {
+            // As a panic, but without a word on the terminal.
+            let blow = || std::panic::resume_unwind(Box::new("injected: in the middle of a packet"));
+            *fuse = fuse.checked_sub(1).unwrap_or_else(blow);
+        }
         self.reserved = Some(*path);
         self.slot.fill(0xA5);
         Some(&mut self.slot[..])

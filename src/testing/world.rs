@@ -8,6 +8,7 @@ use std::time::Duration;
 use millrace_control as contract;
 use millrace_control::{Command, EventKind};
 
+use super::browser::keys::Keys;
 use super::browser::sink::Sink;
 use super::browser::source::{Sent, Source};
 use super::browser::{Browser, Ground};
@@ -18,7 +19,9 @@ use super::outbox::Outbox;
 use crate::dtls::{Certificate, Role, Settings, Version};
 use crate::egress::Path;
 use crate::io::{alloc, clock};
+use crate::ids::PeerId;
 use crate::random::Random;
+use crate::records::keys::{KeyRecord, Profile};
 use crate::shard::command::Refusal;
 use crate::shard::{Shard, ShardConfig};
 use crate::time::{Epoch, Timestamp};
@@ -69,9 +72,34 @@ pub(crate) struct Rest {
     /// Whose an address is.
     addresses: BTreeMap<SocketAddr, usize>,
     epoch: Epoch,
-    seed: u64,
+    pub(crate) seed: u64,
     random: Random,
     made: u64,
+}
+
+impl Rest {
+    /// Gives every transport other keys, of `profile`. Our two handshakes would always agree on the same one.
+    pub(crate) fn rekey(&mut self, memory: &mut Memory, profile: Profile) {
+        let mut records = memory.records();
+        let slots: Vec<_> = records.peers.iter().map(|(slot, peer)| (slot, peer.id)).collect();
+        for (slot, id) in slots {
+            let mut key = || {
+                let mut key = [0; 32];
+                key[..profile.key_len()].fill_with(|| self.random.next_u32() as u8);
+                key
+            };
+            let record = KeyRecord {
+                profile: profile.code(),
+                inbound_key: key(),
+                outbound_key: key(),
+                ..KeyRecord::NONE
+            };
+            records.peers[slot].keys = record;
+            let browser = self.browsers.iter_mut().find(|browser| PeerId(browser.id) == id).unwrap();
+            let (inbound_key, outbound_key) = (record.outbound_key, record.inbound_key);
+            browser.install(Keys::new(KeyRecord { inbound_key, outbound_key, ..record }));
+        }
+    }
 }
 
 pub(crate) struct World<'m> {
@@ -80,6 +108,8 @@ pub(crate) struct World<'m> {
     pub(crate) rest: Rest,
     /// How often the shard allocated while it had a datagram in hand.
     pub(crate) media_allocations: u64,
+    /// Everything the shard sent, when somebody wants to know.
+    pub(crate) log: Option<Vec<(Timestamp, Path, Vec<u8>)>>,
     steps: usize,
 }
 
@@ -111,7 +141,7 @@ impl<'m> World<'m> {
             allow_fault_injection: true,
         };
         let shard = Shard::new(config, memory.records(), rest.now);
-        let mut world = Self { shard, outbox: Outbox::new(), rest, media_allocations: 0, steps: 0 };
+        let mut world = Self { shard, outbox: Outbox::new(), rest, media_allocations: 0, log: None, steps: 0 };
         world.gather();
         world
     }
@@ -385,6 +415,9 @@ impl<'m> World<'m> {
                     browser.audit.check(keys, bytes);
                 }
             }
+            if let Some(log) = self.log.as_mut() {
+                log.push((self.rest.now, *path, bytes.to_vec()));
+            }
             let flight = Flight { to: To::Browser, path: *path, bytes: bytes.to_vec() };
             self.rest.net.send(self.rest.now, &flight);
         }
@@ -406,6 +439,22 @@ impl<'m> World<'m> {
     pub(crate) fn move_to(&mut self, browser: usize, remote: SocketAddr) {
         self.rest.browsers[browser].path.remote = remote;
         self.rest.addresses.insert(remote, browser);
+    }
+
+    /// Where one more packet of a camera goes for a viewer.
+    pub(crate) fn destination_of_media(&mut self, camera: Camera, view: View) -> SocketAddr {
+        let publisher = &mut self.rest.browsers[camera.browser];
+        let (path, frame) = (publisher.path, publisher.sources[camera.source].frame());
+        let mut destinations = Vec::new();
+        for sent in frame {
+            let datagram = self.rest.browsers[camera.browser].seal_packet(camera.source, &sent).unwrap();
+            self.hand_over(&path, datagram);
+            let to_view = |(_, bytes): &(&Path, &[u8])| bytes[8..12] == view.ssrc.to_be_bytes();
+            destinations.extend(self.outbox.datagrams().filter(to_view).map(|(path, _)| path.remote));
+            self.gather();
+        }
+        assert!(!destinations.is_empty() && destinations.windows(2).all(|pair| pair[0] == pair[1]));
+        destinations[0]
     }
 
     /// What signaling was told of a browser, states and reasons.

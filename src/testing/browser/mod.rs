@@ -204,6 +204,17 @@ impl Browser {
         }
     }
 
+    /// Begins its handshake without waiting for a path.
+    pub(crate) fn hasten(&mut self, now: Timestamp) {
+        self.begin_handshake(now);
+    }
+
+    /// close_notify.
+    pub(crate) fn say_goodbye(&mut self) {
+        self.line.0.as_mut().expect("a handshake of this browser").close();
+        self.drive_handshake();
+    }
+
     fn fail(&mut self, reason: &str) {
         self.failed = Some(reason.to_owned());
         self.line.0 = None;

@@ -1,6 +1,13 @@
 //! What the relay does, told as calls.
 
 mod call;
+mod cost;
+mod hostile;
+mod reconnect;
+mod recovery;
+mod repeatable;
+mod streams;
+mod transport;
 
 use std::time::Duration;
 
