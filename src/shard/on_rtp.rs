@@ -6,7 +6,7 @@ use crate::discard::Discard;
 use crate::egress::{Egress, Path};
 use crate::ids::{InboundSlot, PeerSlot, TrackSlot};
 use crate::limits::LATCHED_SSRCS_MAX;
-use crate::records::{CodecRecord, MediaKind, Text, TrackRecord};
+use crate::records::{CodecRecord, MediaKind, PeerRecord, Text, TrackRecord};
 use crate::router::dense::Place;
 use crate::router::fanout::{Arrival, Viewers, fan_out};
 use crate::time::Timestamp;
@@ -180,8 +180,9 @@ impl Shard<'_> {
     }
 
     fn note_arrival(&mut self, now: Timestamp, slot: PeerSlot, sequence: Option<u16>) {
+        let reported = self.records.peers[slot].has(PeerRecord::TRANSPORT_CC);
         let Some(peer) = self.peers[slot.index()].as_mut() else { return };
-        if let Some(sequence) = sequence {
+        if let Some(sequence) = sequence.filter(|_| reported) {
             peer.arrivals.handle_packet(now, sequence);
         }
         self.arm_feedback(slot);

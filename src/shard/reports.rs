@@ -44,7 +44,10 @@ impl Shard<'_> {
     pub(super) fn arm_feedback(&mut self, slot: PeerSlot) {
         let Some(peer) = self.peers[slot.index()].as_ref() else { return };
         let report = peer.reported_at + RECEIVER_REPORT_INTERVAL;
-        self.timers.arm(Timer::Feedback(slot.0), report.min(peer.arrivals.next_deadline()));
+        // Arrivals that nobody wants to hear of would stay due for ever.
+        let reported = self.records.peers[slot].has(PeerRecord::TRANSPORT_CC);
+        let arrivals = if reported { peer.arrivals.next_deadline() } else { Timestamp::NEVER };
+        self.timers.arm(Timer::Feedback(slot.0), report.min(arrivals));
     }
 
     fn send_arrivals(&mut self, now: Timestamp, slot: PeerSlot, egress: &mut impl Egress) {
