@@ -18,16 +18,18 @@ use crate::wire::extension::{ExtensionMap, Kind};
 impl Shard<'_> {
     pub(super) fn put_peer(&mut self, put: &contract::PutPeer) -> Result<(), Refusal> {
         let wanted = checked(put)?;
-        match self.routes.by_peer.get(&PeerId(put.peer)) {
-            Some(&slot) => self.update_peer(slot, &wanted),
-            None => self.create_peer(put, wanted),
+        let known = self.routes.by_peer.get(&PeerId(put.peer)).copied();
+        let owner = self.routes.by_ufrag.get(put.local_ufrag.as_bytes()).copied();
+        if owner.is_some() && owner != known {
+            return Err(Refusal::invalid(format!("the user fragment {} is taken", put.local_ufrag)));
+        }
+        match known {
+            Some(slot) => self.update_peer(slot, &wanted),
+            None => self.create_peer(wanted),
         }
     }
 
-    fn create_peer(&mut self, put: &contract::PutPeer, wanted: PeerRecord) -> Result<(), Refusal> {
-        if self.routes.by_ufrag.contains_key(put.local_ufrag.as_bytes()) {
-            return Err(Refusal::invalid(format!("the user fragment {} is taken", put.local_ufrag)));
-        }
+    fn create_peer(&mut self, wanted: PeerRecord) -> Result<(), Refusal> {
         let mut record = wanted;
         record.rtcp_ssrc = self.random.next_u32() | 1;
         let slot = self.records.peers.insert(record).ok_or_else(|| Refusal::full("peers"))?;
@@ -40,8 +42,11 @@ impl Shard<'_> {
         let record = &self.records.peers[slot];
         let agent = ice::Agent::restore(&record.ice);
         self.routes.by_peer.insert(record.id, slot);
-        for ufrag in record.ice.local_ufrags() {
-            self.routes.by_ufrag.insert(ufrag.into(), slot);
+        // The name of a peer that is closed leads nowhere, and somebody else may bear it by now.
+        if record.state() != PeerState::Closed {
+            for ufrag in record.ice.local_ufrags() {
+                self.routes.by_ufrag.insert(ufrag.into(), slot);
+            }
         }
         self.outbound[slot.index()] = Outbound::new(RunKey(slot.0), record.extensions);
         self.timers.arm(Timer::Ice(slot.0), ice::next_deadline(&record.ice));
@@ -61,7 +66,7 @@ impl Shard<'_> {
         record.extensions = wanted.extensions;
         record.flags = wanted.flags;
         self.outbound[slot.index()].set_extensions(wanted.extensions);
-        if record.ice.current != wanted.ice.current {
+        if record.ice.current != wanted.ice.current && record.state() != PeerState::Closed {
             self.restart_ice(slot, wanted.ice.current);
         }
         Ok(())
@@ -103,10 +108,12 @@ impl Shard<'_> {
     pub(crate) fn forget_transport(&mut self, slot: PeerSlot) {
         let record = &self.records.peers[slot];
         for ufrag in record.ice.local_ufrags() {
-            self.routes.by_ufrag.remove(ufrag);
+            if self.routes.by_ufrag.get(ufrag) == Some(&slot) {
+                self.routes.by_ufrag.remove(ufrag);
+            }
         }
         for path in record.ice.paths.iter().filter_map(|valid| valid.path.get()) {
-            // A path that meanwhile belongs to another peer stays with that one.
+            // What meanwhile belongs to another peer stays with that one.
             if self.routes.by_path.get(&path) == Some(&slot) {
                 self.routes.by_path.remove(&path);
             }
