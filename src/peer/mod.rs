@@ -30,6 +30,8 @@ pub struct Peer {
     pub tracks: Vec<TrackSlot>,
     /// What it watches.
     pub subscriptions: Vec<SubscriptionSlot>,
+    /// What it watched under the keys it has: the numbers of those streams are not forgotten.
+    pub retired: Vec<SubscriptionSlot>,
     /// The streams it sends.
     pub inbound: Vec<InboundSlot>,
     /// When it got its last receiver report.
@@ -46,6 +48,7 @@ impl Peer {
             arrivals: ArrivalRecorder::default(),
             tracks: Vec::new(),
             subscriptions: Vec::new(),
+            retired: Vec::new(),
             inbound: Vec::new(),
             reported_at: Timestamp::ZERO,
         }

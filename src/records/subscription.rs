@@ -45,10 +45,27 @@ impl SubscriptionRecord {
     pub const VIDEO: u32 = 1;
     /// RTX was negotiated.
     pub const RTX: u32 = 1 << 1;
+    /// It has ended. Its numbers are remembered as long as its viewer's keys are: should its SSRC come again, they go
+    /// on from there and no nonce is used twice.
+    pub const RETIRED: u32 = 1 << 2;
 
     /// Whether every bit of `flag` is set.
     pub const fn has(&self, flag: u32) -> bool {
         self.flags & flag == flag
+    }
+
+    /// The SSRC of its RTX, if it has any.
+    pub const fn rtx(&self) -> Option<u32> {
+        if self.has(Self::RTX) { Some(self.rtx_ssrc) } else { None }
+    }
+
+    /// The first index of `ssrc` that was never used; `None` when it is none of its SSRCs.
+    pub fn next_index(&self, ssrc: u32) -> Option<u64> {
+        match ssrc {
+            _ if ssrc == self.ssrc => Some(self.switch.highest + u64::from(self.switch.started)),
+            _ if self.rtx() == Some(ssrc) => Some(self.rtx_index),
+            _ => None,
+        }
     }
 }
 

@@ -65,6 +65,17 @@ impl SwitchRecord {
         }
     }
 
+    /// Begins at `index` or later, because that is where an earlier stream of the same SSRC ended; `old` is its switch,
+    /// whose timestamps go on too where there are any.
+    pub fn continue_at(&mut self, index: u64, old: &Self) {
+        let next = self.highest + u64::from(self.started);
+        if self.started == 0 || index > next {
+            self.highest = index.saturating_sub(1);
+            self.started = 1;
+            (self.newest_at, self.newest_rtp) = (old.newest_at, old.newest_rtp);
+        }
+    }
+
     /// Decides about one packet, and advances.
     #[inline]
     pub fn forward(&mut self, now: Timestamp, incoming: &Incoming) -> Verdict {

@@ -4,6 +4,7 @@ use millrace_control as contract;
 
 use super::Shard;
 use crate::ice;
+use crate::records::SubscriptionRecord;
 use crate::records::peer::PeerState;
 
 impl Shard<'_> {
@@ -24,13 +25,13 @@ impl Shard<'_> {
             track: track.id.0,
             peer: self.records.peers[track.peer].id.0,
         });
-        let subscriptions =
-            self.records.subscriptions.iter().map(|(_, subscription)| contract::SubscriptionInfo {
-                shard,
-                subscription: subscription.id.0,
-                peer: self.records.peers[subscription.peer].id.0,
-                track: subscription.track.0,
-            });
+        let current = self.records.subscriptions.iter().filter(|(_, record)| !record.has(SubscriptionRecord::RETIRED));
+        let subscriptions = current.map(|(_, subscription)| contract::SubscriptionInfo {
+            shard,
+            subscription: subscription.id.0,
+            peer: self.records.peers[subscription.peer].id.0,
+            track: subscription.track.0,
+        });
         contract::Snapshot {
             peers: peers.collect(),
             tracks: tracks.collect(),
@@ -53,7 +54,7 @@ impl Shard<'_> {
             ("peers", self.records.peers.len()),
             ("tracks", self.records.tracks.len()),
             ("streams_in", self.records.inbound.len()),
-            ("subscriptions", self.records.subscriptions.len()),
+            ("subscriptions", self.routes.by_subscription.len()),
         ];
         let held = held.into_iter().map(|(name, count)| (name, count as u64));
         let counters = self.records.counters.iter().chain(held).chain(extra);

@@ -11,6 +11,7 @@ use super::{Shard, on_dtls};
 use crate::egress::Egress;
 use crate::ice;
 use crate::ids::{InboundSlot, PeerSlot, SubscriptionSlot, TrackSlot};
+use crate::records::SubscriptionRecord;
 use crate::records::peer::PeerState;
 use crate::records::table::{Record, Table};
 use crate::time::Timestamp;
@@ -55,6 +56,10 @@ impl Shard<'_> {
 
     fn restore_subscription(&mut self, now: Timestamp, slot: SubscriptionSlot) {
         let record = &self.records.subscriptions[slot];
+        if record.has(SubscriptionRecord::RETIRED) {
+            let viewer = self.peers[record.peer.index()].as_mut();
+            return viewer.into_iter().for_each(|peer| peer.retired.push(slot));
+        }
         let Some(&track) = self.routes.by_track.get(&record.track) else {
             // Every subscription has its track, present or waiting. One without would be a bug, and is let go.
             debug_assert!(false, "a subscription without a track");

@@ -94,6 +94,7 @@ impl Shard<'_> {
         };
         tracks.into_iter().for_each(|track| self.unpublish(track));
         subscriptions.into_iter().for_each(|subscription| self.unsubscribe(subscription));
+        self.forget_retired(slot, |_| true);
         self.forget_transport(slot);
         self.routes.by_peer.remove(&id);
         for timer in [Timer::Feedback, Timer::SenderReports, Timer::Handshake, Timer::Ice] {

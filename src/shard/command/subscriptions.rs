@@ -24,20 +24,52 @@ impl Shard<'_> {
         }
         self.check_viewer_ssrcs(&wanted)?;
         let track = self.track_for_viewer(wanted.track, media_kind(put.kind()))?;
-        let record = SubscriptionRecord {
-            switch: SwitchRecord::new(self.random.next_u32() as u16),
-            rtx_index: u64::from(self.random.next_u32() & 0x7FFF),
-            ..wanted
-        };
+        let record = self.numbered(wanted);
         let Some(slot) = self.records.subscriptions.insert(record) else {
             self.drop_track_if_unused(track);
             return Err(Refusal::full("subscriptions"));
         };
+        self.forget_retired(peer, |retired| {
+            let covered = |ssrc| [Some(record.ssrc), record.rtx()].contains(&Some(ssrc));
+            covered(retired.ssrc) && retired.rtx().is_none_or(covered)
+        });
         self.install_subscription(slot, track);
         if self.outbound[peer.index()].is_live() {
             self.start_viewing(now, slot);
         }
         Ok(())
+    }
+
+    /// A new subscription with its first numbers: random ones, or those that follow what was sent under its SSRCs.
+    fn numbered(&mut self, wanted: SubscriptionRecord) -> SubscriptionRecord {
+        let mut record = SubscriptionRecord {
+            switch: SwitchRecord::new(self.random.next_u32() as u16),
+            rtx_index: u64::from(self.random.next_u32() & 0x7FFF),
+            ..wanted
+        };
+        let retired = self.peers[wanted.peer.index()].iter().flat_map(|peer| &peer.retired);
+        for old in retired.map(|slot| &self.records.subscriptions[*slot]) {
+            if let Some(index) = old.next_index(record.ssrc) {
+                record.switch.continue_at(index, &old.switch);
+            }
+            if let Some(index) = record.rtx().and_then(|rtx| old.next_index(rtx)) {
+                record.rtx_index = record.rtx_index.max(index);
+            }
+        }
+        record
+    }
+
+    /// Frees the places of streams that were watched, as far as `forgettable` says so.
+    pub(crate) fn forget_retired(&mut self, peer: PeerSlot, forgettable: impl Fn(&SubscriptionRecord) -> bool) {
+        let Some(peer) = self.peers[peer.index()].as_mut() else { return };
+        let subscriptions = &mut self.records.subscriptions;
+        peer.retired.retain(|&slot| {
+            let forget = forgettable(&subscriptions[slot]);
+            if forget {
+                subscriptions.remove(slot);
+            }
+            !forget
+        });
     }
 
     /// Makes what a subscription has besides its record; also after a restart.
@@ -82,7 +114,7 @@ impl Shard<'_> {
     }
 
     fn check_viewer_ssrcs(&self, wanted: &SubscriptionRecord) -> Result<(), Refusal> {
-        let rtx = wanted.has(SubscriptionRecord::RTX).then_some(wanted.rtx_ssrc);
+        let rtx = wanted.rtx();
         let taken = |ssrc: &u32| self.routes.by_viewer_ssrc.contains_key(&(wanted.peer, *ssrc));
         // Two streams under one SSRC and key would repeat nonces.
         match [Some(wanted.ssrc), rtx].into_iter().flatten().find(taken) {
@@ -113,8 +145,22 @@ impl Shard<'_> {
         }
         self.tracks[track.index()].subscribers.retain(|subscription| *subscription != slot);
         self.viewers[slot.index()] = None;
-        self.records.subscriptions.remove(slot);
+        self.retire(slot);
         self.drop_track_if_unused(track);
+    }
+
+    /// Frees the place of a subscription that has ended; if anything was sent, not before its viewer's keys are gone.
+    fn retire(&mut self, slot: SubscriptionSlot) {
+        let record = &mut self.records.subscriptions[slot];
+        let viewer = self.peers[record.peer.index()].as_mut().filter(|_| record.switch.started != 0);
+        match viewer {
+            Some(peer) => {
+                record.flags |= SubscriptionRecord::RETIRED;
+                record.switch.detach();
+                peer.retired.push(slot);
+            }
+            None => self.records.subscriptions.remove(slot),
+        }
     }
 }
 
