@@ -1,6 +1,7 @@
 //! What the relay does, told as calls.
 
 mod call;
+mod commands;
 mod cost;
 mod hostile;
 mod reconnect;
