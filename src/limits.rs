@@ -20,12 +20,15 @@ pub const LATCHED_SSRCS_MAX: u32 = 16;
 /// Bytes of `a=mid` and `a=rid` values kept.
 pub const MID_BYTES_MAX: usize = 16;
 /// Bytes of a CNAME kept.
-pub const CNAME_BYTES_MAX: usize = 32;
+pub const CNAME_BYTES_MAX: usize = 31;
 
 /// Packets of one video track kept for retransmission: at 2.5 Mbit/s and 1 100 bytes a second and a half.
 pub const CACHE_PACKETS: usize = 512;
 /// Bytes of one kept packet: everything after its header.
-pub const CACHE_PAYLOAD_BYTES: usize = 1400;
+pub const CACHE_PAYLOAD_BYTES: usize = 1280;
+
+/// Bytes of the extension block that a viewer's packet may have: what is carried, the MID, and their heads.
+pub const HEADER_EXTENSION_BYTES_MAX: usize = 160;
 
 /// Commands a shard takes in one cycle, after its datagrams.
 pub const COMMANDS_PER_CYCLE: usize = 32;
@@ -47,7 +50,7 @@ pub const RESEND_INTERVAL_MIN: Duration = Duration::from_millis(20);
 const _: () = assert!(PEERS_MAX < u32::MAX as usize, "run keys are peer slots");
 const _: () = assert!(CACHE_PACKETS.is_power_of_two(), "the cache is indexed by masking");
 const _: () = assert!(
-    CACHE_PAYLOAD_BYTES + 72 <= crate::egress::DATAGRAM_BYTES_MAX,
+    CACHE_PAYLOAD_BYTES + 12 + HEADER_EXTENSION_BYTES_MAX + 2 + 16 <= crate::egress::DATAGRAM_BYTES_MAX,
     "a kept packet fits a datagram with header, extensions, original sequence number and tag"
 );
 const _: () = assert!(HANDSHAKES_PER_CYCLE <= HANDSHAKE_QUEUE_MAX);

@@ -32,9 +32,9 @@ counters! {
     rtp_out,
     /// Their bytes, as datagrams.
     rtp_out_bytes,
-    /// Padding-only packets that vanished here.
+    /// Packets that only probe the network and vanished here: padding, and RTX of what had arrived.
     rtp_padding_in,
-    /// Lost packets that came back by RTX or as late originals.
+    /// Lost packets that came back by RTX.
     rtp_repaired,
     /// Retransmissions to viewers.
     rtx_out,

@@ -5,5 +5,4 @@
 pub mod arrival;
 pub mod keyframe;
 pub mod loss;
-pub mod remb;
 pub mod report;

@@ -9,7 +9,7 @@ use crate::limits::CNAME_BYTES_MAX;
 #[repr(C)]
 pub struct Text {
     len_bytes: u8,
-    bytes: [u8; CNAME_BYTES_MAX - 1],
+    bytes: [u8; CNAME_BYTES_MAX],
 }
 
 impl Text {

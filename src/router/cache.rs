@@ -78,6 +78,11 @@ impl Cache {
         (slot.rtp, slot.format, slot.marker) = (facts.rtp, facts.format, facts.marker);
     }
 
+    /// Forgets everything: the next packets are of other streams.
+    pub fn clear(&mut self) {
+        self.slots.iter_mut().for_each(|slot| slot.payload_len = 0);
+    }
+
     /// The packet of that number, if it is still there.
     pub fn get(&mut self, source: InboundSlot, dense: u64) -> Option<&mut Kept> {
         let slot = &mut self.slots[place(dense)];

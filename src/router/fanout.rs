@@ -56,7 +56,7 @@ pub fn fan_out(
     viewers: &mut Viewers<'_, '_>,
     egress: &mut impl Egress,
 ) -> bool {
-    if arrival.keep {
+    if arrival.keep && track.rtx_subscribers > 0 {
         let facts = Facts { rtp: arrival.rtp, format: arrival.format, marker: arrival.marker };
         let cache = track.cache.get_or_insert_default();
         cache.keep(arrival.source, arrival.dense, facts, &arrival.carried, arrival.payload);

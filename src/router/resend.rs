@@ -30,7 +30,9 @@ pub fn resend(
 ) {
     let Asking { subscription, outbound, viewer } = asking;
     let interval = viewer.round_trip.unwrap_or_default().max(RESEND_INTERVAL_MIN);
-    if !subscription.has(SubscriptionRecord::RTX) || !viewer.guard.admit(now, interval, sequence) {
+    if !subscription.has(SubscriptionRecord::RTX)
+        || !viewer.guard.admit(now, interval, sequence, subscription.packets)
+    {
         return;
     }
     let source = subscription.switch.source;

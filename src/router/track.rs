@@ -11,6 +11,8 @@ pub struct Track {
     pub subscribers: Vec<SubscriptionSlot>,
     /// Its last packets; made when the first video packet with somebody to repair it for arrives.
     pub cache: Option<Cache>,
+    /// How many of those who watch may ask for packets again.
+    pub rtx_subscribers: u32,
     /// Key frames wanted.
     pub keyframes: KeyframeRequests,
     /// A request is to leave at once.

@@ -25,7 +25,8 @@ impl Shard<'_> {
             track: track.id.0,
             peer: self.records.peers[track.peer].id.0,
         });
-        let current = self.records.subscriptions.iter().filter(|(_, record)| !record.has(SubscriptionRecord::RETIRED));
+        let current =
+            self.records.subscriptions.iter().filter(|(_, record)| !record.has(SubscriptionRecord::RETIRED));
         let subscriptions = current.map(|(_, subscription)| contract::SubscriptionInfo {
             shard,
             subscription: subscription.id.0,

@@ -99,7 +99,7 @@ impl<'m> Shard<'m> {
             tracks: empty(TRACKS_MAX, Track::default),
             viewed: vec![TrackSlot::NONE; SUBSCRIPTIONS_MAX],
             viewers: empty(SUBSCRIPTIONS_MAX, || None),
-            handshakes: HandshakeQueue::default(),
+            handshakes: HandshakeQueue::new(),
             bindings: Allowance::new([random.next_u64(), random.next_u64()]),
             timers: Timers::new(INBOUND_MAX),
             events: VecDeque::new(),

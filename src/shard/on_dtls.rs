@@ -25,15 +25,17 @@ pub(super) fn start(shard: &mut Shard<'_>, now: Timestamp, slot: PeerSlot, egres
 
 impl Shard<'_> {
     pub(super) fn on_dtls(&mut self, path: &Path, datagram: &[u8]) -> Result<(), Discard> {
-        let peer = *self.routes.by_path.get(path).ok_or(Discard::PeerUnknownSource)?;
-        self.handshakes.push(peer, datagram)
+        let slot = *self.routes.by_path.get(path).ok_or(Discard::PeerUnknownSource)?;
+        let peer = self.peers[slot.index()].as_ref().ok_or(Discard::PeerNotLive)?;
+        if peer.handshake.is_none() {
+            return Err(Discard::PeerDtlsUnexpected);
+        }
+        self.handshakes.push(slot, datagram)
     }
 
     /// A bounded number of handshake datagrams, after media.
     pub fn handle_deferred(&mut self, now: Timestamp, egress: &mut impl Egress) {
         for (slot, datagram) in self.handshakes.take() {
-            // The peer may have gone, and its slot may have been taken, while the datagram waited: then this is junk
-            // to a handshake that survives junk.
             let Some(peer) = self.peers[slot.index()].as_mut() else { continue };
             let Some(handshake) = peer.handshake.as_mut() else { continue };
             if let Err(reason) = handshake.handle_datagram(now, &datagram) {

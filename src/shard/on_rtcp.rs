@@ -11,7 +11,7 @@ use crate::wire::rtcp::feedback::Nack;
 use crate::wire::rtcp::report::SenderInfo;
 use crate::wire::rtcp::{self, Packet};
 
-/// Sequence numbers answered of one NACK. A viewer that lost more is helped by a key frame.
+/// Sequence numbers answered of one compound. A viewer that lost more is helped by a key frame.
 const NACKED_MAX: usize = 128;
 
 impl Shard<'_> {
@@ -25,6 +25,7 @@ impl Shard<'_> {
         let slot = *self.routes.by_path.get(path).ok_or(Discard::PeerUnknownSource)?;
         let len = self.open_rtcp(slot, datagram)?;
         self.records.counters.rtcp_in += 1;
+        let mut resends = NACKED_MAX;
         for packet in rtcp::packets(&datagram[..len]) {
             match packet? {
                 Packet::SenderReport(report) => {
@@ -34,7 +35,7 @@ impl Shard<'_> {
                 Packet::ReceiverReport(report) => {
                     report.blocks().for_each(|block| self.on_report_block(now, slot, &block));
                 }
-                Packet::Nack(nack) => self.on_nack(now, slot, &nack, egress),
+                Packet::Nack(nack) => self.on_nack(now, slot, &nack, &mut resends, egress),
                 Packet::Pli(pli) => self.on_keyframe_request(now, slot, pli.media_ssrc),
                 Packet::Fir(fir) => {
                     fir.entries().for_each(|entry| self.on_keyframe_request(now, slot, entry.ssrc))
@@ -72,8 +73,20 @@ impl Shard<'_> {
         }
     }
 
-    fn on_nack(&mut self, now: Timestamp, slot: PeerSlot, nack: &Nack<'_>, egress: &mut impl Egress) {
+    /// Sends again what a viewer lost, at most `left` packets.
+    fn on_nack(
+        &mut self,
+        now: Timestamp,
+        slot: PeerSlot,
+        nack: &Nack<'_>,
+        left: &mut usize,
+        egress: &mut impl Egress,
+    ) {
         let Some(subscription) = self.viewed_as(slot, nack.media_ssrc) else { return };
+        // Lost RTX is asked for under the number it repairs; under its own it means nothing here.
+        if self.records.subscriptions[subscription].ssrc != nack.media_ssrc {
+            return;
+        }
         let track = self.viewed[subscription.index()];
         let Some(viewer) = self.viewers[subscription.index()].as_mut() else { return };
         let mut asking = Asking {
@@ -81,7 +94,8 @@ impl Shard<'_> {
             outbound: &self.outbound[slot.index()],
             viewer,
         };
-        for sequence in nack.sequences().take(NACKED_MAX) {
+        for sequence in nack.sequences().take(*left) {
+            *left -= 1;
             self.records.counters.nack_in += 1;
             let cache = self.tracks[track.index()].cache.as_mut();
             resend(now, sequence, &mut asking, cache, self.records.counters, egress);

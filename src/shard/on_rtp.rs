@@ -1,11 +1,14 @@
 //! Media from a publisher: whose it is, opened, noted, numbered, handed to fan-out.
 
 use super::Shard;
+use bytemuck::Zeroable;
+
 use super::timers::Timer;
 use crate::discard::Discard;
 use crate::egress::{Egress, Path};
 use crate::ids::{InboundSlot, PeerSlot, TrackSlot};
 use crate::limits::LATCHED_SSRCS_MAX;
+use crate::records::replay::ReplayWindow;
 use crate::records::{CodecRecord, MediaKind, PeerRecord, Text, TrackRecord};
 use crate::router::dense::Place;
 use crate::router::fanout::{Arrival, Viewers, fan_out};
@@ -76,7 +79,8 @@ impl Shard<'_> {
         let open = self.peers[peer.index()].as_ref().and_then(|peer| peer.open.as_ref());
         let open = open.ok_or(Discard::PeerNotLive)?;
         let replay = &self.records.inbound[stream].replay;
-        if replay.is_restored() {
+        // A stream that is new to us may be old to its sender.
+        if replay.is_restored() || replay.newest().is_none() {
             let (len, index) =
                 open.open_rtp_any(replay.candidates(header.sequence), header.header_len, datagram)?;
             return Ok((stream, len, index));
@@ -107,8 +111,8 @@ impl Shard<'_> {
 
         let open = self.peers[peer.index()].as_ref().and_then(|peer| peer.open.as_ref());
         let open = open.ok_or(Discard::PeerNotLive)?;
-        let index = u64::from(header.sequence);
-        let len = open.open_rtp(index, header.header_len, datagram)?;
+        let candidates = ReplayWindow::zeroed().candidates(header.sequence);
+        let (len, index) = open.open_rtp_any(candidates, header.header_len, datagram)?;
         let stream =
             self.add_inbound(peer, track, header.ssrc, repairs, true).map_err(|_| Discard::OurTableFull)?;
         self.records.inbound[stream].rid = rid;
@@ -159,8 +163,11 @@ impl Shard<'_> {
         let codecs = &self.records.tracks[track].codecs;
         let carried = Carried::collect(packet, &extensions);
         let opened = if repairs.is_none() {
-            let codec =
-                *codecs.by_payload_type(header.payload_type).ok_or(Discard::PeerUnknownPayloadType)?;
+            let Some(&codec) = codecs.by_payload_type(header.payload_type) else {
+                // Viewers never hear of it, so its number must not be missing to them.
+                self.records.inbound[stream].dense.place(index, newest, true);
+                return Err(Discard::PeerUnknownPayloadType);
+            };
             self.note_media(now, stream, header, index, codec.clock_rate_hz);
             let padding_only = media.is_empty();
             Opened { stream, index, newest, codec, header, carried, payload: media, padding_only }
@@ -172,7 +179,10 @@ impl Shard<'_> {
                 self.records.counters.rtp_padding_in += 1;
                 return Ok(());
             };
-            let (index, newest) = self.note_repair(now, repairs, u16::from_be_bytes(*osn))?;
+            let Some((index, newest)) = self.note_repair(now, repairs, u16::from_be_bytes(*osn)) else {
+                self.records.counters.rtp_padding_in += 1;
+                return Ok(());
+            };
             let padding_only = payload.is_empty();
             Opened { stream: repairs, index, newest, codec, header, carried, payload, padding_only }
         };
@@ -206,23 +216,24 @@ impl Shard<'_> {
         }
     }
 
-    /// A repaired packet takes its place in the stream it was lost from, once.
+    /// A repaired packet takes its place in the stream it was lost from, once: `None` for what had arrived, as browsers
+    /// send it to probe the network.
     fn note_repair(
         &mut self,
         now: Timestamp,
         stream: InboundSlot,
         sequence: u16,
-    ) -> Result<(u64, Option<u64>), Discard> {
+    ) -> Option<(u64, Option<u64>)> {
         let replay = &mut self.records.inbound[stream].replay;
         let newest = replay.newest();
         let index = replay.estimate(sequence);
-        replay.check(index)?;
+        replay.check(index).ok()?;
         replay.accept(index);
         if let Some(inbound) = self.inbound[stream.index()].as_mut() {
             inbound.loss.handle_packet(now, index);
         }
         self.records.counters.rtp_repaired += 1;
-        Ok((index, newest))
+        Some((index, newest))
     }
 
     fn forward(
@@ -248,6 +259,10 @@ impl Shard<'_> {
         let track = &mut self.tracks[slot.index()];
         if keyframe {
             self.records.counters.keyframes_in += 1;
+            if let Some(inbound) = self.inbound[opened.stream.index()].as_mut() {
+                // Nobody misses what was lost before it.
+                inbound.loss.handle_keyframe(opened.index);
+            }
             track.keyframes.handle_keyframe();
         }
         let arrival = Arrival {

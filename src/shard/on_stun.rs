@@ -64,7 +64,14 @@ impl Shard<'_> {
         egress: &mut impl Egress,
     ) {
         match effect {
-            Effect::None => return,
+            Effect::None => {
+                // The route may have gone to another peer that spoke from here, or with that one's end. A check that
+                // was refused has no say.
+                if ice::is_validated(&self.records.peers[slot].ice, path) {
+                    self.routes.by_path.insert(*path, slot);
+                }
+                return;
+            }
             Effect::PathValidated => {}
             Effect::Selected(selected) | Effect::Migrated(selected) => {
                 self.outbound[slot.index()].set_path(selected);
@@ -110,6 +117,7 @@ impl Shard<'_> {
     /// Ends a peer's transport. Its tracks and subscriptions stay until signaling removes them.
     pub(super) fn close_peer(&mut self, slot: PeerSlot, reason: &str) {
         self.forget_transport(slot);
+        self.disarm_peer(slot);
         if let Some(peer) = self.peers[slot.index()].as_mut() {
             peer.open = None;
             peer.handshake = None;

@@ -103,7 +103,10 @@ impl Shard<'_> {
         let record = &self.records.inbound[stream];
         match want {
             Want::Nothing => {}
-            Want::Keyframe => self.want_keyframe(now, record.track),
+            Want::Keyframe if self.records.tracks[record.track].has(TrackRecord::VIDEO) => {
+                self.want_keyframe(now, record.track);
+            }
+            Want::Keyframe => {}
             Want::Resend => {
                 let (peer, media) = (record.peer, record.ssrc);
                 let sender = self.records.peers[peer].rtcp_ssrc;

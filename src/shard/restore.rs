@@ -39,10 +39,22 @@ impl Shard<'_> {
         self.install_peer(slot);
         let record = &self.records.peers[slot];
         match record.state() {
-            PeerState::Closed => return self.forget_transport(slot),
-            // What the handshake had got to is lost; it begins again as soon as there is somewhere to send to.
-            PeerState::Dtls => self.timers.arm(Timer::Handshake(slot.0), now),
-            PeerState::Ice | PeerState::Live => {}
+            PeerState::Closed => {
+                self.disarm_peer(slot);
+                return self.forget_transport(slot);
+            }
+            // The shard fell between choosing the path and saying so.
+            PeerState::Ice if ice::selected(&record.ice).is_some() => {
+                self.set_state(slot, PeerState::Dtls, "")
+            }
+            // An event may have been lost with the shard; said twice it does no harm.
+            state => self.set_state(slot, state, ""),
+        }
+        let record = &self.records.peers[slot];
+        if record.state() == PeerState::Dtls {
+            // What the handshake had got to is lost. A browser that has not had our answer yet begins again; one that
+            // has is given up after the handshake's time.
+            self.timers.arm(Timer::Handshake(slot.0), now);
         }
         for path in record.ice.paths.iter().filter_map(|valid| valid.path.get()) {
             self.routes.by_path.insert(path, slot);

@@ -42,6 +42,8 @@ pub(super) struct Timers {
     heap: BinaryHeap<Reverse<(Timestamp, Timer)>>,
     /// What each timer is really set to; an entry of the heap that says otherwise is stale.
     armed: [Vec<Timestamp>; KINDS],
+    /// No deadline may be earlier than this.
+    floor: Timestamp,
 }
 
 impl Timers {
@@ -50,17 +52,25 @@ impl Timers {
         Self {
             heap: BinaryHeap::with_capacity(4096),
             armed: std::array::from_fn(|_| vec![Timestamp::NEVER; slots_max]),
+            floor: Timestamp::ZERO,
         }
     }
 
     /// Makes sure that `timer` fires at `deadline` or earlier.
     #[inline]
     pub(super) fn arm(&mut self, timer: Timer, deadline: Timestamp) {
+        let deadline = deadline.max(self.floor);
         let (kind, slot) = timer.place();
         if deadline < self.armed[kind][slot] {
             self.armed[kind][slot] = deadline;
             self.heap.push(Reverse((deadline, timer)));
         }
+    }
+
+    /// While timers are served none is set to earlier than `floor`: whoever asks for "at once" again and again must not
+    /// keep the others from their turn. [`Timestamp::ZERO`] ends that.
+    pub(super) const fn set_floor(&mut self, floor: Timestamp) {
+        self.floor = floor;
     }
 
     /// Takes a timer back.
@@ -110,6 +120,19 @@ mod tests {
         assert_eq!(timers.pop_due(at(30)), Some(Timer::Feedback(1)));
         assert_eq!(timers.pop_due(at(30)), Some(Timer::Loss(1)));
         assert_eq!(timers.pop_due(at(30)), None);
+    }
+
+    #[test]
+    fn one_that_is_always_due_does_not_starve_the_others() {
+        let mut timers = Timers::new(8);
+        timers.arm(Timer::Feedback(1), at(1));
+        timers.arm(Timer::Loss(2), at(5));
+        timers.set_floor(at(11));
+        assert_eq!(timers.pop_due(at(10)), Some(Timer::Feedback(1)));
+        timers.arm(Timer::Feedback(1), at(1));
+        assert_eq!(timers.pop_due(at(10)), Some(Timer::Loss(2)));
+        assert_eq!(timers.pop_due(at(10)), None);
+        assert_eq!(timers.next_deadline(), at(11));
     }
 
     #[test]

@@ -7,7 +7,7 @@
 //!
 //! - whoever calls [`SealKeys`] has already moved the index forward in the record, before the packet is queued;
 //! - a repeat of a packet is the very same sealed bytes, or RTX under its own SSRC;
-//! - after a restart every outgoing index jumps ahead by more than can have been sent since the record was written.
+//! - whoever goes on from an old copy of a record first jumps ahead by more than can have been sent since.
 //!
 //! # Order of work on what arrives
 //!

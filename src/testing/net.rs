@@ -69,7 +69,11 @@ impl Net {
         };
         for _ in 0..copies {
             let jitter_nanos = self.weather.jitter.as_nanos() as u64;
-            let late = if jitter_nanos > 0 { Duration::from_nanos(self.below(jitter_nanos)) } else { Duration::ZERO };
+            let late = if jitter_nanos > 0 {
+                Duration::from_nanos(self.below(jitter_nanos))
+            } else {
+                Duration::ZERO
+            };
             self.sent += 1;
             self.in_flight.insert((now + self.weather.delay + late, self.sent), flight.clone());
         }

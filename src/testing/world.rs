@@ -18,8 +18,8 @@ use super::net::{Flight, Net, To};
 use super::outbox::Outbox;
 use crate::dtls::{Certificate, Role, Settings, Version};
 use crate::egress::Path;
-use crate::io::{alloc, clock};
 use crate::ids::PeerId;
+use crate::io::{alloc, clock};
 use crate::random::Random;
 use crate::records::keys::{KeyRecord, Profile};
 use crate::shard::command::Refusal;
@@ -141,7 +141,8 @@ impl<'m> World<'m> {
             allow_fault_injection: true,
         };
         let shard = Shard::new(config, memory.records(), rest.now);
-        let mut world = Self { shard, outbox: Outbox::new(), rest, media_allocations: 0, log: None, steps: 0 };
+        let mut world =
+            Self { shard, outbox: Outbox::new(), rest, media_allocations: 0, log: None, steps: 0 };
         world.gather();
         world
     }
@@ -225,7 +226,13 @@ impl<'m> World<'m> {
     }
 
     /// Gives a browser a source, without telling the relay.
-    pub(crate) fn install_source(&mut self, browser: usize, codec: Codec, track: u64, payload_type: u8) -> Camera {
+    pub(crate) fn install_source(
+        &mut self,
+        browser: usize,
+        codec: Codec,
+        track: u64,
+        payload_type: u8,
+    ) -> Camera {
         let ssrc = self.rest.random.next_u32() & 0x7FFF_FFFF;
         let sources = &mut self.rest.browsers[browser].sources;
         sources.push(Source::new(codec, ssrc, payload_type));
@@ -267,7 +274,12 @@ impl<'m> World<'m> {
         View { browser, ssrc: put.ssrc, subscription: put.subscription }
     }
 
-    pub(crate) fn put_subscription(&mut self, browser: usize, track: u64, codec: Codec) -> contract::PutSubscription {
+    pub(crate) fn put_subscription(
+        &mut self,
+        browser: usize,
+        track: u64,
+        codec: Codec,
+    ) -> contract::PutSubscription {
         let ssrc = self.rest.random.next_u32() & 0x7FFF_FFFF;
         contract::PutSubscription {
             subscription: SUBSCRIPTIONS + self.make(),
@@ -325,7 +337,11 @@ impl<'m> World<'m> {
 
     pub(crate) fn counter(&self, name: &str) -> u64 {
         let counters = self.shard.counters([]).counters;
-        counters.iter().find(|counter| counter.name == name).unwrap_or_else(|| panic!("no counter {name}")).value
+        counters
+            .iter()
+            .find(|counter| counter.name == name)
+            .unwrap_or_else(|| panic!("no counter {name}"))
+            .value
     }
 
     /// What the shard holds: peers, tracks, streams, subscriptions.
@@ -460,9 +476,13 @@ impl<'m> World<'m> {
     /// What signaling was told of a browser, states and reasons.
     pub(crate) fn told_of(&self, browser: usize) -> Vec<(contract::PeerState, &str)> {
         let id = self.rest.browsers[browser].id;
-        self.rest.events.iter().filter_map(|event| match event {
-            EventKind::Peer(peer) if peer.peer == id => Some((peer.state(), &peer.reason[..])),
-            _ => None,
-        }).collect()
+        self.rest
+            .events
+            .iter()
+            .filter_map(|event| match event {
+                EventKind::Peer(peer) if peer.peer == id => Some((peer.state(), &peer.reason[..])),
+                _ => None,
+            })
+            .collect()
     }
 }

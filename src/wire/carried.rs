@@ -90,6 +90,11 @@ impl Carried {
     }
 }
 
+const _: () = assert!(
+    CARRIED_BYTES_MAX + crate::limits::MID_BYTES_MAX + 2 + 4 + 3 <= crate::limits::HEADER_EXTENSION_BYTES_MAX,
+    "carried values, a MID with its two-byte head, the block's head and its padding"
+);
+
 #[cfg(test)]
 mod tests {
     use super::*;

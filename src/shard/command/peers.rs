@@ -61,12 +61,15 @@ impl Shard<'_> {
             let message = "a peer keeps its certificate and DTLS role; a new PeerConnection is a new peer";
             return Err(Refusal::invalid(message));
         }
+        if record.state() == PeerState::Closed && record.ice.current != wanted.ice.current {
+            return Err(Refusal::unknown("this peer is closed; remove it and make a new one"));
+        }
         record.room = wanted.room;
         record.receive_max_bps = wanted.receive_max_bps;
         record.extensions = wanted.extensions;
         record.flags = wanted.flags;
         self.outbound[slot.index()].set_extensions(wanted.extensions);
-        if record.ice.current != wanted.ice.current && record.state() != PeerState::Closed {
+        if record.ice.current != wanted.ice.current {
             self.restart_ice(slot, wanted.ice.current);
         }
         Ok(())
@@ -97,12 +100,18 @@ impl Shard<'_> {
         self.forget_retired(slot, |_| true);
         self.forget_transport(slot);
         self.routes.by_peer.remove(&id);
-        for timer in [Timer::Feedback, Timer::SenderReports, Timer::Handshake, Timer::Ice] {
-            self.timers.disarm(timer(slot.0));
-        }
+        self.disarm_peer(slot);
+        self.handshakes.forget(slot);
         self.peers[slot.index()] = None;
         self.records.peers.remove(slot);
         Ok(())
+    }
+
+    /// Nothing is due for this peer any more.
+    pub(crate) fn disarm_peer(&mut self, slot: PeerSlot) {
+        for timer in [Timer::Feedback, Timer::SenderReports, Timer::Handshake, Timer::Ice] {
+            self.timers.disarm(timer(slot.0));
+        }
     }
 
     /// Takes a peer off the network: no route leads to it, nothing is sent to it.

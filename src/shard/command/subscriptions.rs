@@ -60,7 +60,11 @@ impl Shard<'_> {
     }
 
     /// Frees the places of streams that were watched, as far as `forgettable` says so.
-    pub(crate) fn forget_retired(&mut self, peer: PeerSlot, forgettable: impl Fn(&SubscriptionRecord) -> bool) {
+    pub(crate) fn forget_retired(
+        &mut self,
+        peer: PeerSlot,
+        forgettable: impl Fn(&SubscriptionRecord) -> bool,
+    ) {
         let Some(peer) = self.peers[peer.index()].as_mut() else { return };
         let subscriptions = &mut self.records.subscriptions;
         peer.retired.retain(|&slot| {
@@ -85,7 +89,9 @@ impl Shard<'_> {
         }
         self.viewed[slot.index()] = track;
         self.viewers[slot.index()] = Some(Box::default());
-        self.tracks[track.index()].subscribers.push(slot);
+        let watched = &mut self.tracks[track.index()];
+        watched.rtx_subscribers += u32::from(record.has(SubscriptionRecord::RTX));
+        watched.subscribers.push(slot);
     }
 
     /// A viewer's transport is ready: its video starts at the next key frame, so one is asked for; its reports begin.
@@ -143,7 +149,9 @@ impl Shard<'_> {
         if let Some(peer) = self.peers[record.peer.index()].as_mut() {
             peer.subscriptions.retain(|subscription| *subscription != slot);
         }
-        self.tracks[track.index()].subscribers.retain(|subscription| *subscription != slot);
+        let watched = &mut self.tracks[track.index()];
+        watched.rtx_subscribers -= u32::from(record.has(SubscriptionRecord::RTX));
+        watched.subscribers.retain(|subscription| *subscription != slot);
         self.viewers[slot.index()] = None;
         self.retire(slot);
         self.drop_track_if_unused(track);

@@ -20,10 +20,12 @@ impl Shard<'_> {
         let peer = peer.ok_or_else(|| Refusal::unknown(format!("no peer {} to publish from", put.peer)))?;
         let wanted = checked(put, peer)?;
         self.check_ssrcs(put, peer)?;
+        self.check_room(put, peer)?;
         let slot = match self.routes.by_track.get(&wanted.id) {
             Some(&slot) => self.update_track(slot, wanted),
             None => self.create_track(wanted)?,
         };
+        self.drop_unsignaled(put, peer, slot);
         self.signal_ssrcs(put, peer, slot)
     }
 
@@ -64,15 +66,62 @@ impl Shard<'_> {
         self.create_track(TrackRecord { id, peer: PeerSlot::NONE, flags, ..TrackRecord::zeroed() })
     }
 
+    /// Each SSRC once, in one role, on one track of its peer.
     fn check_ssrcs(&self, put: &contract::PutTrack, peer: PeerSlot) -> Result<(), Refusal> {
-        for ssrc in put.ssrcs.iter().flat_map(|signaled| [Some(signaled.ssrc), signaled.rtx_ssrc]).flatten() {
-            let owner =
-                self.routes.by_ssrc.get(&(peer, ssrc)).map(|&stream| self.records.inbound[stream].track);
-            if owner.is_some_and(|track| self.records.tracks[track].id != TrackId(put.track)) {
+        let mut named = Vec::new();
+        for (ssrc, is_rtx) in named_ssrcs(put) {
+            if named.contains(&ssrc) {
+                return Err(Refusal::invalid(format!("SSRC {ssrc} is named twice")));
+            }
+            named.push(ssrc);
+            let Some(&stream) = self.routes.by_ssrc.get(&(peer, ssrc)) else { continue };
+            let record = &self.records.inbound[stream];
+            if self.records.tracks[record.track].id != TrackId(put.track) {
                 return Err(Refusal::invalid(format!("SSRC {ssrc} belongs to another track of this peer")));
+            }
+            if record.repairs.is_none() == is_rtx {
+                return Err(Refusal::invalid(format!("SSRC {ssrc} cannot change between media and RTX")));
             }
         }
         Ok(())
+    }
+
+    /// Whether every stream finds a place, so that a refusal changes nothing.
+    fn check_room(&self, put: &contract::PutTrack, peer: PeerSlot) -> Result<(), Refusal> {
+        let new =
+            named_ssrcs(put).filter(|(ssrc, _)| !self.routes.by_ssrc.contains_key(&(peer, *ssrc))).count();
+        if self.records.inbound.capacity() - self.records.inbound.len() < new {
+            return Err(Refusal::full("streams"));
+        }
+        Ok(())
+    }
+
+    /// Ends signaled streams of a track that are signaled no more.
+    fn drop_unsignaled(&mut self, put: &contract::PutTrack, peer: PeerSlot, track: TrackSlot) {
+        let Some(publisher) = self.peers[peer.index()].as_ref() else { return };
+        let unsignaled = |stream: &InboundSlot| {
+            let record = &self.records.inbound[*stream];
+            record.track == track
+                && record.latched == 0
+                && named_ssrcs(put).all(|(ssrc, _)| ssrc != record.ssrc)
+        };
+        let mut gone: Vec<_> = publisher.inbound.iter().copied().filter(unsignaled).collect();
+        // RTX that was latched for one of them repairs nothing any more.
+        let orphaned = |stream: &InboundSlot| {
+            let record = &self.records.inbound[*stream];
+            record.latched == 1 && gone.contains(&record.repairs)
+        };
+        let orphans: Vec<_> = publisher.inbound.iter().copied().filter(orphaned).collect();
+        gone.extend(orphans);
+        for stream in gone {
+            for &subscription in &self.tracks[track.index()].subscribers {
+                let switch = &mut self.records.subscriptions[subscription].switch;
+                if switch.source == stream {
+                    switch.detach();
+                }
+            }
+            self.remove_inbound(stream);
+        }
     }
 
     fn signal_ssrcs(
@@ -84,7 +133,8 @@ impl Shard<'_> {
         for signaled in &put.ssrcs {
             let media = self.add_inbound(peer, track, signaled.ssrc, InboundSlot::NONE, false)?;
             if let Some(rtx) = signaled.rtx_ssrc {
-                self.add_inbound(peer, track, rtx, media, false)?;
+                let rtx = self.add_inbound(peer, track, rtx, media, false)?;
+                self.records.inbound[rtx].repairs = media;
             }
         }
         Ok(())
@@ -127,7 +177,9 @@ impl Shard<'_> {
     }
 
     fn remove_inbound(&mut self, slot: InboundSlot) {
-        let InboundRecord { peer, ssrc, .. } = self.records.inbound[slot];
+        let InboundRecord { peer, ssrc, latched, .. } = self.records.inbound[slot];
+        // Its place among those that may come unsignaled is free again.
+        self.records.peers[peer].latched_ssrcs -= latched;
         self.routes.by_ssrc.remove(&(peer, ssrc));
         self.timers.disarm(Timer::Loss(slot.0));
         self.inbound[slot.index()] = None;
@@ -157,7 +209,9 @@ impl Shard<'_> {
         for &subscription in &self.tracks[slot.index()].subscribers {
             self.records.subscriptions[subscription].switch.detach();
         }
-        self.tracks[slot.index()].cache = None;
+        if let Some(cache) = &mut self.tracks[slot.index()].cache {
+            cache.clear();
+        }
         self.records.tracks[slot].peer = PeerSlot::NONE;
     }
 
@@ -183,6 +237,13 @@ impl Shard<'_> {
         }
         Ok(())
     }
+}
+
+/// The SSRCs of a command, each with whether it is RTX.
+fn named_ssrcs(put: &contract::PutTrack) -> impl Iterator<Item = (u32, bool)> {
+    put.ssrcs.iter().flat_map(|signaled| {
+        [Some((signaled.ssrc, false)), signaled.rtx_ssrc.map(|rtx| (rtx, true))].into_iter().flatten()
+    })
 }
 
 fn checked(put: &contract::PutTrack, peer: PeerSlot) -> Result<TrackRecord, Refusal> {

@@ -30,13 +30,17 @@ pub(crate) fn read(at: Timestamp, compound: &[u8]) -> Vec<Heard> {
         let what = match packet.expect("the relay writes whole compounds") {
             Packet::SenderReport(report) => vec![What::SenderReport(report.info)],
             Packet::ReceiverReport(report) => vec![What::ReceiverReport(report.blocks().collect())],
-            Packet::Sdes(sdes) => sdes.items().map(|item| What::Cname(item.ssrc, item.text.to_vec())).collect(),
+            Packet::Sdes(sdes) => {
+                sdes.items().map(|item| What::Cname(item.ssrc, item.text.to_vec())).collect()
+            }
             Packet::Nack(nack) => vec![What::Nack(nack.media_ssrc, nack.sequences().collect())],
             Packet::Pli(pli) => vec![What::Pli(pli.media_ssrc)],
             Packet::Fir(fir) => fir.entries().map(|entry| What::Fir(entry.ssrc, entry.sequence)).collect(),
             Packet::TransportFeedback(feedback) => {
                 let statuses = feedback.statuses();
-                vec![What::Arrivals(statuses.map(|status| (status.sequence, status.ticks.is_some())).collect())]
+                vec![What::Arrivals(
+                    statuses.map(|status| (status.sequence, status.ticks.is_some())).collect(),
+                )]
             }
             Packet::Remb(remb) => vec![What::Remb(remb.rate_bps)],
             Packet::Bye(_) | Packet::Other { .. } => panic!("the relay sends no such RTCP"),

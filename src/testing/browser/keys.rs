@@ -49,7 +49,9 @@ impl Audit {
                 let mut window = ReplayWindow::zeroed();
                 newest.into_iter().for_each(|newest| window.accept(*newest));
                 let index = window.estimate(header.sequence);
-                keys.open.open_rtp(index, header.header_len, &mut copy).expect("what the relay sends verifies");
+                keys.open
+                    .open_rtp(index, header.header_len, &mut copy)
+                    .expect("what the relay sends verifies");
                 *newest = (*newest).max(Some(index));
                 (false, header.ssrc, index)
             }

@@ -43,7 +43,8 @@ pub(crate) struct Credentials {
 
 impl Credentials {
     pub(crate) fn new(random: &mut Random) -> Self {
-        let mut word = |len: usize| format!("{:016x}{:016x}", random.next_u64(), random.next_u64())[..len].to_owned();
+        let mut word =
+            |len: usize| format!("{:016x}{:016x}", random.next_u64(), random.next_u64())[..len].to_owned();
         Self { ufrag: word(8), pwd: word(32) }
     }
 }

@@ -2,9 +2,9 @@
 
 use millrace_turn::{Class, IntegrityKey, Message, Verdict};
 
+use super::Browser;
 use super::heard::{self, What};
 use super::sink::Received;
-use super::Browser;
 use crate::time::Timestamp;
 use crate::wire::demux::{Kind, kind};
 use crate::wire::extension::Elements;
@@ -43,7 +43,8 @@ impl Browser {
             sink.repeats += 1;
             return;
         }
-        let len = keys.open.open_rtp(index, header.header_len, &mut packet).expect("it verifies in this turn");
+        let len =
+            keys.open.open_rtp(index, header.header_len, &mut packet).expect("it verifies in this turn");
         sink.window.accept(index);
         let received = read(now, &header, &packet[..len]);
         sink.packets.insert(index, received.clone());
@@ -79,10 +80,13 @@ impl Browser {
     fn obey(&mut self, what: &What) {
         match what {
             What::Nack(ssrc, sequences) => {
-                let Some(source) = self.sources.iter().position(|source| source.ssrc == *ssrc) else { return };
+                let Some(source) = self.sources.iter().position(|source| source.ssrc == *ssrc) else {
+                    return;
+                };
                 for sequence in sequences {
                     // Browsers keep no padding.
-                    let sent = self.sources[source].find(*sequence).filter(|sent| !sent.payload.is_empty()).cloned();
+                    let sent =
+                        self.sources[source].find(*sequence).filter(|sent| !sent.payload.is_empty()).cloned();
                     sent.into_iter().for_each(|sent| self.send_rtx(source, &sent));
                 }
             }

@@ -2,8 +2,8 @@
 
 use millrace_turn::{IntegrityKey, Method, TransactionId, Writer};
 
-use super::source::{Sent, Source};
 use super::Browser;
+use super::source::{Sent, Source};
 use crate::testing::media::Codec;
 use crate::time::Timestamp;
 use crate::wire::extension::{Entry, Kind, write_block};
@@ -86,7 +86,8 @@ impl Browser {
         let number = self.transport_sequence.to_be_bytes();
         let Source { mid, codec, .. } = &self.sources[source];
         let level: &[u8] = if *codec == Codec::Opus { &[0x85] } else { &[] };
-        let values = [(Kind::Mid, mid.as_bytes()), (Kind::TransportCc, &number[..]), (Kind::AudioLevel, level)];
+        let values =
+            [(Kind::Mid, mid.as_bytes()), (Kind::TransportCc, &number[..]), (Kind::AudioLevel, level)];
         let entries: Vec<_> = values
             .into_iter()
             .filter(|(_, value)| !value.is_empty())

@@ -81,7 +81,8 @@ impl Source {
     /// A packet that is only padding.
     pub(crate) fn padding(&mut self) -> Sent {
         self.next += 1;
-        let sent = Sent { index: self.next - 1, rtp: self.rtp, marker: false, key: false, payload: Vec::new() };
+        let sent =
+            Sent { index: self.next - 1, rtp: self.rtp, marker: false, key: false, payload: Vec::new() };
         self.sent.push(sent.clone());
         sent
     }

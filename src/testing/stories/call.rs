@@ -119,7 +119,8 @@ fn a_viewer_who_lost_a_packet_gets_it_from_the_cache() {
     let Call { mut world, camera, views, .. } = call(&mut memory, 5);
     world.stream(camera, ms(400));
     let view = views[0];
-    let (index, lost) = world.seen(view).packets.iter().nth(7).map(|(index, packet)| (*index, packet.clone())).unwrap();
+    let (index, lost) =
+        world.seen(view).packets.iter().nth(7).map(|(index, packet)| (*index, packet.clone())).unwrap();
     let viewer = world.browser(view.browser);
     viewer.sinks.get_mut(&view.ssrc).unwrap().packets.remove(&index);
     world.run(ms(200));
@@ -142,7 +143,9 @@ fn key_frame_requests_are_merged_to_two_a_second() {
     let Call { mut world, camera, views, .. } = call(&mut memory, 6);
     world.source(camera).obeys = false;
     world.stream(camera, ms(2_000));
-    let plis = |world: &World<'_>| heard(world, camera.browser, |what| matches!(what, What::Pli(_)).then_some(())).len();
+    let plis = |world: &World<'_>| {
+        heard(world, camera.browser, |what| matches!(what, What::Pli(_)).then_some(())).len()
+    };
     let before = plis(&world);
     world.start(camera);
     for _ in 0..100 {
@@ -199,7 +202,11 @@ fn sender_reports_carry_the_publishers_time_and_the_viewers_timestamps() {
             let elapsed = Duration::from_nanos(elapsed_nanos as u64);
             assert!(elapsed < ms(3_000));
             let wanted = clock.wrapping_add(offset).wrapping_add(world.source(media).ticks(elapsed));
-            assert!(report.rtp_time.wrapping_sub(wanted).wrapping_add(1) <= 2, "{} {wanted}", report.rtp_time);
+            assert!(
+                report.rtp_time.wrapping_sub(wanted).wrapping_add(1) <= 2,
+                "{} {wanted}",
+                report.rtp_time
+            );
         }
         let cname = heard(&world, view.browser, |what| match what {
             What::Cname(ssrc, name) if *ssrc == view.ssrc => Some(name.clone()),

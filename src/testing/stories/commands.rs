@@ -41,7 +41,11 @@ impl Signaling {
             .map(|_| contract::Codec {
                 format: self.below(7) as u32 * u32::from(!self.0.one_in(30)),
                 kind: self.below(6) as i32,
-                payload_type: if self.0.one_in(30) { 128 + self.below(900) as u32 } else { self.below(128) as u32 },
+                payload_type: if self.0.one_in(30) {
+                    128 + self.below(900) as u32
+                } else {
+                    self.below(128) as u32
+                },
                 clock_rate_hz: 90_000 * u32::from(!self.0.one_in(40)),
                 rtx_payload_type: self.0.one_in(2).then(|| self.below(128) as u32),
             })
@@ -139,7 +143,10 @@ fn any_commands_in_any_order() {
                 let held = (world.shard.snapshot(), world.held(), world.shard.routes_held());
                 let rest = world.freeze();
                 world = World::resume(&mut memory, rest);
-                assert!(held == (world.shard.snapshot(), world.held(), world.shard.routes_held()), "step {step}");
+                assert!(
+                    held == (world.shard.snapshot(), world.held(), world.shard.routes_held()),
+                    "step {step}"
+                );
             }
         }
         for peer in 0..=8 {

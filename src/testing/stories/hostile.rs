@@ -100,7 +100,8 @@ fn every_length_and_first_byte_from_a_stranger() {
     let mut memory = Memory::new();
     let mut bystander = Bystander::new(&mut memory, 71);
     let before = bystander.held();
-    let stranger = Path { remote: "203.0.113.66:6666".parse().unwrap(), ..bystander.world.rest.browsers[0].path };
+    let stranger =
+        Path { remote: "203.0.113.66:6666".parse().unwrap(), ..bystander.world.rest.browsers[0].path };
     let ssrc = bystander.world.source(bystander.camera).ssrc;
     every_datagram(ssrc, |datagram| bystander.attack(&stranger, datagram));
     assert_eq!(bystander.held(), before);
@@ -159,7 +160,9 @@ fn real_packets_cut_changed_and_replayed() {
         let sent = publisher.sources[source].frame().swap_remove(0);
         // The frame's other packets are asked for again, as is this one if it does not come at last.
         let media = publisher.seal_packet(source, &sent).unwrap();
-        let rtcp = publisher.make_rtcp(|out, own| crate::wire::rtcp::feedback::write_nack(out, own, ssrc, &[1])).unwrap();
+        let rtcp = publisher
+            .make_rtcp(|out, own| crate::wire::rtcp::feedback::write_nack(out, own, ssrc, &[1]))
+            .unwrap();
         let check = publisher.make_check(true);
         for real in [media, rtcp, check] {
             every_cut_and_change(&real, |datagram| {
@@ -208,9 +211,9 @@ fn nothing_is_listened_to_before_a_check_and_nothing_but_a_check_moves_a_path() 
         let datagram = world.browser(camera.browser).seal_packet(camera.source, sent).unwrap();
         world.hand_over(&elsewhere, datagram);
     }
-    let rtcp = world.browser(bystander.view.browser).make_rtcp(|out, own| {
-        crate::wire::rtcp::feedback::write_pli(out, own, bystander.view.ssrc)
-    });
+    let rtcp = world
+        .browser(bystander.view.browser)
+        .make_rtcp(|out, own| crate::wire::rtcp::feedback::write_pli(out, own, bystander.view.ssrc));
     world.hand_over(&elsewhere, rtcp.unwrap());
     assert_eq!(world.outbox.len(), 0);
     assert!(world.counter("discard_peer_unknown_source") >= 4);
@@ -252,13 +255,15 @@ fn a_flood_of_handshakes_waits_in_a_bounded_queue_behind_media() {
     for _ in 0..3 * HANDSHAKE_QUEUE_MAX {
         world.hand_over(&path, hello.clone());
     }
-    assert_eq!(world.counter("discard_our_handshake_queue_full"), 2 * HANDSHAKE_QUEUE_MAX as u64);
+    // One peer has a few places, so that the others' handshakes go on.
+    let waiting = 3 * HANDSHAKE_QUEUE_MAX - world.counter("discard_our_handshake_queue_full") as usize;
+    assert!((1..=HANDSHAKE_QUEUE_MAX / 16).contains(&waiting), "{waiting}");
     let mut cycles = 0;
     while world.shard.has_deferred() {
         world.shard.handle_deferred(world.rest.now, &mut world.outbox);
         cycles += 1;
     }
-    assert_eq!(cycles, HANDSHAKE_QUEUE_MAX.div_ceil(HANDSHAKES_PER_CYCLE));
+    assert_eq!(cycles, waiting.div_ceil(HANDSHAKES_PER_CYCLE));
     bystander.end();
 }
 

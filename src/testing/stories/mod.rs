@@ -32,7 +32,8 @@ fn assert_all_seen(world: &World<'_>, view: View, camera: Camera) {
     let wanted: Vec<_> = sent[start..].iter().map(|sent| &sent.payload[..]).collect();
     assert!(payloads == wanted, "{} packets seen, {} sent since the start", payloads.len(), wanted.len());
     let markers = |markers: &mut dyn Iterator<Item = bool>| markers.collect::<Vec<_>>();
-    let seen_markers = markers(&mut seen.packets.values().filter(|packet| !packet.padding).map(|packet| packet.marker));
+    let seen_markers =
+        markers(&mut seen.packets.values().filter(|packet| !packet.padding).map(|packet| packet.marker));
     assert_eq!(seen_markers, markers(&mut sent[start..].iter().map(|sent| sent.marker)));
 }
 

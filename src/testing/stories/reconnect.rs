@@ -138,6 +138,7 @@ fn assert_all_seen_in_turn(world: &World<'_>, view: View, camera: Camera) {
     let (sent, seen) = (world.sent(camera), world.seen(view));
     assert_eq!(seen.missing(), Vec::<u64>::new());
     assert!(sent.len() - seen.packets.len() < 100, "{} of {}", seen.packets.len(), sent.len());
-    let payloads: Vec<_> = sent[sent.len() - seen.packets.len()..].iter().map(|sent| &sent.payload[..]).collect();
+    let payloads: Vec<_> =
+        sent[sent.len() - seen.packets.len()..].iter().map(|sent| &sent.payload[..]).collect();
     assert!(seen.payloads() == payloads);
 }

@@ -127,7 +127,10 @@ fn consent_that_lapses_stops_media_and_frees_the_address() {
     world.browser(view.browser).next_check_at = Timestamp::NEVER;
     world.run(ms(29_000));
     let before = world.seen(view).packets.len();
-    assert!(world.rest.now.since(world.seen(view).packets.values().last().unwrap().at) < ms(100), "still sent to");
+    assert!(
+        world.rest.now.since(world.seen(view).packets.values().last().unwrap().at) < ms(100),
+        "still sent to"
+    );
     world.run(ms(2_000));
     let lapsed = world.seen(view).packets.len();
     assert!(lapsed > before);
