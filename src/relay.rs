@@ -2,27 +2,34 @@
 //! the signal to end.
 
 use std::fs;
-use std::io::{self, Write};
+use std::io;
 use std::net::IpAddr;
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::bounded;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::{BackendChoice, Config};
-use crate::control::listener::{Control, Events, Identity, ShardHandle};
+use crate::control::listener::{Control, Current, Identity, ShardHandle};
 use crate::control::mailbox::{Mail, Mailbox};
 use crate::control::panics;
 use crate::control::worker::{self, Running, Seat, SeatError};
 use crate::crypto::random;
 use crate::dtls::{Certificate, Settings, Version};
+use crate::io::private_file;
 use crate::io::socket::{BindError, Sockets};
 use crate::io::{BackendKind, affinity, clock, interfaces};
 use crate::shard::ShardConfig;
+
+/// How often a shard that is to end is looked at, and a lock that is taken.
+const STOP_INTERVAL: Duration = Duration::from_millis(10);
+/// Looks at a lock that is taken: five seconds' worth.
+const LOCK_TRIES: u32 = 500;
 
 /// What is logged unless `MILLRACE_LOG` says otherwise. The DTLS library warns about what strangers send; here such
 /// things are counted.
@@ -38,6 +45,12 @@ pub enum StartError {
         path: String,
         /// What the system said.
         error: io::Error,
+    },
+    /// Another relay is there.
+    #[error("another relay uses the data directory {path}; stop it, or choose another place with --data-dir")]
+    Busy {
+        /// The directory.
+        path: String,
     },
     /// The DTLS certificate that is kept cannot be used.
     #[error("{path} is no certificate of ours; remove it and a new one is made")]
@@ -95,10 +108,11 @@ fn run(config: &Config) -> Result<(), StartError> {
     panics::log_aside();
     fs::create_dir_all(&config.data_dir)
         .map_err(|error| StartError::Data { path: config.data_dir.display().to_string(), error })?;
+    let _lock = lock(&config.data_dir)?;
     let certificate = certificate(&config.data_dir.join("dtls.certificate"))?;
     let dtls = Arc::new(Settings::new(&certificate, Version::Dtls12));
-    let events = Events::default();
-    let shards = start_shards(config, &dtls, &events)?;
+    let signaling = Current::default();
+    let shards = start_shards(config, &dtls, &signaling)?;
     let backend = shards[0].backend;
     let identity = Identity {
         epoch: u64::from_be_bytes(random::array()),
@@ -109,7 +123,7 @@ fn run(config: &Config) -> Result<(), StartError> {
     log_start(&identity, &shards);
     let socket = config.control_socket();
     let handles: Vec<_> = shards.iter().map(|shard| shard.handle.clone()).collect();
-    Control::new(identity, handles.clone(), events)
+    Control::new(identity, handles.clone(), signaling)
         .listen(&socket)
         .map_err(|error| StartError::Control { path: socket.display().to_string(), error })?;
     if let Some(path) = &config.ready_file {
@@ -117,8 +131,7 @@ fn run(config: &Config) -> Result<(), StartError> {
             .map_err(|error| StartError::Data { path: path.display().to_string(), error })?;
     }
     let _ = signals.forever().next();
-    stop(shards);
-    let _ = fs::remove_file(&socket);
+    stop(&shards);
     Ok(())
 }
 
@@ -126,13 +139,13 @@ struct RunningShard {
     handle: ShardHandle,
     backend: BackendKind,
     refused: Option<String>,
-    thread: std::thread::JoinHandle<()>,
+    thread: thread::JoinHandle<()>,
 }
 
 fn start_shards(
     config: &Config,
     dtls: &Arc<Settings>,
-    events: &Events,
+    signaling: &Current,
 ) -> Result<Vec<RunningShard>, StartError> {
     let cores = affinity::allowed_cores().unwrap_or_default();
     let count = config.shard_count();
@@ -158,7 +171,8 @@ fn start_shards(
             BackendChoice::Uring => BackendKind::Uring,
             BackendChoice::Mmsg => BackendKind::Mmsg,
         });
-        let seat = Seat { config: shard_config, sockets, backend, core: core(shard), events: events.clone() };
+        let seat =
+            Seat { config: shard_config, sockets, backend, core: core(shard), events: signaling.clone() };
         let (started, starting) = bounded(1);
         let (mail_sender, mail) = bounded(1);
         let thread = worker::start(seat, started, mail)?;
@@ -172,12 +186,13 @@ fn start_shards(
     (0..count).map(start).collect()
 }
 
-fn stop(shards: Vec<RunningShard>) {
-    for shard in &shards {
-        let _ = shard.handle.mailbox.post(Mail::Stop);
-    }
+/// Ends every shard. A full mailbox empties by itself; a thread that has ended needs no mail.
+fn stop(shards: &[RunningShard]) {
     for shard in shards {
-        let _ = shard.thread.join();
+        while !shard.thread.is_finished() {
+            let _ = shard.handle.mailbox.post(Mail::Stop);
+            thread::sleep(STOP_INTERVAL);
+        }
     }
 }
 
@@ -192,6 +207,22 @@ fn log_start(identity: &Identity, shards: &[RunningShard]) {
     tracing::info!(?ports, addresses = ?identity.addresses, "the relay is ready");
 }
 
+/// Two relays on one directory would take each other's control socket: the second is refused. The first may still be
+/// on its way out, so it is given a moment.
+fn lock(data_dir: &Path) -> Result<fs::File, StartError> {
+    let path = data_dir.join("relay.lock");
+    let data = |error| StartError::Data { path: path.display().to_string(), error };
+    let file = fs::File::create(&path).map_err(data)?;
+    for _ in 0..LOCK_TRIES {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(fs::TryLockError::WouldBlock) => thread::sleep(STOP_INTERVAL),
+            Err(fs::TryLockError::Error(error)) => return Err(data(error)),
+        }
+    }
+    Err(StartError::Busy { path: data_dir.display().to_string() })
+}
+
 /// The DTLS certificate of this installation: made once, kept.
 fn certificate(path: &Path) -> Result<Certificate, StartError> {
     let data = |error| StartError::Data { path: path.display().to_string(), error };
@@ -200,9 +231,7 @@ fn certificate(path: &Path) -> Result<Certificate, StartError> {
             .ok_or_else(|| StartError::Certificate { path: path.display().to_string() }),
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let certificate = Certificate::generate();
-            let mut options = fs::OpenOptions::new();
-            let mut file = options.write(true).create_new(true).mode(0o600).open(path).map_err(data)?;
-            file.write_all(&certificate.to_bytes()).map_err(data)?;
+            private_file::write(path, &certificate.to_bytes()).map_err(data)?;
             Ok(certificate)
         }
         Err(error) => Err(data(error)),

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use millrace_control as contract;
 use millrace_control::{ClientHello, Command as Ask, FromRelay, Rejection, Reply, ToRelay, frame};
 
+const HELLO: Ask = Ask::Hello(ClientHello { version: contract::VERSION });
 const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A relay of two shards on free ports.
@@ -30,6 +31,13 @@ impl Relay {
             .spawn()
             .unwrap();
         Self { child, dir }
+    }
+
+    /// A connection that has greeted.
+    fn greet(&self) -> Connection {
+        let mut connection = self.connect();
+        assert!(matches!(connection.ask(0, HELLO), Reply::Hello(_)));
+        connection
     }
 
     fn connect(&self) -> Connection {
@@ -121,8 +129,7 @@ fn peer(peer: u64) -> contract::PutPeer {
 fn hello_tells_the_shards_and_another_version_is_refused() {
     let relay = Relay::start("hello");
     let mut connection = relay.connect();
-    let Reply::Hello(hello) = connection.ask(0, Ask::Hello(ClientHello { version: contract::VERSION }))
-    else {
+    let Reply::Hello(hello) = connection.ask(0, HELLO) else {
         panic!("no hello");
     };
     assert_eq!(hello.shards.iter().map(|shard| shard.shard).collect::<Vec<_>>(), [0, 1]);
@@ -135,7 +142,7 @@ fn hello_tells_the_shards_and_another_version_is_refused() {
 #[test]
 fn commands_are_carried_out_once_however_often_they_come() {
     let relay = Relay::start("repeat");
-    let mut connection = relay.connect();
+    let mut connection = relay.greet();
     for _ in 0..3 {
         assert!(matches!(connection.ask(1, Ask::PutPeer(peer(5))), Reply::Done(_)));
     }
@@ -158,7 +165,7 @@ fn commands_are_carried_out_once_however_often_they_come() {
 #[test]
 fn what_cannot_be_done_is_refused_in_words() {
     let relay = Relay::start("refuse");
-    let mut connection = relay.connect();
+    let mut connection = relay.greet();
     assert_eq!(connection.refused(9, Ask::PutPeer(peer(5))), Rejection::Unknown);
     let short = contract::PutPeer { remote_fingerprint: vec![7; 20], ..peer(5) };
     assert_eq!(connection.refused(0, Ask::PutPeer(short)), Rejection::Invalid);
@@ -175,15 +182,50 @@ fn a_frame_that_is_none_ends_its_connection_and_nothing_else() {
         connection.stream.write_all(bytes).unwrap();
         assert!(connection.read().is_none(), "{bytes:?}");
     }
-    assert!(matches!(relay.connect().ask(0, Ask::PutPeer(peer(5))), Reply::Done(_)));
+    assert!(matches!(relay.greet().ask(0, Ask::PutPeer(peer(5))), Reply::Done(_)));
 }
 
 #[test]
-fn a_new_connection_takes_the_place_of_the_old_one() {
+fn who_greets_takes_the_place_of_who_greeted_before() {
     let relay = Relay::start("second");
-    let mut first = relay.connect();
-    assert!(matches!(first.ask(0, Ask::PutPeer(peer(5))), Reply::Done(_)));
-    let mut second = relay.connect();
+    let mut first = relay.greet();
+    let silent = relay.connect();
+    assert!(
+        matches!(first.ask(0, Ask::PutPeer(peer(5))), Reply::Done(_)),
+        "who says nothing changes nothing"
+    );
+    let mut second = relay.greet();
     assert!(matches!(second.ask(0, Ask::PutPeer(peer(6))), Reply::Done(_)));
     assert!(first.read().is_none(), "the old connection is closed");
+    drop(silent);
+}
+
+#[test]
+fn a_command_without_a_greeting_ends_its_connection() {
+    let relay = Relay::start("rude");
+    let mut connection = relay.connect();
+    let mut bytes = Vec::new();
+    frame::encode(&ToRelay { request: 1, shard: 0, command: Some(Ask::PutPeer(peer(5))) }, &mut bytes);
+    connection.stream.write_all(&bytes).unwrap();
+    while let Some(frame) = connection.read() {
+        assert!(matches!(frame.reply, Some(Reply::Rejected(_))), "{frame:?}");
+    }
+    let Reply::Snapshot(snapshot) = relay.greet().ask(0, Ask::Snapshot(contract::SnapshotRequest {})) else {
+        panic!("no snapshot");
+    };
+    assert!(snapshot.peers.is_empty());
+}
+
+#[test]
+fn a_second_relay_on_the_same_directory_is_refused() {
+    let relay = Relay::start("two");
+    relay.greet();
+    let second = Command::new(env!("CARGO_BIN_EXE_millrace-relay"))
+        .args(["--media-port", "0", "--shards", "1", "--data-dir"])
+        .arg(&relay.dir)
+        .output()
+        .unwrap();
+    assert!(!second.status.success());
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another relay uses"));
+    assert!(matches!(relay.greet().ask(0, Ask::PutPeer(peer(5))), Reply::Done(_)), "the first one goes on");
 }

@@ -5,7 +5,8 @@
 //!                └─ Hello, Snapshot, Counters: answered here from what all shards say
 //! ```
 //!
-//! A new connection takes the place of the old one: a killed signaling process may leave a socket that nobody closed.
+//! The connection that greets takes the place of the one before: a killed signaling process may leave a socket that
+//! nobody closed. Commands count only from the connection that greeted last.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -13,7 +14,7 @@ use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::Duration;
 
@@ -22,9 +23,14 @@ use millrace_control as contract;
 use millrace_control::{Command, FromRelay, Rejection, Reply, ToRelay, frame};
 
 use super::mailbox::{Mail, Mailbox, ReplyTo, rejected};
+use crate::io::credentials;
 
 /// Frames that may wait for a signaling process that does not read; more are lost, which it sees as time-outs.
-const FRAMES_WAITING_MAX: usize = 65_536;
+const FRAMES_WAITING_MAX: usize = 4_096;
+/// Pause after a connection that could not be served.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+/// Whoever administers the machine may speak to the relay too.
+const ROOT: u32 = 0;
 /// How long a shard may take to describe itself.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
@@ -50,23 +56,43 @@ pub struct Identity {
     pub backend: &'static str,
 }
 
-/// Where events go: to the connection that is there now, or nowhere.
+/// The connection that speaks for signaling: the one that greeted last. Events go there; only it gives commands.
 #[derive(Clone, Default)]
-pub struct Events {
-    current: Arc<Mutex<Option<Sender<FromRelay>>>>,
+pub struct Current {
+    connection: Arc<Mutex<Option<Connection>>>,
 }
 
-impl Events {
+struct Connection {
+    number: u64,
+    stream: UnixStream,
+    frames: Sender<FromRelay>,
+}
+
+impl Current {
     /// Sends an event. Never blocks on a slow reader: a lost event is found again in the next snapshot.
-    pub fn send(&self, event: contract::Event) {
-        let current = self.current.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(frames) = &*current {
-            let _ = frames.try_send(FromRelay { request: 0, reply: Some(Reply::Event(event)) });
+    pub fn send_event(&self, event: contract::Event) {
+        if let Some(connection) = &*self.lock() {
+            let _ = connection.frames.try_send(FromRelay { request: 0, reply: Some(Reply::Event(event)) });
         }
     }
 
-    fn set(&self, frames: Sender<FromRelay>) {
-        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Some(frames);
+    /// `connection` takes the place of whichever there was, and that one ends.
+    fn take_over(&self, connection: Connection) {
+        let mut current = self.lock();
+        if let Some(previous) = current.take_if(|previous| previous.number != connection.number) {
+            let _ = previous.stream.shutdown(Shutdown::Both);
+        }
+        *current = Some(connection);
+    }
+
+    /// Does `act` if connection `number` is the one; nothing it says can come after its successor's greeting.
+    fn act_as<T>(&self, number: u64, act: impl FnOnce() -> T) -> Option<T> {
+        let current = self.lock();
+        current.as_ref().is_some_and(|connection| connection.number == number).then(act)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
@@ -74,13 +100,13 @@ impl Events {
 pub struct Control {
     identity: Identity,
     shards: Vec<ShardHandle>,
-    events: Events,
+    current: Current,
 }
 
 impl Control {
     /// The control side of these shards.
-    pub const fn new(identity: Identity, shards: Vec<ShardHandle>, events: Events) -> Self {
-        Self { identity, shards, events }
+    pub const fn new(identity: Identity, shards: Vec<ShardHandle>, current: Current) -> Self {
+        Self { identity, shards, current }
     }
 
     /// Listens at `path` on a thread of its own. A socket left by an earlier run is replaced.
@@ -100,27 +126,23 @@ impl Control {
     }
 
     fn accept(self: Arc<Self>, listener: &UnixListener) {
-        let mut previous: Option<UnixStream> = None;
-        for stream in listener.incoming() {
-            let Ok(stream) = stream else { continue };
-            if let Some(previous) = previous.take() {
-                let _ = previous.shutdown(Shutdown::Both);
-            }
-            previous = stream.try_clone().ok();
-            if let Err(error) = self.clone().serve(stream) {
+        for (number, stream) in (1..).zip(listener.incoming()) {
+            if let Err(error) = stream.and_then(|stream| self.clone().serve(number, stream)) {
                 tracing::warn!(%error, "a control connection could not be served");
+                // Out of descriptors or threads: trying again at once would only burn the core.
+                thread::sleep(ACCEPT_PAUSE);
             }
         }
     }
 
-    fn serve(self: Arc<Self>, stream: UnixStream) -> io::Result<()> {
-        let (frames, waiting) = bounded(FRAMES_WAITING_MAX);
-        let writer = stream.try_clone()?;
-        self.events.set(frames.clone());
-        thread::Builder::new().name("control-writer".into()).spawn(move || write_frames(writer, &waiting))?;
+    fn serve(self: Arc<Self>, number: u64, stream: UnixStream) -> io::Result<()> {
+        let user = credentials::peer_user(&stream)?;
+        if user != credentials::own_user() && user != ROOT {
+            tracing::warn!(user, "a control connection from another user is refused");
+            return Ok(());
+        }
         thread::Builder::new().name("control-reader".into()).spawn(move || {
-            tracing::info!("signaling connected");
-            let ended = self.read_frames(&stream, &frames);
+            let ended = self.read_frames(number, &stream);
             // Other handles of the socket are still about; the far end must see that nobody reads any more.
             let _ = stream.shutdown(Shutdown::Both);
             match ended {
@@ -131,7 +153,11 @@ impl Control {
         Ok(())
     }
 
-    fn read_frames(&self, mut stream: &UnixStream, frames: &Sender<FromRelay>) -> io::Result<()> {
+    fn read_frames(&self, number: u64, mut stream: &UnixStream) -> io::Result<()> {
+        let (frames, waiting) = bounded(FRAMES_WAITING_MAX);
+        let writer = stream.try_clone()?;
+        thread::Builder::new().name("control-writer".into()).spawn(move || write_frames(writer, &waiting))?;
+        let connection = Connection { number, stream: stream.try_clone()?, frames };
         let mut buffer = Vec::with_capacity(64 * 1024);
         let mut chunk = vec![0; 64 * 1024];
         loop {
@@ -145,41 +171,60 @@ impl Control {
                 frame::decode::<ToRelay>(&buffer[taken..]).map_err(io::Error::other)?
             {
                 taken += len;
-                self.handle(message, frames);
+                self.handle(message, &connection)?;
             }
             buffer.drain(..taken);
         }
     }
 
-    fn handle(&self, message: ToRelay, frames: &Sender<FromRelay>) {
-        let reply = ReplyTo::new(message.request, frames.clone());
+    fn handle(&self, message: ToRelay, connection: &Connection) -> io::Result<()> {
+        let reply = ReplyTo::new(message.request, connection.frames.clone());
         match message.command {
             None => reply.send(rejected(Rejection::Invalid, "a frame without a command this release knows")),
-            Some(Command::Hello(hello)) => reply.send(self.hello(hello)),
+            Some(Command::Hello(hello)) => reply.send(self.hello(hello, connection)?),
             Some(Command::Snapshot(_)) => reply.send(Reply::Snapshot(self.snapshot())),
             Some(Command::Counters(_)) => {
                 reply.send(Reply::Counters(contract::Counters { shards: self.query(Mail::Counters) }));
             }
-            Some(command) => self.deliver(message.shard, command, reply),
+            Some(command) => {
+                let mail = Mail::Command { command: Box::new(command), reply };
+                let delivered = self.current.act_as(connection.number, || self.deliver(message.shard, mail));
+                delivered.ok_or_else(|| {
+                    io::Error::other("a command from a connection that has not greeted last")
+                })?;
+            }
         }
+        Ok(())
     }
 
-    fn deliver(&self, shard: u32, command: Command, reply: ReplyTo) {
-        let Some(handle) = self.shards.get(shard as usize) else {
-            let message = format!("there is no shard {shard}; this relay has {}", self.shards.len());
-            return reply.send(rejected(Rejection::Unknown, message));
+    fn deliver(&self, shard: u32, mail: Mail) {
+        let refused = match self.shards.get(shard as usize) {
+            Some(handle) => handle.mailbox.post(mail).map_err(|mail| {
+                (mail, rejected(Rejection::Busy, format!("the mailbox of shard {shard} is full; try again")))
+            }),
+            None => {
+                let message = format!("there is no shard {shard}; this relay has {}", self.shards.len());
+                Err((mail, rejected(Rejection::Unknown, message)))
+            }
         };
-        if let Err(Mail::Command { reply, .. }) = handle.mailbox.post(Mail::Command { command: Box::new(command), reply }) {
-            reply.send(rejected(Rejection::Busy, format!("the mailbox of shard {shard} is full; try again")));
+        if let Err((Mail::Command { reply, .. }, refusal)) = refused {
+            reply.send(refusal);
         }
     }
 
-    fn hello(&self, hello: contract::ClientHello) -> Reply {
+    fn hello(&self, hello: contract::ClientHello, connection: &Connection) -> io::Result<Reply> {
         if hello.version != contract::VERSION {
             let message =
                 format!("this relay speaks contract version {}, not {}", contract::VERSION, hello.version);
-            return rejected(Rejection::Refused, message);
+            return Ok(rejected(Rejection::Refused, message));
         }
+        let Connection { number, stream, frames } = connection;
+        self.current.take_over(Connection {
+            number: *number,
+            stream: stream.try_clone()?,
+            frames: frames.clone(),
+        });
+        tracing::info!("signaling connected");
         let peers = self.snapshot().peers;
         let shards = (0u32..)
             .zip(&self.shards)
@@ -189,7 +234,7 @@ impl Control {
                 peers: peers.iter().filter(|peer| peer.shard == shard).count().try_into().unwrap_or(u32::MAX),
             })
             .collect();
-        Reply::Hello(contract::RelayHello {
+        Ok(Reply::Hello(contract::RelayHello {
             version: contract::VERSION,
             epoch: self.identity.epoch,
             shards,
@@ -197,7 +242,7 @@ impl Control {
             addresses: self.identity.addresses.iter().map(ToString::to_string).collect(),
             backend: self.identity.backend.into(),
             pid: std::process::id(),
-        })
+        }))
     }
 
     fn snapshot(&self) -> contract::Snapshot {

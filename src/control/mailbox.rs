@@ -52,8 +52,8 @@ impl ReplyTo {
 impl Drop for ReplyTo {
     fn drop(&mut self) {
         self.answer(rejected(
-            contract::Rejection::Busy,
-            "the shard was rebuilt over this command; try again",
+            contract::Rejection::Refused,
+            "the shard panicked over this command and was rebuilt",
         ));
     }
 }

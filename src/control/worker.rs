@@ -2,11 +2,12 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::thread;
+use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use millrace_control as contract;
 
-use super::listener::Events;
+use super::listener::Current;
 use super::mailbox::{Mail, ReplyTo, rejected};
 use crate::egress::{Egress, Path};
 use crate::io::counters::Counters as IoCounters;
@@ -30,7 +31,7 @@ pub struct Seat {
     /// Core to run on, `None` to leave that to the kernel.
     pub core: Option<usize>,
     /// Where its events go.
-    pub events: Events,
+    pub events: Current,
 }
 
 /// What a shard's thread says once it runs.
@@ -103,9 +104,10 @@ fn live<B: Backend>(
     backend: &mut B,
     mut mapping: Mapping,
     mut config: ShardConfig,
-    events: &Events,
+    events: &Current,
     mail: &Receiver<Mail>,
 ) {
+    let mut panics = RecentPanics::default();
     loop {
         let records = match Records::attach(mapping.bytes_mut()) {
             Ok(records) => records,
@@ -128,13 +130,43 @@ fn live<B: Backend>(
         }));
         match ended {
             Ok(()) => return,
-            Err(_) => tracing::error!(
-                shard = config.id,
-                "a bug: the shard panicked and is rebuilt from its records"
-            ),
+            Err(_) if panics.are_too_many(clock::now()) => {
+                tracing::error!(
+                    shard = config.id,
+                    "the shard panics again and again; its calls are given up"
+                );
+                mapping.bytes_mut().fill(0);
+            }
+            Err(_) => {
+                tracing::error!(
+                    shard = config.id,
+                    "a bug: the shard panicked and is rebuilt from its records"
+                );
+            }
         }
         // Another seed: what a hash seed had to do with the panic must not come again.
         config.seed = config.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
+    }
+}
+
+/// Panics in a row that a shard's calls survive. What panics more often is in the records themselves.
+const PANICS_IN_A_ROW_MAX: u32 = 5;
+/// Panics further apart than this are not in a row.
+const PANIC_ROW_GAP: Duration = Duration::from_secs(10);
+
+/// Tells a bug that strikes once from one that the records bring back each time.
+#[derive(Default)]
+struct RecentPanics {
+    in_a_row: u32,
+    last: Timestamp,
+}
+
+impl RecentPanics {
+    /// One more, now.
+    fn are_too_many(&mut self, now: Timestamp) -> bool {
+        self.in_a_row = if now.since(self.last) < PANIC_ROW_GAP { self.in_a_row + 1 } else { 1 };
+        self.last = now;
+        self.in_a_row > PANICS_IN_A_ROW_MAX
     }
 }
 
@@ -142,7 +174,7 @@ fn live<B: Backend>(
 struct Worker<'a, 'm> {
     shard: Shard<'m>,
     mail: &'a Receiver<Mail>,
-    events: &'a Events,
+    events: &'a Current,
     io: IoCounters,
     media_allocations: u64,
     stopping: bool,
@@ -208,11 +240,28 @@ impl Core for Worker<'_, '_> {
     fn end_of_cycle(&mut self, counters: &IoCounters) {
         self.io = *counters;
         while let Some(event) = self.shard.poll_event() {
-            self.events.send(event);
+            self.events.send_event(event);
         }
     }
 
     fn stopping(&self) -> bool {
         self.stopping
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn calls_survive_a_bug_now_and_then_but_not_one_that_comes_back_at_once() {
+        let mut panics = RecentPanics::default();
+        let mut now = Timestamp::from_nanos(1);
+        for _ in 0..20 {
+            now = now + PANIC_ROW_GAP;
+            assert!(!panics.are_too_many(now));
+        }
+        assert!(!(0..4).any(|_| panics.are_too_many(now)));
+        assert!(panics.are_too_many(now));
     }
 }

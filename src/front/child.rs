@@ -107,8 +107,12 @@ impl Child {
 
     /// Starts it.
     pub(super) fn start(&mut self) -> io::Result<()> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(&self.arguments).envs(self.environment.iter().map(|(name, value)| (*name, value)));
+        // This very program, even when its file has been replaced since.
+        let mut command = Command::new("/proc/self/exe");
+        command
+            .arg0("millrace")
+            .args(&self.arguments)
+            .envs(self.environment.iter().map(|(name, value)| (*name, value)));
         // A group of its own: Ctrl-C in the terminal reaches the front command, which ends both in order. Standard
         // output belongs to the front command alone.
         command.process_group(0).stdin(Stdio::piped()).stdout(io::stderr());
@@ -128,18 +132,23 @@ impl Child {
             tracing::warn!("{} ended ({status}) and is started again", self.name);
             self.process = None;
             let steady = self.started_at.elapsed() >= STEADY_AFTER;
-            self.backoff = if steady {
-                Duration::ZERO
+            if steady {
+                self.backoff = Duration::ZERO;
             } else {
-                (self.backoff * 2 + Duration::from_millis(100)).min(BACKOFF_MAX)
-            };
+                self.back_off();
+            }
             self.started_at = Instant::now();
         }
         let due = self.process.is_none() && self.started_at.elapsed() >= self.backoff;
         if due && let Err(error) = self.start() {
             tracing::error!(%error, "{} could not be started; trying again", self.name);
             self.started_at = Instant::now();
+            self.back_off();
         }
+    }
+
+    fn back_off(&mut self) {
+        self.backoff = (self.backoff * 2 + Duration::from_millis(100)).min(BACKOFF_MAX);
     }
 
     /// Ends it: closes its standard input, waits, and kills it only if that was in vain.
@@ -156,6 +165,12 @@ impl Child {
         tracing::warn!("{} did not end by itself and is killed", self.name);
         let _ = process.kill();
         let _ = process.wait();
+    }
+}
+
+impl Drop for Child {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 

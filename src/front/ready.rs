@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Deserialize;
@@ -9,6 +10,9 @@ use serde::de::DeserializeOwned;
 
 use super::child::Child;
 use super::{CARE_INTERVAL, FrontError, Options};
+
+/// How long a process may take to be ready.
+const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
 /// The relay's word.
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
@@ -50,7 +54,8 @@ pub(super) fn wait<T: DeserializeOwned>(
     let failed = |what: String| FrontError::Child { name, what };
     let _ = fs::remove_file(child.ready_file());
     child.start().map_err(|error| failed(format!("could not be started: {error}")))?;
-    loop {
+    let start = Instant::now();
+    while start.elapsed() < READY_TIMEOUT {
         match stop.recv_timeout(CARE_INTERVAL) {
             Err(RecvTimeoutError::Timeout) => {}
             Ok(_) | Err(RecvTimeoutError::Disconnected) => {
@@ -67,6 +72,7 @@ pub(super) fn wait<T: DeserializeOwned>(
             return Err(failed(format!("ended before it was ready ({status})")));
         }
     }
+    Err(failed(format!("was not ready within {} s", READY_TIMEOUT.as_secs())))
 }
 
 /// An address of this machine that others may reach it at: the announced one, else that of the default route.

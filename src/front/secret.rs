@@ -1,11 +1,11 @@
 //! The secret of the REST API: given, or made once and kept.
 
 use std::fs;
-use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
+use std::io;
 use std::path::Path;
 
 use crate::crypto::random;
+use crate::io::private_file;
 
 /// Random bytes of a secret that we make.
 const SECRET_BYTES: usize = 16;
@@ -26,8 +26,7 @@ pub(super) fn load_or_make(data_dir: &Path, given: Option<&str>) -> io::Result<S
 
 fn make(path: &Path) -> io::Result<String> {
     let secret: String = random::array::<SECRET_BYTES>().iter().map(|byte| format!("{byte:02x}")).collect();
-    let mut file = fs::OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(path)?;
-    writeln!(file, "{secret}")?;
+    private_file::write(path, format!("{secret}\n").as_bytes())?;
     Ok(secret)
 }
 

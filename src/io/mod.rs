@@ -13,9 +13,11 @@ pub mod affinity;
 pub mod alloc;
 pub mod clock;
 pub mod counters;
+pub mod credentials;
 pub mod cycle;
 pub mod interfaces;
 pub mod mapping;
+pub mod private_file;
 pub mod socket;
 pub mod waker;
 
