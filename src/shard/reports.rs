@@ -200,7 +200,8 @@ impl Shard<'_> {
     fn sender_info(&self, now: Timestamp, slot: SubscriptionSlot) -> Option<SenderInfo> {
         let record = &self.records.subscriptions[slot];
         let source = record.switch.source.get()?;
-        let inbound = self.inbound[source.index()].as_ref()?;
+        // Without a packet the rate of its clock is unknown, and a report would stop the viewer's time.
+        let inbound = self.inbound[source.index()].as_ref().filter(|inbound| inbound.clock_rate_hz != 0)?;
         let sent = Transmission { packets: record.packets, octets: record.octets };
         let offset = record.switch.rtp_offset;
         viewer_sender_report(now, &inbound.publisher, inbound.clock_rate_hz, offset, record.ssrc, &sent)
