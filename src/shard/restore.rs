@@ -11,9 +11,10 @@ use super::{Shard, on_dtls};
 use crate::egress::Egress;
 use crate::ice;
 use crate::ids::{InboundSlot, PeerSlot, SubscriptionSlot, TrackSlot};
-use crate::records::SubscriptionRecord;
+use crate::records::path::PathRecord;
 use crate::records::peer::PeerState;
 use crate::records::table::{Record, Table};
+use crate::records::{PeerRecord, SubscriptionRecord};
 use crate::time::Timestamp;
 
 impl Shard<'_> {
@@ -56,8 +57,14 @@ impl Shard<'_> {
             // has is given up after the handshake's time.
             self.timers.arm(Timer::Handshake(slot.0), now);
         }
-        for path in record.ice.paths.iter().filter_map(|valid| valid.path.get()) {
-            self.routes.by_path.insert(path, slot);
+        for valid in &record.ice.paths {
+            let Some(path) = valid.path.get() else { continue };
+            // A browser may bring two peers to one address, one after the other: who checked last speaks there.
+            let newer =
+                |other: &PeerSlot| checked_at(&self.records.peers[*other], &valid.path) > valid.last_check;
+            if !self.routes.by_path.get(&path).is_some_and(newer) {
+                self.routes.by_path.insert(path, slot);
+            }
         }
         if let Some(path) = ice::selected(&record.ice) {
             self.outbound[slot.index()].set_path(path);
@@ -92,6 +99,11 @@ impl Shard<'_> {
             on_dtls::start(self, now, slot, egress);
         }
     }
+}
+
+fn checked_at(record: &PeerRecord, path: &PathRecord) -> Timestamp {
+    let valid = record.ice.paths.iter().find(|valid| valid.path == *path);
+    valid.map_or(Timestamp::ZERO, |valid| valid.last_check)
 }
 
 fn slots<R: Record>(table: &Table<'_, R>) -> Vec<R::Slot> {
