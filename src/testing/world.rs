@@ -58,7 +58,6 @@ pub(crate) struct Camera {
 pub(crate) struct View {
     pub(crate) browser: usize,
     pub(crate) ssrc: u32,
-    pub(crate) subscription: u64,
 }
 
 /// Everything but the shard.
@@ -271,7 +270,7 @@ impl<'m> World<'m> {
         if let Some(rtx) = put.rtx_ssrc {
             self.rest.browsers[browser].repairs.insert(rtx, put.ssrc);
         }
-        View { browser, ssrc: put.ssrc, subscription: put.subscription }
+        View { browser, ssrc: put.ssrc }
     }
 
     pub(crate) fn put_subscription(

@@ -47,7 +47,7 @@ impl Audit {
                 let header = Header::parse(datagram).expect("the relay writes whole headers");
                 let newest = self.windows.entry(header.ssrc).or_default();
                 let mut window = ReplayWindow::zeroed();
-                newest.into_iter().for_each(|newest| window.accept(*newest));
+                newest.iter().for_each(|newest| window.accept(*newest));
                 let index = window.estimate(header.sequence);
                 keys.open
                     .open_rtp(index, header.header_len, &mut copy)

@@ -3,11 +3,12 @@
 use std::time::Duration;
 
 use super::{assert_all_seen, heard, ms};
-use crate::testing::browser::heard::What;
+use crate::testing::browser::heard::{Heard, What};
 use crate::testing::media::Codec;
 use crate::testing::memory::Memory;
 use crate::testing::net::Weather;
 use crate::testing::world::{Camera, View, World};
+use crate::wire::rtcp::report::ReportBlock;
 
 struct Call<'m> {
     world: World<'m>,
@@ -135,6 +136,38 @@ fn a_viewer_who_lost_a_packet_gets_it_from_the_cache() {
     viewer.nack(other, &[index as u16]);
     world.run(ms(100));
     assert_eq!((world.counter("rtx_out"), world.counter("rtx_missed")), (1, 1));
+}
+
+#[test]
+fn a_viewer_far_away_is_sent_a_packet_once_in_its_round_trip() {
+    let mut memory = Memory::new();
+    let Call { mut world, camera, views, .. } = call(&mut memory, 10);
+    world.rest.net.weather.delay = ms(100);
+    let (now, view) = (world.rest.now, views[0]);
+    world.browser(camera.browser).sender_report(now, camera.source, 0x1234_5678_9ABC);
+    world.stream(camera, ms(2_000));
+    let report = world.rest.browsers[view.browser]
+        .heard
+        .iter()
+        .rfind(|heard| matches!(heard.what, What::SenderReport(info) if info.ssrc == view.ssrc));
+    let Some(Heard { at, what: What::SenderReport(info) }) = report.cloned() else { panic!("no report") };
+    let delay_since_last_sr = (world.rest.now.since(at).as_nanos() * 65_536 / 1_000_000_000) as u32;
+    let last_sr = (info.ntp >> 16) as u32;
+    let last = world.seen(view).last().unwrap() as u16;
+    let viewer = world.browser(view.browser);
+    viewer.receiver_report(ReportBlock {
+        ssrc: view.ssrc,
+        last_sr,
+        delay_since_last_sr,
+        ..Default::default()
+    });
+    for _ in 0..10 {
+        world.browser(view.browser).nack(view.ssrc, &[last]);
+        world.run(ms(50));
+    }
+    world.run(ms(200));
+    // Asked for ten times in 450 ms, 200 ms away (or a little more, as the viewer's clock rounds).
+    assert!((2..=3).contains(&world.counter("rtx_out")));
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use millrace_control::{self as contract, Command};
 
 use super::{assert_all_seen, ms};
+use crate::limits::INBOUND_MAX;
 use crate::testing::media::Codec;
 use crate::testing::memory::Memory;
 use crate::testing::world::World;
@@ -184,6 +185,30 @@ fn a_subscription_that_is_made_again_under_its_ssrc_repeats_no_nonce() {
     assert!(world.counter("rtx_out") >= 20);
     world.command(&Command::RemovePeer(contract::RemovePeer { peer: 2 })).unwrap();
     assert_eq!(world.shard.routes_held()[2..4], [2, 0]);
+}
+
+#[test]
+fn a_track_that_finds_no_room_leaves_nothing_behind() {
+    let mut memory = Memory::new();
+    let mut world = World::new(&mut memory, 84);
+    let mut ssrc = 0;
+    let mut put = |world: &mut World<'_>, peer: u64, track: u64, streams: u32| {
+        let ssrcs = (0..streams).map(|_| {
+            ssrc += 1;
+            contract::SignaledSsrc { ssrc, rtx_ssrc: None }
+        });
+        let codecs = vec![Codec::Vp8.on(96)];
+        let put = contract::PutTrack { track, peer, codecs, ssrcs: ssrcs.collect(), ..Default::default() };
+        world.command(&Command::PutTrack(put)).is_ok()
+    };
+    let peer = world.join() as u64 + 1;
+    let tracks = INBOUND_MAX as u64 / 4;
+    assert!((1..tracks).all(|track| put(&mut world, peer, track, 4)));
+    assert!(put(&mut world, peer, tracks, 2));
+    let before = (world.held(), world.shard.routes_held());
+    assert!(!put(&mut world, peer, tracks + 1, 3));
+    assert_eq!((world.held(), world.shard.routes_held()), before);
+    assert!(put(&mut world, peer, tracks + 1, 2));
 }
 
 #[test]

@@ -9,6 +9,7 @@ use crate::testing::media::Codec;
 use crate::testing::memory::Memory;
 use crate::testing::world::{Camera, View, World};
 use crate::time::Timestamp;
+use crate::wire::rtcp::feedback::{write_nack, write_pli};
 use crate::wire::testing::{Random, every_cut_and_change, every_length_and_first_byte};
 
 /// Hostile datagrams between two looks at the clock.
@@ -160,9 +161,7 @@ fn real_packets_cut_changed_and_replayed() {
         let sent = publisher.sources[source].frame().swap_remove(0);
         // The frame's other packets are asked for again, as is this one if it does not come at last.
         let media = publisher.seal_packet(source, &sent).unwrap();
-        let rtcp = publisher
-            .make_rtcp(|out, own| crate::wire::rtcp::feedback::write_nack(out, own, ssrc, &[1]))
-            .unwrap();
+        let rtcp = publisher.make_rtcp(|out, own| write_nack(out, own, ssrc, &[1])).unwrap();
         let check = publisher.make_check(true);
         for real in [media, rtcp, check] {
             every_cut_and_change(&real, |datagram| {
@@ -211,9 +210,8 @@ fn nothing_is_listened_to_before_a_check_and_nothing_but_a_check_moves_a_path() 
         let datagram = world.browser(camera.browser).seal_packet(camera.source, sent).unwrap();
         world.hand_over(&elsewhere, datagram);
     }
-    let rtcp = world
-        .browser(bystander.view.browser)
-        .make_rtcp(|out, own| crate::wire::rtcp::feedback::write_pli(out, own, bystander.view.ssrc));
+    let rtcp =
+        world.browser(bystander.view.browser).make_rtcp(|out, own| write_pli(out, own, bystander.view.ssrc));
     world.hand_over(&elsewhere, rtcp.unwrap());
     assert_eq!(world.outbox.len(), 0);
     assert!(world.counter("discard_peer_unknown_source") >= 4);
@@ -264,6 +262,29 @@ fn a_flood_of_handshakes_waits_in_a_bounded_queue_behind_media() {
         cycles += 1;
     }
     assert_eq!(cycles, waiting.div_ceil(HANDSHAKES_PER_CYCLE));
+    bystander.end();
+}
+
+#[test]
+fn one_datagram_full_of_nacks_draws_a_bounded_answer() {
+    let mut memory = Memory::new();
+    let mut bystander = Bystander::new(&mut memory, 79);
+    bystander.world.run(ms(8_000));
+    let world = &mut bystander.world;
+    let (view, last) = (bystander.view, world.seen(bystander.view).last().unwrap());
+    let path = world.browser(view.browser).path;
+    let greedy = world.browser(view.browser).make_rtcp(|out, own| {
+        let lost: Vec<_> = (last - 400..last).map(|index| index as u16).collect();
+        (0..8)
+            .map(|part| &lost[part * 50..][..50])
+            .fold(0, |len, lost| len + write_nack(&mut out[len..], own, view.ssrc, lost))
+    });
+    world.hand_over(&path, greedy.unwrap());
+    assert_eq!(world.outbox.len(), 128);
+    world.gather();
+    bystander.world.run(ms(100));
+    // They had not been lost at all.
+    assert_eq!(bystander.world.seen(view).repeats, 128);
     bystander.end();
 }
 

@@ -4,7 +4,8 @@ use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
 
 use millrace_control::{self as contract, Command, EventKind, PeerState};
 
-use super::{assert_all_seen, ms};
+use super::{assert_all_seen, heard, ms};
+use crate::testing::browser::heard::What;
 use crate::testing::media::Codec;
 use crate::testing::memory::Memory;
 use crate::testing::net::Weather;
@@ -60,7 +61,8 @@ fn an_injected_panic_is_told_and_survived() {
     world.start(camera);
     world.run(ms(1_000));
     let panic = Command::InjectPanic(contract::InjectPanic {});
-    world.command(&panic).expect("who asks is answered first");
+    // Answered first; the cycle ends in the panic.
+    world.command(&panic).unwrap();
     let rest = broken(world, |world| world.shard.panic_if_injected());
     let mut world = World::resume(&mut memory, rest);
     world.run(ms(1_000));
@@ -117,6 +119,55 @@ fn a_full_outbox_costs_packets_and_never_a_nonce() {
     world.run(ms(1_000));
     assert!(world.counter("discard_our_egress_full") > 20);
     views.iter().for_each(|view| assert_all_seen(&world, *view, camera));
+}
+
+#[test]
+fn no_report_stops_the_clock_of_a_viewer_after_a_panic() {
+    let mut memory = Memory::new();
+    let (mut world, camera, views) = call(&mut memory, 46);
+    world.stream(camera, ms(1_000));
+    let rest = world.freeze();
+    let mut world = World::resume(&mut memory, rest);
+    // A report comes before the first packet.
+    let now = world.rest.now;
+    world.browser(camera.browser).sender_report(now, camera.source, 1 << 40);
+    world.run(ms(3_500));
+    for view in views {
+        let reports = heard(&world, view.browser, |what| match what {
+            What::SenderReport(info) => Some((info.ntp, info.rtp_time)),
+            _ => None,
+        });
+        let stands_still = |pair: &[(u64, u32)]| pair[0].0 != pair[1].0 && pair[0].1 == pair[1].1;
+        assert!(!reports.windows(2).any(stands_still), "{reports:?}");
+    }
+}
+
+#[test]
+fn two_peers_on_one_address_stay_told_apart_by_who_checked_last() {
+    let mut memory = Memory::new();
+    let mut world = World::new(&mut memory, 47);
+    // Places in the tables in the order of ids; the lower one is to be the newer one.
+    let (new, old) = (world.newcomer(), world.newcomer());
+    for browser in [new, old] {
+        let put = world.put_peer(browser);
+        world.command(&Command::PutPeer(put)).unwrap();
+    }
+    let path = world.browser(old).path;
+    world.browser(old).check(true);
+    world.run(ms(100));
+    assert!(world.browser(old).is_live());
+    world.move_to(new, path.remote);
+    let camera = world.publish(new, Codec::Opus);
+    let viewer = world.join();
+    let view = world.watch(viewer, camera);
+    world.browser(new).check(true);
+    world.connect();
+    world.run(ms(200));
+    assert!(world.browser(new).is_live());
+    let rest = world.freeze();
+    let mut world = World::resume(&mut memory, rest);
+    world.stream(camera, ms(500));
+    assert_all_seen(&world, view, camera);
 }
 
 /// A handshake of which only the hello is on its way goes on with the new shard. Of one that got further the browser

@@ -7,6 +7,7 @@ use millrace_control::{self as contract, Command, PeerState};
 use super::{assert_all_seen, ms};
 use crate::dtls::Role;
 use crate::random::Random;
+use crate::records::ice::VALID_PATHS_MAX;
 use crate::records::keys::Profile;
 use crate::testing::browser::Credentials;
 use crate::testing::media::Codec;
@@ -137,6 +138,7 @@ fn consent_that_lapses_stops_media_and_frees_the_address() {
     let (state, reason) = world.told_of(view.browser)[2];
     assert_eq!(state, PeerState::Closed);
     assert!(reason.contains("consent"), "{reason}");
+    assert_eq!(world.shard.routes_held()[..2], [1, 1], "the viewer's name and address lead nowhere");
     let sent = world.counter("rtp_out");
     world.run(ms(5_000));
     assert_eq!((world.counter("rtp_out"), world.seen(view).packets.len()), (sent, lapsed));
@@ -147,6 +149,24 @@ fn consent_that_lapses_stops_media_and_frees_the_address() {
     let peer = world.rest.browsers[view.browser].id;
     world.command(&Command::RemovePeer(contract::RemovePeer { peer })).unwrap();
     assert_eq!(world.held(), [1, 1, 2, 0]);
+}
+
+#[test]
+fn a_browser_with_many_addresses_holds_a_bounded_number_of_routes() {
+    let mut memory = Memory::new();
+    let (mut world, camera, view) = pair(&mut memory, 27);
+    let home = world.browser(view.browser).path.remote;
+    for port in 1..30 {
+        world.move_to(view.browser, ([203, 0, 113, 9], port).into());
+        world.browser(view.browser).check(false);
+        world.run(ms(20));
+    }
+    world.move_to(view.browser, home);
+    assert_eq!(world.shard.routes_held()[1], 1 + VALID_PATHS_MAX);
+    world.run(ms(31_000));
+    assert_eq!(world.shard.routes_held()[1], 2, "those that were left lapsed");
+    world.stream(camera, ms(500));
+    assert_all_seen(&world, view, camera);
 }
 
 #[test]
