@@ -14,6 +14,7 @@ pub mod http;
 pub mod options;
 pub mod peer;
 pub mod publisher;
+pub mod relay;
 pub mod report;
 pub mod rest;
 pub mod rpc;

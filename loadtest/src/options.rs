@@ -1,5 +1,6 @@
 //! What a run is asked to do.
 
+use std::net::IpAddr;
 use std::time::Duration;
 
 use clap::{Args, ValueEnum};
@@ -81,6 +82,12 @@ pub struct SmokeOptions {
     /// One JSON object on stdout instead of the table.
     #[arg(long)]
     pub json: bool,
+    /// Connect to this one of the announced addresses; one that is not announced fails the run.
+    #[arg(long, value_name = "IP")]
+    pub candidate: Option<IpAddr>,
+    /// Hold the relay's own counters against its promises while the counted packets run. Nothing else may use it.
+    #[arg(long)]
+    pub account: bool,
     /// Seconds every participant has for coming up.
     #[arg(long, default_value_t = 20.0)]
     pub setup_timeout: f64,

@@ -39,6 +39,8 @@ pub struct PublisherReport {
     pub publisher: usize,
     /// Its stream id.
     pub stream: String,
+    /// Every address the relay announced, best first.
+    pub candidates: Vec<String>,
     /// Where the relay receives it.
     pub remote: String,
     /// Negotiated SRTP profile.
@@ -75,6 +77,7 @@ pub struct Publisher {
     index: usize,
     rpc: Rpc,
     peer: Peer,
+    candidates: Vec<String>,
     /// Its stream id.
     pub stream: String,
     /// Its progress.
@@ -125,11 +128,14 @@ impl Publisher {
             let source = Source::new(plan, id, ssrcs, numbers, options.keyframe_every);
             schedules.push(Schedule::new(source, now_us()));
         }
-        let peer = connect(&identity, ice, &answer.remote()?, options.profile).await?;
+        let remote = answer.remote()?;
+        let candidates = remote.candidates.iter().map(ToString::to_string).collect();
+        let peer = connect(&identity, ice, &remote.only(options.candidate)?, options.profile).await?;
         Ok(Self {
             index,
             rpc,
             peer,
+            candidates,
             stream: text("id")?,
             progress: Arc::default(),
             schedules,
@@ -152,6 +158,7 @@ impl Publisher {
         PublisherReport {
             publisher: self.index,
             stream: self.stream,
+            candidates: self.candidates,
             remote: self.peer.remote().to_string(),
             profile: self.peer.profile(),
             sent: self.progress.sent.load(Ordering::Relaxed),

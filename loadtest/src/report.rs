@@ -8,6 +8,7 @@ use crate::feedback::RtcpCounts;
 use crate::histogram::Histogram;
 use crate::peer::Anomalies;
 use crate::publisher::PublisherReport;
+use crate::relay::Account;
 use crate::sdp::Kind;
 use crate::tally::Counts;
 use crate::track::{Faults, Track};
@@ -191,6 +192,8 @@ pub struct Report {
     pub viewers: Vec<SubscriptionReport>,
     /// How often viewers' signaling sockets were lost and won back.
     pub signaling_reconnects: u32,
+    /// What the relay counted meanwhile, where that was asked for.
+    pub account: Option<Account>,
     /// What went wrong outside of any one participant.
     pub failures: Vec<String>,
 }
@@ -216,6 +219,7 @@ impl Report {
         for viewer in &self.viewers {
             viewer.problems(&mut problems);
         }
+        problems.extend(self.account.iter().flat_map(Account::problems));
         problems
     }
 
@@ -231,7 +235,7 @@ impl Report {
         let problems = self.problems();
         json!({
             "ok": problems.is_empty(), "problems": problems, "session": self.session, "sent": self.sent(),
-            "signaling_reconnects": self.signaling_reconnects, "publishers": self.publishers,
+            "signaling_reconnects": self.signaling_reconnects, "publishers": self.publishers, "account": self.account,
             "viewers": self.viewers.iter().map(SubscriptionReport::json).collect::<Vec<_>>(),
         })
     }
@@ -287,6 +291,9 @@ impl Report {
                 delay.max(),
                 viewer.pause_ms_max()
             ));
+        }
+        if let Some(account) = &self.account {
+            line(account.to_string());
         }
         let problems = self.problems();
         problems.iter().for_each(|problem| line(format!("MISSED {problem}")));

@@ -57,6 +57,16 @@ impl Rest {
         text_of(&object, "token", &path)
     }
 
+    /// The server's statistics.
+    ///
+    /// # Errors
+    /// [`Failure::Rest`] with the server's status.
+    pub async fn stats(&self) -> Result<Value, Failure> {
+        let path = "/millrace/stats";
+        let response = request(&self.endpoint, "GET", path, &self.basic, "").await?;
+        success(&format!("GET {path}"), response.status, &response.body)
+    }
+
     /// Closes a session; one that is already gone is fine.
     ///
     /// # Errors

@@ -12,6 +12,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::failure::Failure;
 use crate::options::SmokeOptions;
 use crate::publisher::{Publisher, PublisherProgress, PublisherReport};
+use crate::relay::{Account, Reading};
 use crate::report::{Report, SubscriptionReport};
 use crate::rest::Rest;
 use crate::viewer::{Viewer, ViewerProgress};
@@ -56,6 +57,7 @@ struct Conductor {
     publishers: Vec<JoinHandle<PublisherReport>>,
     receiving: Vec<Arc<ViewerProgress>>,
     viewers: Vec<Watching>,
+    account: Option<Account>,
 }
 
 /// Runs the scenario. A session created here is closed at the end.
@@ -77,6 +79,7 @@ pub async fn run(options: SmokeOptions) -> Result<Report, Failure> {
         publishers: Vec::new(),
         receiving: Vec::new(),
         viewers: Vec::new(),
+        account: None,
     };
     let outcome = conductor.play().await;
     let mut report = conductor.finish().await;
@@ -95,11 +98,14 @@ impl Conductor {
         self.start_publishers().await?;
         self.start_viewers(first).await?;
         self.await_live().await?;
+        let before = self.read_relay().await?;
         self.stage.send_replace(Stage::Measure);
         let progress = self.options.hold.then(|| self.spawn_progress());
         let failures = self.join_late().await;
         self.await_sent().await;
         self.await_received().await;
+        let after = self.read_relay().await?;
+        self.account = before.zip(after).map(|(before, after)| Account::between(&before, &after));
         if let Some(progress) = progress {
             progress.abort();
         }
@@ -174,6 +180,14 @@ impl Conductor {
         }
     }
 
+    /// The relay's counters, when they are to be held against its promises.
+    async fn read_relay(&self) -> Result<Option<Reading>, Failure> {
+        if !self.options.account {
+            return Ok(None);
+        }
+        Reading::of(&self.rest.stats().await?).map(Some)
+    }
+
     /// The late viewer, if there is to be one. It does not stop the run when it fails.
     async fn join_late(&mut self) -> Vec<String> {
         let Some(seconds) = self.options.join_late else { return Vec::new() };
@@ -205,7 +219,7 @@ impl Conductor {
     /// Stops everybody and collects what they have to say.
     async fn finish(self) -> Report {
         self.stage.send_replace(Stage::Stop);
-        let mut report = Report { session: self.session.clone(), ..Report::default() };
+        let mut report = Report { session: self.session.clone(), account: self.account, ..Report::default() };
         for (viewer, subscriptions) in self.viewers {
             for subscription in subscriptions {
                 match subscription.await {

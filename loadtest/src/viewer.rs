@@ -127,7 +127,8 @@ impl Viewer {
             tracks.push(Track::new(plan.kind, numbers, source_id(publisher, plan.kind), plan.packets, late));
         }
         let signaling = (now_us() - started_us) as f64 / 1e3;
-        let peer = connect(&identity, ice, &answer.remote()?, options.profile).await?;
+        let remote = answer.remote()?.only(options.candidate)?;
+        let peer = connect(&identity, ice, &remote, options.profile).await?;
         Ok(Subscription {
             viewer: self.index,
             publisher,

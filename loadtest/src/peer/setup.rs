@@ -97,7 +97,7 @@ async fn check_family(
     let mut rounds = interval(CHECK_INTERVAL);
     rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
     let mut buffer = [0; DATAGRAM_LEN_MAX];
-    let mut refused = None;
+    let (mut refused, mut astray) = (None, None);
     loop {
         tokio::select! {
             _ = rounds.tick() => {
@@ -110,6 +110,8 @@ async fn check_family(
             received = socket.recv_from(&mut buffer) => {
                 let Ok((len, from)) = received else { continue };
                 match agent.handle(now_us(), from, &buffer[..len]) {
+                    // RFC 8445 §7.2.5.2.1: an answer that comes from elsewhere fails the pair.
+                    Outcome::Success { .. } if !targets.contains(&from) => astray = Some(from),
                     Outcome::Success { nominated: true } => return Ok((socket, from)),
                     Outcome::Success { nominated: false } => {
                         targets.retain(|target| *target == from);
@@ -120,7 +122,11 @@ async fn check_family(
                 }
             }
             () = sleep_until(deadline) => {
-                let why = refused.map_or_else(|| "no answer".to_owned(), |code| format!("refused with {code}"));
+                let why = match (refused, astray) {
+                    (Some(code), _) => format!("refused with {code}"),
+                    (None, Some(from)) => format!("an answer from {from}, and none"),
+                    (None, None) => "no answer".to_owned(),
+                };
                 return Err(Failure::Ice(format!("{why} from {tried}")));
             }
         }

@@ -21,6 +21,23 @@ pub struct Remote {
     pub ice_lite: bool,
 }
 
+impl Remote {
+    /// Leaves only the candidate of `address`, if one is asked for.
+    ///
+    /// # Errors
+    /// [`Failure::Sdp`] when it is not announced.
+    pub fn only(mut self, address: Option<IpAddr>) -> Result<Self, Failure> {
+        let Some(address) = address else { return Ok(self) };
+        let (wanted, others): (Vec<_>, Vec<_>) =
+            self.candidates.into_iter().partition(|candidate| candidate.ip() == address);
+        if wanted.is_empty() {
+            return Err(Failure::Sdp(format!("{address} is not announced, only {others:?}")));
+        }
+        self.candidates = wanted;
+        Ok(self)
+    }
+}
+
 /// What the answer says about one track.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct TrackNumbers {
@@ -287,6 +304,9 @@ mod tests {
         assert_eq!(remote.fingerprint[31], 0x1f);
         let best_first: [SocketAddr; 2] = [([10, 0, 0, 1], 40_000).into(), ([10, 0, 0, 2], 40_000).into()];
         assert_eq!(remote.candidates, best_first);
+        let only = |address: [u8; 4]| remote.clone().only(Some(address.into()));
+        assert_eq!(only([10, 0, 0, 2]).unwrap().candidates, best_first[1..]);
+        assert!(only([10, 0, 0, 9]).is_err(), "TCP only");
         let video = answer.track(Kind::Video, "sendonly").unwrap();
         assert_eq!((video.payload_type, video.rtx_payload_type, video.transport_cc), (96, Some(97), Some(3)));
         assert_eq!((video.ssrcs, video.rtx_ssrcs), (BTreeSet::from([7]), BTreeSet::from([8])));
