@@ -123,7 +123,7 @@ fn live<B: Backend>(
                 mail,
                 events,
                 io: IoCounters::default(),
-                media_allocations: 0,
+                media: MediaAllocations::from_now(),
                 stopping: false,
             };
             cycle::run(backend, &mut worker);
@@ -176,8 +176,30 @@ struct Worker<'a, 'm> {
     mail: &'a Receiver<Mail>,
     events: &'a Current,
     io: IoCounters,
-    media_allocations: u64,
+    media: MediaAllocations,
     stopping: bool,
+}
+
+/// What this thread allocates on account of media: everything but commands, handshakes and events.
+struct MediaAllocations {
+    count: u64,
+    mark: u64,
+}
+
+impl MediaAllocations {
+    fn from_now() -> Self {
+        Self { count: 0, mark: alloc::allocations_of_this_thread() }
+    }
+
+    /// Something else begins.
+    fn pause(&mut self) {
+        self.count += alloc::allocations_of_this_thread() - self.mark;
+    }
+
+    /// It is over.
+    fn resume(&mut self) {
+        self.mark = alloc::allocations_of_this_thread();
+    }
 }
 
 impl Worker<'_, '_> {
@@ -186,7 +208,7 @@ impl Worker<'_, '_> {
             Mail::Command { command, reply } => self.answer(now, &command, reply),
             Mail::Snapshot(answer) => drop(answer.try_send(self.shard.snapshot())),
             Mail::Counters(answer) => {
-                let own = [("media_allocations", self.media_allocations)];
+                let own = [("media_allocations", self.media.count)];
                 drop(answer.try_send(self.shard.counters(self.io.each().into_iter().chain(own))));
             }
             Mail::Stop => self.stopping = true,
@@ -209,20 +231,22 @@ impl Core for Worker<'_, '_> {
         datagram: &mut [u8],
         egress: &mut impl Egress,
     ) {
-        let before = alloc::allocations_of_this_thread();
         self.shard.handle_datagram(now, path, datagram, egress);
-        self.media_allocations += alloc::allocations_of_this_thread() - before;
     }
 
     fn handle_commands(&mut self, now: Timestamp, _: &mut impl Egress) {
+        self.media.pause();
         for mail in self.mail.try_iter().take(COMMANDS_PER_CYCLE) {
             self.carry_out(now, mail);
         }
+        self.media.resume();
         self.shard.panic_if_injected();
     }
 
     fn handle_deferred(&mut self, now: Timestamp, egress: &mut impl Egress) {
+        self.media.pause();
         self.shard.handle_deferred(now, egress);
+        self.media.resume();
     }
 
     fn handle_timeout(&mut self, now: Timestamp, egress: &mut impl Egress) {
@@ -239,9 +263,11 @@ impl Core for Worker<'_, '_> {
 
     fn end_of_cycle(&mut self, counters: &IoCounters) {
         self.io = *counters;
+        self.media.pause();
         while let Some(event) = self.shard.poll_event() {
             self.events.send_event(event);
         }
+        self.media.resume();
     }
 
     fn stopping(&self) -> bool {
