@@ -1,11 +1,13 @@
 //! Developer commands: `cargo xtask test` installs what it needs, builds and checks everything.
 //!
 //! ```text
-//! cargo xtask setup                                   install Debian packages and npm packages that are missing
-//! cargo xtask test [--only lint|unit|browser|smoke]   all checks, or one group of them
-//! cargo xtask web [--check]                           build the call page's bundle, or compare it
-//! cargo xtask screenshot                              take docs/call.png anew
-//! cargo xtask ci                                      `test` as the build server runs it
+//! cargo xtask setup            install Debian packages and npm packages that are missing
+//! cargo xtask test             all checks
+//! cargo xtask test --full      the same, with the load test at its full length
+//! cargo xtask test --only X    one group of them: lint, unit, smoke, network or browser
+//! cargo xtask web [--check]    build the call page's bundle, or compare it
+//! cargo xtask screenshot       take docs/call.png anew
+//! cargo xtask ci               `test` as the build server runs it
 //! ```
 //!
 //! Every step prints a header and the time it took; what a tool prints passes through as it comes. The last line
@@ -13,19 +15,20 @@
 // A command-line tool for people speaks on stdout.
 #![allow(clippy::print_stdout)]
 
+mod netns;
 mod report;
 mod server;
 mod setup;
 mod shell;
 mod steps;
+mod units;
 
 use std::process::ExitCode;
 
 use report::Report;
-use steps::Group;
+use steps::{Effort, Group};
 
-const USAGE: &str =
-    "usage: cargo xtask setup | test [--only lint|unit|browser|smoke] | web [--check] | screenshot | ci";
+const USAGE: &str = "usage: cargo xtask setup | test [--full | --only lint|unit|smoke|network|browser] | web [--check] | screenshot | ci";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -33,9 +36,10 @@ fn main() -> ExitCode {
     let mut report = Report::new();
     match words.as_slice() {
         ["setup"] => setup::everything(&mut report),
-        ["test"] | ["ci"] => steps::test(&mut report, &Group::ALL),
+        ["test"] | ["ci"] => steps::test(&mut report, &Group::ALL, Effort::Brief),
+        ["test", "--full"] => steps::test(&mut report, &Group::ALL, Effort::Full),
         ["test", "--only", group] => match Group::named(group) {
-            Some(group) => steps::test(&mut report, &[group]),
+            Some(group) => steps::test(&mut report, &[group], Effort::Brief),
             None => return misused(),
         },
         ["web"] => steps::web(&mut report, false),

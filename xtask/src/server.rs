@@ -17,6 +17,8 @@ pub(crate) struct Server {
     data: PathBuf,
     /// Where it serves.
     pub(crate) url: String,
+    /// Port of HTTPS, which it serves on every address.
+    pub(crate) https_port: String,
     /// Password of its REST API.
     pub(crate) secret: String,
     /// The backend it runs on, which is not always the one asked for.
@@ -26,9 +28,19 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the release build and waits until it says that it is ready.
     pub(crate) fn start(backend: &str) -> Result<Self, String> {
+        Self::start_with(Command::new(binary("millrace")), backend, &[])
+    }
+
+    /// The same in a network namespace, with more arguments.
+    pub(crate) fn start_in(namespace: &str, backend: &str, more: &[&str]) -> Result<Self, String> {
+        Self::start_with(in_namespace(namespace, "millrace"), backend, more)
+    }
+
+    fn start_with(mut program: Command, backend: &str, more: &[&str]) -> Result<Self, String> {
         let data = std::env::temp_dir().join(format!("millrace-xtask-{}-{backend}", std::process::id()));
-        let mut child = Command::new(root().join("target/release/millrace"))
+        let mut child = program
             .args(["--json", "--http-port", "0", "--https-port", "0", "--media-port", "0", "--shards", "1"])
+            .args(more)
             .args(["--backend", backend, "--data-dir"])
             .arg(&data)
             .stdin(Stdio::null())
@@ -38,12 +50,21 @@ impl Server {
         let stdout = child.stdout.take().expect("stdout was asked to be a pipe");
         let mut line = String::new();
         let read = BufReader::new(stdout).read_line(&mut line);
-        let mut server =
-            Self { child, data, url: String::new(), secret: String::new(), backend: String::new() };
+        let mut server = Self {
+            child,
+            data,
+            url: String::new(),
+            https_port: String::new(),
+            secret: String::new(),
+            backend: String::new(),
+        };
         if !matches!(read, Ok(1..)) {
             return Err("the server ended before it was ready; its log is above".into());
         }
         let field = |name: &str| text_field(&line, name);
+        server.https_port = field("url")
+            .and_then(|url| Some(url.rsplit_once(':')?.1.to_owned()))
+            .ok_or(format!("no url in: {line}"))?;
         server.url = field("http_url").or_else(|| field("url")).ok_or(format!("no url in: {line}"))?;
         server.secret = field("secret").ok_or(format!("no secret in: {line}"))?;
         server.backend = field("backend").ok_or(format!("no backend in: {line}"))?;
@@ -66,8 +87,20 @@ impl Drop for Server {
     }
 }
 
+/// A program of the release build.
+pub(crate) fn binary(name: &str) -> PathBuf {
+    root().join("target/release").join(name)
+}
+
+/// The same, to be run in a network namespace. It becomes the process that is started, so ending that ends it.
+pub(crate) fn in_namespace(namespace: &str, name: &str) -> Command {
+    let mut command = Command::new("ip");
+    command.args(["netns", "exec", namespace]).arg(binary(name));
+    command
+}
+
 /// The value of a text field in one line of JSON that holds no escapes, as ours does not.
-fn text_field(line: &str, name: &str) -> Option<String> {
+pub(crate) fn text_field(line: &str, name: &str) -> Option<String> {
     let after = line.split(&format!("\"{name}\":")).nth(1)?.trim_start();
     let value = after.strip_prefix('"')?.split('"').next()?;
     Some(value.to_owned())

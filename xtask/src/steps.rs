@@ -2,10 +2,12 @@
 
 use std::fs;
 
+use crate::netns;
 use crate::report::{Outcome, Report};
-use crate::server::Server;
+use crate::server::{Server, binary};
 use crate::setup;
 use crate::shell::{cargo, cargo_counts, exists, node_counts, program, program_within, root, run, run_tests};
+use crate::units;
 
 /// One part of the checks, to be run alone with `--only`.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -16,32 +18,53 @@ pub(crate) enum Group {
     Unit,
     /// Simulated publishers and viewers against the release build, on both backends.
     Smoke,
+    /// The release build on several addresses of several hosts, made of network namespaces.
+    Network,
     /// Chromium against the release build.
     Browser,
 }
 
 impl Group {
-    pub(crate) const ALL: [Self; 4] = [Self::Lint, Self::Unit, Self::Smoke, Self::Browser];
+    pub(crate) const ALL: [Self; 5] = [Self::Lint, Self::Unit, Self::Smoke, Self::Network, Self::Browser];
 
     pub(crate) fn named(name: &str) -> Option<Self> {
         match name {
             "lint" => Some(Self::Lint),
             "unit" => Some(Self::Unit),
             "smoke" => Some(Self::Smoke),
+            "network" => Some(Self::Network),
             "browser" => Some(Self::Browser),
             _ => None,
         }
     }
 }
 
-/// How the load test runs by default: enough packets to meet every wrap and burst, short enough for each change.
-const SMOKE: [&str; 6] = ["--viewers", "50", "--rate", "1000", "--duration", "10"];
+/// How long the load test runs.
+#[derive(Clone, Copy)]
+pub(crate) enum Effort {
+    /// Long enough to meet every timer, short enough for each change.
+    Brief,
+    /// What the relay is required to show.
+    Full,
+}
+
+impl Effort {
+    const fn seconds(self) -> &'static str {
+        match self {
+            Self::Brief => "10",
+            Self::Full => "30",
+        }
+    }
+}
+
+/// The load: every packet is to arrive once, in order, and to cost the relay no allocation.
+const SMOKE: [&str; 5] = ["--account", "--viewers", "50", "--rate", "1000"];
 
 /// Far more than a smoke test or a file of browser tests takes.
 const LIMIT_S: u32 = 400;
 
 /// Runs the groups; what they need is installed and built first.
-pub(crate) fn test(report: &mut Report, groups: &[Group]) {
+pub(crate) fn test(report: &mut Report, groups: &[Group], effort: Effort) {
     let wanted = |group| groups.contains(&group);
     if wanted(Group::Lint) || wanted(Group::Browser) {
         setup::everything(report);
@@ -54,7 +77,7 @@ pub(crate) fn test(report: &mut Report, groups: &[Group]) {
         let arguments = ["test", "--workspace", "--locked", "--no-fail-fast"];
         report.step("tests of cargo", || run_tests(&mut cargo(&arguments), cargo_counts));
     }
-    if !wanted(Group::Smoke) && !wanted(Group::Browser) {
+    if [Group::Smoke, Group::Network, Group::Browser].into_iter().all(|group| !wanted(group)) {
         return;
     }
     let arguments = ["build", "--release", "--workspace", "--exclude", "xtask", "--bins", "--locked"];
@@ -63,8 +86,11 @@ pub(crate) fn test(report: &mut Report, groups: &[Group]) {
     }
     if wanted(Group::Smoke) {
         for backend in ["uring", "mmsg"] {
-            report.step(&format!("smoke on {backend}"), || smoke(backend));
+            report.step(&format!("smoke on {backend}"), || smoke(backend, effort));
         }
+    }
+    if wanted(Group::Network) {
+        report.step("network namespaces", netns::every_address);
     }
     if wanted(Group::Browser) {
         browser(report);
@@ -78,6 +104,7 @@ fn lint(report: &mut Report) {
     let doc = ["doc", "--workspace", "--no-deps", "--locked"];
     report.step("documentation", || run(cargo(&doc).env("RUSTDOCFLAGS", "-D warnings")));
     report.step("dependency policy", deny);
+    report.step("systemd units", units::verify);
     web(report, true);
 }
 
@@ -96,7 +123,7 @@ pub(crate) fn web(report: &mut Report, check: bool) {
     report.step(name, || run(&mut program("node", arguments, "web")));
 }
 
-fn smoke(backend: &str) -> Outcome {
+fn smoke(backend: &str, effort: Effort) -> Outcome {
     let server = match Server::start(backend) {
         Ok(server) => server,
         Err(why) => return Outcome::Failed(why),
@@ -107,9 +134,10 @@ fn smoke(backend: &str) -> Outcome {
             server.backend
         ));
     }
-    let loadtest = root().join("target/release/millrace-loadtest");
+    let loadtest = binary("millrace-loadtest");
     let mut command = program_within(LIMIT_S, &loadtest.to_string_lossy(), &["smoke"], "");
-    run(command.args(["--url", &server.url, "--secret", &server.secret]).args(SMOKE))
+    command.args(["--url", &server.url, "--secret", &server.secret, "--duration", effort.seconds()]);
+    run(command.args(SMOKE))
 }
 
 /// One file after the other: they share two cores with the browser and the server.
