@@ -13,7 +13,7 @@ use tokio::time::{Instant, sleep};
 use crate::clock;
 use crate::config::Config;
 use crate::openvidu::events;
-use crate::openvidu::rpc::Outbox;
+use crate::openvidu::rpc::{Budget, Outbox};
 use crate::relay::Link;
 use crate::session::{Changes, Reason, Refusal, Session};
 use crate::state::{Client, Shared, State};
@@ -260,6 +260,7 @@ fn restore(values: Vec<(String, Vec<u8>)>) -> State {
                         session: id.clone(),
                         connection: connection.id.clone(),
                         outbox: Arc::new(Outbox::default()),
+                        budget: Budget::new(Instant::now()),
                     };
                     state.clients.insert(participant.rpc_session.clone(), client);
                 }

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_control::{Command, Event, EventKind, PeerState, RelayHello, Snapshot};
 
-use crate::openvidu::rpc::Outbox;
+use crate::openvidu::rpc::{Budget, Outbox};
 use crate::placement;
 use crate::relay::Owner;
 use crate::session::{Media, Session};
@@ -35,6 +35,8 @@ pub struct Client {
     pub connection: String,
     /// What it is to be sent; it outlives the socket.
     pub outbox: Arc<Outbox>,
+    /// What it may make others be sent; it outlives the socket too.
+    pub budget: Budget,
 }
 
 /// What the relay last said of a peer.

@@ -129,6 +129,40 @@ async fn signals_reach_whom_they_name() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_receiver_named_often_is_told_once_and_a_flood_ends_at_its_sender() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let (mut a, con_a) = world.join(&session, "PUBLISHER").await;
+    let (mut b, con_b) = world.join(&session, "SUBSCRIBER").await;
+    a.told("participantJoined").await;
+    a.publish().await;
+    b.told("participantPublished").await;
+    let many = json!({"to": vec![&con_b; 2_500], "type": "signal:often"}).to_string();
+    a.ok("sendMessage", json!({"message": many})).await;
+    assert_eq!(b.told("sendMessage").await, json!({"type": "signal:often", "from": con_a}));
+
+    // What a burst may hold, and what it may not, whatever the method.
+    let big = json!({"message": json!({"data": "x".repeat(50_000)}).to_string()});
+    let changed = json!({"property": "videoTrack", "newValue": {"label": "\"".repeat(20_000)}, "reason": ""});
+    for (method, params, code) in [("sendMessage", big, 600), ("streamPropertyChanged", changed, -32_602)] {
+        for _ in 0..20 {
+            a.send(method, params.clone()).await;
+        }
+        let (mut answers, mut refused) = (0, 0);
+        while answers < 20 {
+            // Refusals overtake what waits for the store, and the sender is told of its own signals.
+            let frame = a.frame().await.unwrap();
+            assert!(frame["error"]["code"].is_null() || frame["error"]["code"] == code, "{frame}");
+            answers += u32::from(frame.get("id").is_some());
+            refused += u32::from(frame.get("error").is_some());
+        }
+        assert!(refused > 0, "a megabyte of {method} at once");
+    }
+    let fresh = json!({"message": json!({"data": "hi", "type": "signal:b"}).to_string()});
+    b.ok("sendMessage", fresh).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn garbage_is_answered_and_its_repetition_ends_the_socket() {
     let world = World::start().await;
     let session = world.session().await;
@@ -220,11 +254,12 @@ async fn a_client_that_does_not_read_is_put_out_and_the_others_go_on() {
     let (mut a, _) = world.join(&session, "SUBSCRIBER").await;
     let (stuck, con) = world.join(&session, "SUBSCRIBER").await;
     a.told("participantJoined").await;
-    let message = json!({"to": [con], "data": "x".repeat(40_000), "type": "signal:big"}).to_string();
+    // From the application: what one participant may say in a while is bounded.
+    let signal =
+        json!({"session": session, "to": [con], "data": "x".repeat(40_000), "type": "big"}).to_string();
     // Its socket's buffers take some megabytes before anything waits here.
     for _ in 0..2_000 {
-        let answer = a.call("sendMessage", json!({"message": message})).await;
-        if answer["error"]["code"] == 601 {
+        if world.rest("POST", "/openvidu/api/signal", &signal).await.status == 406 {
             break;
         }
     }

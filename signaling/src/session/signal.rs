@@ -1,12 +1,14 @@
 //! Messages among participants.
 
+use std::collections::BTreeSet;
+
 use super::{Changes, Notice, Refusal, Session};
 
 /// A message to some or all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signal {
-    /// Connection ids; nobody means everybody, the sender included.
-    pub to: Vec<String>,
+    /// Connection ids, each once; nobody means everybody, the sender included.
+    pub to: BTreeSet<String>,
     /// Type, as given.
     pub kind: Option<String>,
     /// Text, as given.
@@ -25,8 +27,13 @@ impl Session {
         let to = if signal.to.is_empty() {
             self.everybody()
         } else {
-            let receiver = |id: &String| Ok(self.participant(id)?.1.rpc_session.clone());
-            signal.to.iter().map(receiver).collect::<Result<_, Refusal>>().map_err(|_| Refusal::SignalTo)?
+            // One walk through the participants: a long list of names costs no look-up each.
+            let named = self.participants().filter(|(connection, _)| signal.to.contains(&connection.id));
+            let to: Vec<String> = named.map(|(_, participant)| participant.rpc_session.clone()).collect();
+            if to.len() < signal.to.len() {
+                return Err(Refusal::SignalTo);
+            }
+            to
         };
         let mut changes = Changes::default();
         changes
@@ -54,6 +61,8 @@ mod tests {
         assert_eq!(changes.notifications[0].to, ["rpc_con_A", "rpc_con_B"]);
         let changes = session.signal(None, to(&["con_B"])).unwrap();
         assert_eq!(changes.notifications[0].to, ["rpc_con_B"]);
+        let changes = session.signal(None, to(&["con_B", "con_A", "con_B"])).unwrap();
+        assert_eq!(changes.notifications[0].to, ["rpc_con_A", "rpc_con_B"], "each once");
         assert_eq!(session.signal(None, to(&["con_B", "con_C"])), Err(Refusal::SignalTo));
         assert_eq!(session.signal(Some("con_X"), to(&[])), Err(Refusal::UserClosed));
     }

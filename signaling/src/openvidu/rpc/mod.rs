@@ -9,6 +9,7 @@
 //!
 //! Who the caller is follows from its socket alone, never from what it sends.
 
+mod budget;
 mod media;
 mod message;
 mod moderation;
@@ -24,6 +25,7 @@ use tokio::time::Instant;
 
 use super::errors::{self, RpcError};
 use crate::app::{Answer, App};
+pub use budget::Budget;
 pub use message::{Params, Request};
 pub(crate) use moderation::signal_of;
 pub use outbox::{Outbox, Pull};

@@ -1,11 +1,15 @@
 //! What participants tell each other and do to each other: signals, properties, forced ends.
 
+use std::collections::BTreeSet;
+
 use serde_json::{Value, json};
+use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
 use super::super::json;
 use super::{Caller, Identity, Outcome, Params};
 use crate::session::{Refusal, Signal};
+use crate::state::State;
 
 /// Longest name of a property and of a reason, in bytes.
 const NAME_LEN_MAX: usize = 128;
@@ -17,11 +21,17 @@ impl Caller {
         id: &Value,
         params: &Params,
     ) -> Result<Outcome, RpcError> {
-        let signal = params.text("message").ok().and_then(|text| json::parse(text.as_bytes()).ok());
-        let signal = signal.as_ref().and_then(signal_of).ok_or_else(|| {
-            RpcError::new(errors::SIGNAL_FORMAT, "the message is no JSON text with to, type and data")
-        })?;
+        let refused = |why| RpcError::new(errors::SIGNAL_FORMAT, why);
+        let message = params.text("message").unwrap_or_default();
+        let signal = json::parse(message.as_bytes()).ok();
+        let signal = signal
+            .as_ref()
+            .and_then(signal_of)
+            .ok_or_else(|| refused("the message is no JSON text with to, type and data"))?;
         let mut state = self.app.shared.lock();
+        if !may_say(&mut state, caller, message.len()) {
+            return Err(refused("too many signals, or too large ones"));
+        }
         let session = state.sessions.get(&caller.session).ok_or(Refusal::UserClosed)?;
         let changes = session.signal(Some(&caller.connection), signal)?;
         self.app.deliver(&mut state, &caller.session, changes, self.answer(id, &json!({})));
@@ -38,6 +48,11 @@ impl Caller {
         let property = short(params, "property")?;
         let reason = short(params, "reason").unwrap_or_default();
         let value = params.value("newValue").cloned().ok_or_else(|| RpcError::param("newValue"))?;
+        // As it leaves, a text within a text: escaping may make it a few times as long.
+        let len_bytes = Value::from(value.to_string()).to_string().len();
+        if !may_say(&mut self.app.shared.lock(), caller, len_bytes) {
+            return Err(RpcError::new(errors::PARAMS, "too many changes, or too large ones"));
+        }
         self.change(caller, id, |session| {
             session.change_property(&caller.connection, property, value, reason)
         })
@@ -64,6 +79,13 @@ impl Caller {
     }
 }
 
+/// Whether the caller may now make everybody be sent `len_bytes` of its own.
+fn may_say(state: &mut State, caller: &Identity, len_bytes: usize) -> bool {
+    let client = state.clients.get_mut(&caller.rpc_session);
+    // Who has left is refused by the model.
+    client.is_none_or(|client| client.budget.spend(Instant::now(), len_bytes))
+}
+
 fn short(params: &Params, name: &str) -> Result<String, RpcError> {
     let text = params.text(name)?;
     if text.len() > NAME_LEN_MAX { Err(RpcError::param(name)) } else { Ok(text.to_owned()) }
@@ -78,7 +100,7 @@ pub(crate) fn signal_of(value: &Value) -> Option<Signal> {
         Some(_) => None,
     };
     let to = match object.get("to") {
-        None | Some(Value::Null) => Vec::new(),
+        None | Some(Value::Null) => BTreeSet::new(),
         Some(Value::Array(to)) => {
             to.iter().map(|id| id.as_str().map(str::to_owned)).collect::<Option<_>>()?
         }
@@ -94,7 +116,7 @@ mod tests {
     #[test]
     fn a_signal_has_texts_and_a_list_or_none_of_them() {
         let full = signal_of(&json!({"to": ["con_A"], "type": "signal:chat", "data": "hi"})).unwrap();
-        assert_eq!(full.to, ["con_A"]);
+        assert_eq!(full.to, BTreeSet::from(["con_A".to_owned()]));
         assert_eq!(signal_of(&json!({"to": [], "data": null})), Some(Signal::default()));
         for bad in
             [json!([]), json!({"to": "con_A"}), json!({"to": [1]}), json!({"type": 1}), json!({"data": {}})]

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
 use super::super::{VERSION, ice_servers, ids, shapes};
-use super::{Caller, Identity, Outcome, Params, success};
+use super::{Budget, Caller, Identity, Outcome, Params, success};
 use crate::clock;
 use crate::session::{Arrival, Connection, Participant, Reason, Refusal, Session};
 use crate::state::{Client, State};
@@ -68,7 +68,9 @@ impl Caller {
             rpc_session: rpc_session.clone(),
             outbox: Arc::clone(&self.own),
         };
-        let client = Client { session: session.to_owned(), connection, outbox: Arc::clone(&self.own) };
+        let budget = Budget::new(Instant::now());
+        let client =
+            Client { session: session.to_owned(), connection, outbox: Arc::clone(&self.own), budget };
         tracing::info!(session, connection = client.connection, shard, "joined");
         state.clients.insert(rpc_session, client);
         self.app.carry_out(&mut state, session, changes, self.answer(id, &result));
