@@ -20,6 +20,10 @@ use crate::session::{Changes, Connection, ConnectionProperties, KurentoOptions, 
 /// Most filters one connection may be allowed.
 const FILTERS_MAX: usize = 64;
 
+/// Longest data an application may attach to a connection, in bytes: as much as the client may. Everybody who joins
+/// is sent all of it.
+const DATA_LEN_MAX: usize = 10_000;
+
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
@@ -153,10 +157,14 @@ fn properties(body: &Body) -> Result<ConnectionProperties, Failure> {
         Some("IPCAM") => return Err(Failure::empty(StatusCode::NOT_IMPLEMENTED)),
         Some(_) => return Err(Failure::bad("type must be WEBRTC or IPCAM")),
     }
+    let data = body.text("data")?.unwrap_or_default();
+    if data.len() > DATA_LEN_MAX {
+        return Err(Failure::bad(format!("data may have {DATA_LEN_MAX} bytes at most")));
+    }
     let servers = body.value("customIceServers").map(ice_servers::parse).transpose().map_err(Failure::bad)?;
     Ok(ConnectionProperties {
         role: body.choice("role", Role::parse)?.unwrap_or_default(),
-        data: body.text("data")?.unwrap_or_default().to_owned(),
+        data: data.to_owned(),
         record: body.bool("record")?.unwrap_or(true),
         kurento_options: body.value("kurentoOptions").map(kurento_options).transpose()?,
         custom_ice_servers: servers.unwrap_or_default(),
@@ -211,6 +219,9 @@ mod tests {
         ] {
             assert_eq!(read(bad).unwrap_err().status, StatusCode::BAD_REQUEST, "{bad}");
         }
+        let data = |len| read(&format!(r#"{{"data":"{}"}}"#, "x".repeat(len)));
+        assert_eq!(data(DATA_LEN_MAX).unwrap().data.len(), DATA_LEN_MAX);
+        assert_eq!(data(DATA_LEN_MAX + 1).unwrap_err().status, StatusCode::BAD_REQUEST);
         assert_eq!(read(r#"{"type":"IPCAM"}"#).unwrap_err().status, StatusCode::NOT_IMPLEMENTED);
     }
 }

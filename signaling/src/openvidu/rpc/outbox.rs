@@ -11,6 +11,10 @@ use tokio::sync::Notify;
 /// Most bytes that wait. A client that reads so slowly is gone.
 pub(super) const LEN_BYTES_MAX: usize = 256 * 1024;
 
+/// Most that one frame counts of them: who joins a large room is told of everybody in one frame of any length, and has
+/// done nothing wrong.
+const FRAME_LEN_BYTES_MAX: usize = LEN_BYTES_MAX / 2;
+
 /// The queue of one participant, or of a socket that has not joined.
 #[derive(Default)]
 pub struct Outbox {
@@ -59,7 +63,7 @@ impl Outbox {
             if inner.overflowed {
                 return None;
             }
-            inner.len_bytes += first.len();
+            inner.len_bytes += counted(&first);
             inner.queue.push_front(first);
         }
         Some(self.attach())
@@ -77,7 +81,7 @@ impl Outbox {
             if inner.overflowed {
                 return;
             }
-            inner.len_bytes += text.len();
+            inner.len_bytes += counted(&text);
             inner.queue.push_back(text);
             if inner.len_bytes > LEN_BYTES_MAX {
                 inner.overflowed = true;
@@ -125,7 +129,7 @@ impl Outbox {
             return Some(Pull::Overflow);
         }
         if let Some(text) = inner.queue.pop_front() {
-            inner.len_bytes -= text.len();
+            inner.len_bytes -= counted(&text);
             return Some(Pull::Text(text));
         }
         std::mem::take(&mut inner.finished).then_some(Pull::Finished)
@@ -134,6 +138,11 @@ impl Outbox {
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
+}
+
+/// What a frame counts.
+fn counted(text: &str) -> usize {
+    text.len().min(FRAME_LEN_BYTES_MAX)
 }
 
 #[cfg(test)]
@@ -171,11 +180,27 @@ mod tests {
     async fn a_client_that_does_not_read_loses_everything_at_once() {
         let outbox = Outbox::default();
         let reader = outbox.attach();
-        outbox.push("x".repeat(LEN_BYTES_MAX));
+        for _ in 0..LEN_BYTES_MAX / FRAME_LEN_BYTES_MAX {
+            outbox.push("x".repeat(FRAME_LEN_BYTES_MAX));
+        }
         outbox.push("y".into());
         outbox.push("z".into());
         assert_eq!(outbox.pull(reader).await, Pull::Overflow);
         assert_eq!(outbox.resume("welcome back".into()), None);
+    }
+
+    #[tokio::test]
+    async fn one_frame_may_be_of_any_length_and_others_may_wait_with_it() {
+        let outbox = Outbox::default();
+        let reader = outbox.attach();
+        let large = "x".repeat(3 * LEN_BYTES_MAX);
+        outbox.push("before".into());
+        outbox.push(large.clone());
+        outbox.push("behind".into());
+        assert_eq!(outbox.pull(reader).await, text("before"));
+        assert_eq!(outbox.pull(reader).await, text(&large));
+        assert_eq!(outbox.pull(reader).await, text("behind"));
+        assert_eq!(outbox.lock().len_bytes, 0);
     }
 
     #[tokio::test]
