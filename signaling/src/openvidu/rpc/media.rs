@@ -10,6 +10,7 @@ use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
 use super::super::ids;
+use super::super::json;
 use super::super::negotiation::{Agreed, Context, Tracks};
 use super::room::no_media_node;
 use super::{Caller, Identity, Outcome, Params, empty};
@@ -266,6 +267,13 @@ fn offer<'a>(params: &'a Params, name: &str) -> Result<&'a str, RpcError> {
     params.text(name).map_err(|_| RpcError::new(errors::SDP, format!("'{name}' is missing")))
 }
 
+/// Whether `text` is the JSON of a width and a height. Clients parse it unguarded: with anything else everybody who
+/// joins later would wait for ever.
+pub(super) fn is_dimensions(text: &str) -> bool {
+    let Ok(value) = json::parse(text.as_bytes()) else { return false };
+    text.len() <= OPTION_LEN_MAX && value["width"].is_number() && value["height"].is_number()
+}
+
 fn tracks(options: &MediaOptions, audio: u64, video: u64) -> Tracks {
     Tracks { audio: options.has_audio.then_some(audio), video: options.has_video.then_some(video) }
 }
@@ -300,7 +308,44 @@ fn media_options(params: &Params) -> Result<MediaOptions, RpcError> {
         video_active: active("videoActive", has_video)?,
         type_of_video: type_of_video.map(str::to_owned),
         frame_rate: params.value("frameRate").and_then(Value::as_i64).filter(|_| has_video),
-        video_dimensions: text("videoDimensions")?.filter(|_| has_video).map(str::to_owned),
+        video_dimensions: params
+            .optional_text("videoDimensions")?
+            .filter(|text| has_video && is_dimensions(text))
+            .map(str::to_owned),
         filter: Map::new(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::openvidu::rpc::Request;
+
+    fn options(more: &str) -> MediaOptions {
+        let text = format!(r#"{{"jsonrpc":"2.0","method":"m","id":1,"params":{{{more}}}}}"#);
+        media_options(&Request::parse(&text).unwrap().params).unwrap()
+    }
+
+    #[test]
+    fn dimensions_are_two_numbers_in_json() {
+        for good in [r#"{"width":1280,"height":720}"#, r#"{"height":0.5,"width":-1,"x":null}"#] {
+            assert!(is_dimensions(good), "{good}");
+        }
+        let long = format!(r#"{{"width":1,"height":1,"x":"{}"}}"#, "x".repeat(OPTION_LEN_MAX));
+        let twice = r#"{"width":1,"width":2,"height":1}"#;
+        for bad in ["", "{", "null", "[1,2]", r#"{"width":1}"#, r#"{"width":"1","height":"2"}"#, twice, &long]
+        {
+            assert!(!is_dimensions(bad), "{bad}");
+        }
+    }
+
+    #[test]
+    fn what_clients_could_not_parse_is_left_out() {
+        let video = r#""hasAudio":true,"hasVideo":true,"typeOfVideo":"CAMERA""#;
+        assert_eq!(options(&format!(r#"{video},"videoDimensions":"{{""#)).video_dimensions, None);
+        let given = options(&format!(r#"{video},"videoDimensions":"{{\"width\":1,\"height\":2}}""#));
+        assert_eq!(given.video_dimensions.as_deref(), Some(r#"{"width":1,"height":2}"#));
+        let audio = r#""hasAudio":true,"videoDimensions":"{\"width\":1,\"height\":2}""#;
+        assert_eq!(options(audio).video_dimensions, None);
+    }
 }

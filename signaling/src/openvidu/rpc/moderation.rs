@@ -7,6 +7,7 @@ use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
 use super::super::json;
+use super::media::is_dimensions;
 use super::{Caller, Identity, Outcome, Params};
 use crate::session::{Refusal, Signal};
 use crate::state::State;
@@ -48,6 +49,10 @@ impl Caller {
         let property = short(params, "property")?;
         let reason = short(params, "reason").unwrap_or_default();
         let value = params.value("newValue").cloned().ok_or_else(|| RpcError::param("newValue"))?;
+        let fits = property_fits(&property, &value).ok_or_else(|| RpcError::param("property"))?;
+        if !fits {
+            return Err(RpcError::param("newValue"));
+        }
         // As it leaves, a text within a text: escaping may make it a few times as long.
         let len_bytes = Value::from(value.to_string()).to_string().len();
         if !may_say(&mut self.app.shared.lock(), caller, len_bytes) {
@@ -76,6 +81,17 @@ impl Caller {
     ) -> Result<Outcome, RpcError> {
         let stream = params.text("streamId")?;
         self.change(caller, id, |session| session.force_unpublish_by(&caller.connection, stream))
+    }
+}
+
+/// Whether `value` is one of that property; `None` when clients know no such property.
+fn property_fits(property: &str, value: &Value) -> Option<bool> {
+    match property {
+        "audioActive" | "videoActive" => Some(value.is_boolean()),
+        // What a browser says of its track; clients read it as they like.
+        "audioTrack" | "videoTrack" => Some(true),
+        "videoDimensions" => Some(value.as_str().is_some_and(is_dimensions)),
+        _ => None,
     }
 }
 
@@ -112,6 +128,19 @@ pub(crate) fn signal_of(value: &Value) -> Option<Signal> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn only_what_clients_can_read_gets_to_them() {
+        let fits = |property: &str, value| property_fits(property, &value);
+        assert_eq!(fits("audioActive", json!(false)), Some(true));
+        assert_eq!(fits("videoActive", json!("false")), Some(false));
+        assert_eq!(fits("videoTrack", json!({"label": "x"})), Some(true));
+        assert_eq!(fits("videoDimensions", json!("{\"width\":1,\"height\":2}")), Some(true));
+        for bad in [json!("{"), json!({"width": 1, "height": 2}), json!(true)] {
+            assert_eq!(fits("videoDimensions", bad), Some(false));
+        }
+        assert_eq!(fits("filter", json!({})), None);
+    }
 
     #[test]
     fn a_signal_has_texts_and_a_list_or_none_of_them() {
