@@ -129,8 +129,14 @@ async fn a_relay_that_lost_its_memory_is_told_everything_again() {
 
     world.relay.stop().await;
     world.relay.forget();
-    // What is asked meanwhile waits for the relay.
+    // What is asked meanwhile waits for the relay, and nothing else waits with it.
     let id = b.send("receiveVideoFrom", json!({"sender": stream, "sdpOffer": SUBSCRIBE})).await;
+    for (method, params) in
+        [("echo", json!({})), ("videoData", json!({})), ("onIceCandidate", json!({"candidate": ""}))]
+    {
+        let next = b.send(method, params).await;
+        assert_eq!(b.frame().await.unwrap()["id"], next, "{method}");
+    }
     world.relay.listen();
     assert!(b.answer(id).await["result"]["sdpAnswer"].is_string());
     let after = world.relay.until(|held| held.peers.len() == 2 && held.subscriptions.len() == 2).await;

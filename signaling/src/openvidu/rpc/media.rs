@@ -13,7 +13,7 @@ use super::super::ids;
 use super::super::json;
 use super::super::negotiation::{Agreed, Context, Tracks};
 use super::room::no_media_node;
-use super::{Caller, Identity, Outcome, Params, empty};
+use super::{Caller, Identity, Outcome, Params};
 use crate::app::Answer;
 use crate::clock;
 use crate::relay::LinkError;
@@ -257,10 +257,10 @@ impl Caller {
 }
 
 /// Nothing is done with a candidate: the relay is ICE-lite and learns paths from the checks it receives.
-pub(super) fn on_ice_candidate(params: &Params) -> Result<Outcome, RpcError> {
+pub(super) fn on_ice_candidate(params: &Params) -> Result<Value, RpcError> {
     let candidate = params.optional_text("candidate")?.unwrap_or_default();
     sdp::add_candidate(candidate).map_err(|error| RpcError::new(error.code(), error.to_string()))?;
-    Ok(empty())
+    Ok(json!({}))
 }
 
 fn offer<'a>(params: &'a Params, name: &str) -> Result<&'a str, RpcError> {

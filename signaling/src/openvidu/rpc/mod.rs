@@ -1,7 +1,7 @@
 //! The WebSocket RPC at `/openvidu`.
 //!
 //! ```text
-//! socket ── frame ── message::Request ─┬─ ping, connect        at once, in the socket's own task
+//! socket ── frame ── message::Request ─┬─ ping, connect, echo, onIceCandidate, …   at once, in the socket's own task
 //!    ▲                                 └─ everything else      one after the other, in the socket's worker
 //!    │                                                            │ room · media · moderation
 //!    └── Outbox ◄── store writer ◄── App::carry_out ◄─ session model, relay
@@ -20,7 +20,7 @@ mod socket;
 use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::errors::{self, RpcError};
@@ -67,11 +67,6 @@ struct Timed {
 enum Outcome {
     Result(Value),
     Submitted,
-}
-
-/// An empty result.
-fn empty() -> Outcome {
-    Outcome::Result(Value::Object(Map::new()))
 }
 
 /// The text of a success.
@@ -122,14 +117,21 @@ impl Caller {
             "receiveVideoFrom" => self.receive_video_from(caller, &id, &params, deadline).await,
             "unsubscribeFromVideo" => self.unsubscribe_from_video(caller, &id, &params),
             "reconnectStream" => self.reconnect_stream(caller, &id, &params, deadline).await,
-            "onIceCandidate" => media::on_ice_candidate(&params),
             "sendMessage" => self.send_message(caller, &id, &params),
             "streamPropertyChanged" => self.stream_property_changed(caller, &id, &params),
             "forceDisconnect" => self.force_disconnect(caller, &id, &params),
             "forceUnpublish" => self.force_unpublish(caller, &id, &params),
-            "echo" | "videoData" => Ok(empty()),
-            _ => Err(unavailable(&method)),
+            _ => instant(&Request { id, method, params }).map(Outcome::Result),
         }
+    }
+}
+
+/// What needs neither the model nor the relay, for somebody who has joined.
+fn instant(request: &Request) -> Result<Value, RpcError> {
+    match request.method.as_str() {
+        "echo" | "videoData" => Ok(json!({})),
+        "onIceCandidate" => media::on_ice_candidate(&request.params),
+        method => Err(unavailable(method)),
     }
 }
 

@@ -11,11 +11,12 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Caller, Outbox, Params, Pull, Request, Timed, success};
+use super::{Caller, Outbox, Params, Pull, Request, Timed, instant, success};
 use crate::app::App;
 use crate::session::Reason;
 
-/// Requests of one socket that wait for their turn. A browser that subscribes to a full room sends fewer.
+/// Requests of one socket that wait for their turn; one more ends it. Candidates do not wait here, so a browser may
+/// subscribe to this many streams at once.
 const REQUESTS_MAX: usize = 1_024;
 
 /// Malformed frames a socket may send; at this many it is closed.
@@ -212,6 +213,15 @@ impl Socket {
                 Ok(reader) => self.reader = reader,
                 Err(error) => self.caller.outbox().push(error.answer(&request.id)),
             },
+            // The client gives up without its echo after 3 s, and a negotiation may take longer. Before the join these
+            // wait behind it.
+            "echo" | "videoData" | "onIceCandidate" if self.caller.identity.get().is_some() => {
+                let answer = match instant(&request) {
+                    Ok(result) => success(&request.id, &result),
+                    Err(error) => error.answer(&request.id),
+                };
+                self.caller.outbox().push(answer);
+            }
             _ => {
                 let deadline = self.caller.app.relay_deadline();
                 self.requests.try_send(Timed { request, deadline }).map_err(|_| End::Abuse)?;
