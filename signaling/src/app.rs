@@ -173,27 +173,21 @@ impl App {
     }
 
     fn expire(&self, rpc_session: &str, reader: u64) {
-        let mut state = self.shared.lock();
-        let returned = |client: &&Client| client.outbox.reader() == reader;
-        if let Some(client) = state.clients.get(rpc_session).filter(returned).cloned() {
-            tracing::info!(session = client.session, connection = client.connection, "did not come back");
-            self.remove(&mut state, &client, Reason::NetworkDisconnect);
-        }
+        self.remove_now(rpc_session, reader, Reason::NetworkDisconnect);
     }
 
-    /// Takes a participant out at once.
-    pub fn remove_now(&self, rpc_session: &str, reason: Reason) {
+    /// Takes a participant out at once, unless another socket than that of `reader` is its own by now. Gives whether
+    /// it did.
+    pub fn remove_now(&self, rpc_session: &str, reader: u64, reason: Reason) -> bool {
         let mut state = self.shared.lock();
-        if let Some(client) = state.clients.get(rpc_session).cloned() {
-            self.remove(&mut state, &client, reason);
-        }
-    }
-
-    fn remove(&self, state: &mut State, client: &Client, reason: Reason) {
-        let Some(session) = state.sessions.get_mut(&client.session) else { return };
-        if let Ok(changes) = session.leave(&client.connection, reason) {
-            self.carry_out(state, &client.session, changes, None);
-        }
+        // Under the lock, as `connect` attaches under it.
+        let still = |client: &&Client| client.outbox.reader() == reader;
+        let Some(client) = state.clients.get(rpc_session).filter(still).cloned() else { return false };
+        let Some(session) = state.sessions.get_mut(&client.session) else { return false };
+        let Ok(changes) = session.leave(&client.connection, reason) else { return false };
+        tracing::info!(session = client.session, connection = client.connection, ?reason, "is gone");
+        self.carry_out(&mut state, &client.session, changes, None);
+        true
     }
 
     /// Ends a session for everybody.

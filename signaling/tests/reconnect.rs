@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use millrace_control::Command;
+use millrace_signaling::session::Reason;
 use serde_json::{Value, json};
 use support::{Client, FakeRelay, PUBLISH, Process, SUBSCRIBE, World, join, scratch, session, token};
 
@@ -46,6 +47,37 @@ async fn a_second_socket_replaces_the_first() {
     assert!(old.frame().await.is_err(), "the old socket is closed");
     assert!(new.hears_nothing().await);
     assert_eq!(new.error("connect", connect(&joined["sessionId"])).await, 40_007, "it has one already");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_socket_that_was_replaced_takes_nobody_along() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let token = world.token(&session, "PUBLISHER").await;
+    let (_old, joined) = Client::join(world.port, &session, &token).await;
+    let rpc_session = joined["sessionId"].as_str().unwrap();
+    let mut new = Client::open(world.port).await;
+    new.ok("connect", connect(&joined["sessionId"])).await;
+    // What the end of the first socket leads to, however late; the second one is its reader number 2.
+    let app = world.server.app();
+    assert!(!app.remove_now(rpc_session, 1, Reason::NetworkDisconnect));
+    assert!(new.hears_nothing().await);
+    assert!(app.remove_now(rpc_session, 2, Reason::NetworkDisconnect));
+    assert_eq!(new.error("leaveRoom", json!({})).await, 103);
+}
+
+#[tokio::test]
+async fn a_ping_that_waits_counts_though_this_process_stood_still() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let (mut client, _) = world.join(&session, "SUBSCRIBER").await;
+    // The smallest interval: three seconds of silence are the end.
+    client.ok("ping", json!({"interval": 1_000})).await;
+    let id = client.send("ping", json!({})).await;
+    // There is one thread here: everything stands still, and on waking both the ping and the watchdog are due.
+    std::thread::sleep(Duration::from_millis(3_100));
+    client.answer(id).await;
+    assert!(client.hears_nothing().await);
 }
 
 #[tokio::test(flavor = "multi_thread")]

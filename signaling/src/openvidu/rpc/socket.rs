@@ -35,7 +35,7 @@ const PINGS_MISSED_MAX: u32 = 3;
 /// How long a client may leave a frame unread.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// Close codes of the client: it left, or it begins again on another socket.
+/// The client's close code when it has left.
 const CLOSED_BY_CLIENT: u16 = 4102;
 
 /// RFC 6455 §7.4.1.
@@ -93,17 +93,32 @@ async fn work(caller: Arc<Caller>, mut queue: mpsc::Receiver<Timed>) {
 /// What the end of a socket means for its participant.
 fn conclude(caller: &Caller, end: &End, reader: u64) {
     let Some(identity) = caller.identity.get() else { return };
-    if identity.outbox.reader() != reader {
-        return;
-    }
     let app = &caller.app;
     match end {
-        End::Closed(Some(CLOSED_BY_CLIENT)) => app.remove_now(&identity.rpc_session, Reason::Disconnect),
-        End::Silent | End::Overflow => app.remove_now(&identity.rpc_session, Reason::NetworkDisconnect),
+        End::Closed(Some(CLOSED_BY_CLIENT)) => {
+            app.remove_now(&identity.rpc_session, reader, Reason::Disconnect);
+        }
+        End::Silent | End::Overflow => {
+            app.remove_now(&identity.rpc_session, reader, Reason::NetworkDisconnect);
+        }
         End::Replaced => {}
         End::Closed(_) | End::Lost | End::Abuse | End::Farewell | End::Idle => {
             app.await_return(identity.rpc_session.clone(), reader, app.config.timing.reconnect_grace);
         }
+    }
+}
+
+/// What a socket has to do.
+enum Work {
+    Pulled(Pull),
+    Came(Option<Result<Message, axum::Error>>),
+}
+
+/// Waits for either direction, with no preference. Safe to drop while it waits.
+async fn next(outbox: &Outbox, reader: u64, stream: &mut SplitStream<WebSocket>) -> Work {
+    tokio::select! {
+        pulled = outbox.pull(reader) => Work::Pulled(pulled),
+        message = stream.next() => Work::Came(message),
     }
 }
 
@@ -141,8 +156,12 @@ impl Socket {
             let outbox = Arc::clone(self.caller.outbox());
             let (deadline, at_deadline) = self.deadline();
             let step = tokio::select! {
-                pulled = outbox.pull(self.reader) => self.handle_pull(pulled).await,
-                message = stream.next() => self.handle_message(message),
+                biased;
+                work = next(&outbox, self.reader, &mut stream) => match work {
+                    Work::Pulled(pulled) => self.handle_pull(pulled).await,
+                    Work::Came(message) => self.handle_message(message),
+                },
+                // Last: when this process could not run for a while, the ping that came meanwhile counts.
                 () = sleep_until(deadline) => Err(at_deadline),
             };
             if let Err(end) = step {
@@ -185,6 +204,12 @@ impl Socket {
     }
 
     fn handle_message(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+        // Who always has something to say does not stay for that.
+        if let (at, end @ (End::Idle | End::Farewell)) = self.deadline()
+            && Instant::now() >= at
+        {
+            return Err(end);
+        }
         match message {
             Some(Ok(Message::Text(text))) => self.handle_text(&text),
             // Binary frames are none of the protocol's; it answers WebSocket pings by itself.
