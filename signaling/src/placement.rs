@@ -9,14 +9,11 @@ pub const SESSION_WEIGHT: u64 = 1;
 
 /// The least loaded shard.
 ///
-/// `reserved` is what signaling itself has promised to each shard; it runs ahead of the peers the relay reported, so
-/// that sessions that start together do not all go to the same place. Equal shards are taken in order of their id.
-/// `None` when there is no shard.
+/// `reserved` is what signaling itself has promised to each shard, and after the reconciliation that is all a shard
+/// holds; what the relay said it held before is no load. Equal shards are taken in order of their id. `None` when
+/// there is no shard.
 pub fn choose(shards: &[ShardInfo], reserved: &BTreeMap<u32, u64>) -> Option<u32> {
-    let load = |shard: &ShardInfo| {
-        let promised = reserved.get(&shard.shard).copied().unwrap_or(0);
-        (promised.max(u64::from(shard.peers)), promised, shard.shard)
-    };
+    let load = |shard: &ShardInfo| (reserved.get(&shard.shard).copied().unwrap_or(0), shard.shard);
     shards.iter().min_by_key(|shard| load(shard)).map(|shard| shard.shard)
 }
 
@@ -42,9 +39,9 @@ mod tests {
     }
 
     #[test]
-    fn what_the_relay_reports_counts_too() {
-        assert_eq!(choose(&shards(&[5, 2]), &BTreeMap::new()), Some(1));
-        assert_eq!(choose(&shards(&[5, 2]), &BTreeMap::from([(1, 9)])), Some(0));
+    fn only_what_is_promised_counts() {
+        assert_eq!(choose(&shards(&[5, 2]), &BTreeMap::new()), Some(0), "it was told to forget those");
+        assert_eq!(choose(&shards(&[0, 5]), &BTreeMap::from([(0, 3), (1, 2)])), Some(1));
         assert_eq!(choose(&[], &BTreeMap::new()), None);
     }
 }

@@ -404,7 +404,7 @@ pub struct ShardInfo {
     /// UDP media port; a plain STUN Binding is answered there too.
     #[prost(uint32, tag = "2")]
     pub port: u32,
-    /// Peers it holds now: the load that placement starts from.
+    /// Peers it holds now. For operators: signaling places by what it has itself asked for.
     #[prost(uint32, tag = "3")]
     pub peers: u32,
 }
