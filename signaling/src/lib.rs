@@ -18,8 +18,9 @@
 //! * [`store`] is where a session survives a restart; [`placement`] decides which shard it lives on.
 //! * [`http`], [`tls`], [`web`], [`config`] and [`clock`] are the doors to the world.
 //!
-//! Either process may be killed while calls go on: this one because the relay holds the media, the relay because its
-//! desired state is said again.
+//! Either process may be killed while calls go on: this one because the relay holds the media, the relay because it
+//! keeps in its records what a call needs. What it did lose, the clients negotiate anew, and what they have not come
+//! to use yet is said again.
 
 pub mod app;
 pub mod clock;

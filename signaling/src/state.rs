@@ -1,6 +1,6 @@
 //! Everything signaling knows, behind one lock that is never held across an await.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_control::{Command, Event, EventKind, PeerState, RelayHello, Snapshot};
@@ -9,6 +9,9 @@ use crate::openvidu::rpc::{Budget, Outbox};
 use crate::placement;
 use crate::relay::Owner;
 use crate::session::{Media, Session};
+
+/// Why a peer is over that the relay no longer holds.
+const LOST: &str = "the relay lost its keys";
 
 /// Most sessions at a time.
 pub const SESSIONS_MAX: usize = 20_000;
@@ -24,6 +27,8 @@ pub struct State {
     pub peers: BTreeMap<u64, PeerNote>,
     /// Times that a shard was rebuilt after a panic.
     pub rebuilds: u64,
+    /// Epoch of the relay that was last reconciled: the notes are about that one.
+    relay_epoch: Option<u64>,
 }
 
 /// Where a participant is and how to reach it.
@@ -74,6 +79,24 @@ impl State {
         Some(shard)
     }
 
+    /// Notes that a peer is about to be made.
+    pub fn expect_peer(&mut self, peer: u64) {
+        let note = PeerNote { state: PeerState::Ice, remote: String::new(), reason: String::new() };
+        self.peers.insert(peer, note);
+    }
+
+    /// Whether saying a peer again, which the relay does not hold, would bring it back to life. Once its handshake has
+    /// begun it would not: the keys are gone, and a relay that answers the browser's checks all the same only keeps it
+    /// from noticing. Its client comes back by reconnectStream. What nothing is known of was known to a relay of
+    /// another epoch, or to this process before it was restarted, and has long been established.
+    fn revives(&self, peer: u64, same_epoch: bool) -> bool {
+        match self.peers.get(&peer).map(|note| note.state) {
+            Some(PeerState::Ice) => true,
+            Some(PeerState::Dtls | PeerState::Live | PeerState::Closed) => false,
+            None => same_epoch,
+        }
+    }
+
     /// Forgets notes about peers that are nobody's any more.
     pub fn prune_notes(&mut self) {
         let claimed: std::collections::BTreeSet<u64> =
@@ -118,12 +141,23 @@ impl Owner for Shared {
         for id in placed {
             state.place(&id, relay);
         }
+        let same_epoch = state.relay_epoch.replace(relay.epoch) == Some(relay.epoch);
+        let is_held: BTreeSet<(u32, u64)> = held.peers.iter().map(|peer| (peer.shard, peer.peer)).collect();
         let mut commands = Vec::new();
+        let mut lost = Vec::new();
         for session in state.sessions.values() {
             let Some(shard) = session.shard else { continue };
             for media in session.media() {
-                commands.extend(media.commands().into_iter().map(|command| (shard, command)));
+                if is_held.contains(&(shard, media.id())) || state.revives(media.id(), same_epoch) {
+                    commands.extend(media.commands().into_iter().map(|command| (shard, command)));
+                } else {
+                    lost.push(media.id());
+                }
             }
+        }
+        for peer in lost {
+            let note = PeerNote { state: PeerState::Closed, remote: String::new(), reason: LOST.into() };
+            state.peers.insert(peer, note);
         }
         commands
     }
@@ -150,7 +184,7 @@ impl Owner for Shared {
 
 #[cfg(test)]
 mod tests {
-    use millrace_control::{PeerEvent, ShardInfo};
+    use millrace_control::{PeerEvent, PeerInfo, ShardInfo};
 
     use super::*;
     use crate::session::Role;
@@ -191,9 +225,50 @@ mod tests {
             join(session, "con_A", Role::Publisher);
             let _ = session.publish("con_A", stream("con_A", 7)).unwrap();
             session.shard = Some(5);
+            state.expect_peer(7);
         }
         let desired = shared.desired(&relay(1), &Snapshot::default());
         assert!(matches!(desired.as_slice(), [(0, Command::PutPeer(peer))] if peer.peer == 7));
+    }
+
+    fn peers(commands: &[(u32, Command)]) -> Vec<u64> {
+        let peer = |(_, command): &(u32, Command)| match command {
+            Command::PutPeer(put) => Some(put.peer),
+            _ => None,
+        };
+        commands.iter().filter_map(peer).collect()
+    }
+
+    #[test]
+    fn a_peer_whose_keys_are_gone_is_not_said_again() {
+        let shared = with_sessions(1);
+        {
+            let mut state = shared.lock();
+            let session = state.sessions.get_mut("ses_0").unwrap();
+            session.shard = Some(0);
+            for (number, id) in (1..).zip(["con_A", "con_B", "con_C", "con_D", "con_E"]) {
+                join(session, id, Role::Publisher);
+                let _ = session.publish(id, stream(id, number)).unwrap();
+            }
+        }
+        let states = [PeerState::Ice, PeerState::Dtls, PeerState::Live, PeerState::Closed];
+        for (peer, state) in (1..).zip(states) {
+            let event = PeerEvent { peer, state: state.into(), ..PeerEvent::default() };
+            shared.handle_event(Event { shard: 0, kind: Some(EventKind::Peer(event)) });
+        }
+        let relay = |epoch| RelayHello { epoch, ..relay(1) };
+        assert_eq!(peers(&shared.desired(&relay(1), &Snapshot::default())), [1], "5 is from before our time");
+        assert_eq!(shared.lock().peers[&5].reason, LOST);
+
+        // What the relay holds is wanted whatever is known of it.
+        let held = [2, 3, 4, 5].map(|peer| PeerInfo { shard: 0, peer, ..PeerInfo::default() });
+        let held = Snapshot { peers: held.into(), ..Snapshot::default() };
+        assert_eq!(peers(&shared.desired(&relay(2), &held)), [1, 2, 3, 4, 5]);
+
+        // Without a note: as long as the relay is the same one, nothing can have been lost.
+        shared.lock().peers.clear();
+        assert_eq!(peers(&shared.desired(&relay(2), &Snapshot::default())), [1, 2, 3, 4, 5]);
+        assert_eq!(peers(&shared.desired(&relay(3), &Snapshot::default())), [] as [u64; 0]);
     }
 
     #[test]

@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use millrace_control::Command;
+use millrace_control::{Command, PeerState};
 use millrace_signaling::session::Reason;
 use serde_json::{Value, json};
 use support::{Client, FakeRelay, PUBLISH, Process, SUBSCRIBE, World, join, scratch, session, token};
@@ -175,6 +175,38 @@ async fn a_relay_that_lost_its_memory_is_told_everything_again() {
     assert!(after.tracks.iter().eq(before.tracks.iter()));
     let publisher = before.tracks.values().next().unwrap().1.peer;
     assert_eq!(after.peers[&publisher], before.peers[&publisher], "with the same credentials");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_was_connected_to_a_relay_that_lost_its_memory_negotiates_anew() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let (mut b, _) = world.join(&session, "SUBSCRIBER").await;
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    b.watch(&stream).await;
+    let before = world.relay.held();
+    let publisher = before.tracks.values().next().unwrap().1.peer;
+    let viewer = *before.peers.keys().find(|&&peer| peer != publisher).unwrap();
+    world.relay.tell(publisher, PeerState::Live, "");
+    let noted = |world: &World| world.server.app().shared.lock().peers[&publisher].state;
+    while noted(&world) != PeerState::Live {
+        tokio::task::yield_now().await;
+    }
+
+    world.relay.stop().await;
+    world.relay.forget();
+    world.relay.listen();
+    // The keys are gone: the publisher is left to notice. The viewer, still on its way, is expected.
+    let after = world.relay.until(|held| held.subscriptions.len() == 2).await;
+    assert!(after.peers.keys().eq([&viewer]) && after.tracks.is_empty(), "{:?}", after.log);
+
+    let again = a.ok("reconnectStream", json!({"stream": stream, "sdpString": PUBLISH})).await;
+    assert_eq!(again["id"], json!(stream));
+    let last = world.relay.held();
+    assert!(last.tracks.keys().eq(before.tracks.keys()), "the tracks the viewer waits for");
+    assert!(last.tracks.values().all(|(_, track)| ![publisher, viewer].contains(&track.peer)));
+    assert!(last.subscriptions.iter().eq(before.subscriptions.iter()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -198,6 +198,7 @@ impl Caller {
             let mut state = self.app.shared.lock();
             let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed)?;
             session.reserve(media.clone());
+            state.expect_peer(media.id());
         }
         if let Err(error) = link.apply(shard, &media.commands(), deadline).await {
             tracing::warn!(session = caller.session, shard, %error, "the relay did not take it");
