@@ -34,16 +34,13 @@ impl Session {
         Ok(changes)
     }
 
-    /// The viewer `id` no longer watches what `publisher` sends.
+    /// The viewer `id` does not, or no longer, watch what `publisher` sends.
     ///
     /// # Errors
-    /// When the caller has left or does not watch it.
+    /// When the caller has left.
     pub fn unsubscribe(&mut self, id: &str, publisher: &str) -> Result<Changes, Refusal> {
         let mut changes = Changes::default();
         drop_watched(&mut self.participant_mut(id)?.subscriptions, publisher, &mut changes);
-        if changes.removed_peers.is_empty() {
-            return Err(Refusal::NotStreaming);
-        }
         Ok(changes)
     }
 
@@ -82,7 +79,7 @@ mod tests {
         assert_eq!(watch(&mut session, "con_B", "con_A", 2), Changes::default());
         assert_eq!(watch(&mut session, "con_B", "con_A", 3).removed_peers, [2]);
         assert_eq!(session.unsubscribe("con_B", "con_A").unwrap().removed_peers, [3]);
-        assert_eq!(session.unsubscribe("con_B", "con_A"), Err(Refusal::NotStreaming));
+        assert_eq!(session.unsubscribe("con_B", "con_A"), Ok(Changes::default()));
         assert_eq!(session.unsubscribe("con_X", "con_A"), Err(Refusal::UserClosed));
     }
 }
