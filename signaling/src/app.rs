@@ -254,6 +254,7 @@ fn restore(values: Vec<(String, Vec<u8>)>) -> State {
                         session: id.clone(),
                         connection: connection.id.clone(),
                         outbox: Arc::new(Outbox::default()),
+                        turn: Arc::default(),
                         budget: Budget::new(Instant::now()),
                     };
                     state.clients.insert(participant.rpc_session.clone(), client);

@@ -5,10 +5,10 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_control::{Command, Event, EventKind, PeerState, RelayHello, Snapshot};
 
-use crate::openvidu::rpc::{Budget, Outbox};
+use crate::openvidu::rpc::{Budget, Identity, Outbox};
 use crate::placement;
 use crate::relay::Owner;
-use crate::session::{Media, Session};
+use crate::session::{Media, Session, Stream};
 
 /// Why a peer is over that the relay no longer holds.
 const LOST: &str = "the relay lost its keys";
@@ -31,6 +31,9 @@ pub struct State {
     relay_epoch: Option<u64>,
 }
 
+/// What only one socket of a participant does at a time.
+pub type Turn = tokio::sync::Mutex<()>;
+
 /// Where a participant is and how to reach it.
 #[derive(Clone)]
 pub struct Client {
@@ -40,6 +43,8 @@ pub struct Client {
     pub connection: String,
     /// What it is to be sent; it outlives the socket.
     pub outbox: Arc<Outbox>,
+    /// Held by the one of its sockets that negotiates: two at once would move the same tracks to and fro.
+    pub turn: Arc<Turn>,
     /// What it may make others be sent; it outlives the socket too.
     pub budget: Budget,
 }
@@ -68,13 +73,16 @@ impl State {
         reserved
     }
 
-    /// Gives the session a shard that exists, if it has none. `None` when there is no such session, or no shard.
-    pub fn place(&mut self, id: &str, relay: &RelayHello) -> Option<u32> {
+    /// The shard the session is on, or would be placed on. `None` when there is no such session, or no shard.
+    pub fn shard_for(&self, id: &str, relay: &RelayHello) -> Option<u32> {
         let exists = |wanted: u32| relay.shards.iter().any(|shard| shard.shard == wanted);
-        if let Some(shard) = self.sessions.get(id)?.shard.filter(|&shard| exists(shard)) {
-            return Some(shard);
-        }
-        let shard = placement::choose(&relay.shards, &self.reservations())?;
+        let placed = self.sessions.get(id)?.shard.filter(|&shard| exists(shard));
+        placed.or_else(|| placement::choose(&relay.shards, &self.reservations()))
+    }
+
+    /// Gives the session a shard that exists, if it has none. `None` as in [`Self::shard_for`].
+    pub fn place(&mut self, id: &str, relay: &RelayHello) -> Option<u32> {
+        let shard = self.shard_for(id, relay)?;
         self.sessions.get_mut(id)?.shard = Some(shard);
         Some(shard)
     }
@@ -83,6 +91,17 @@ impl State {
     pub fn expect_peer(&mut self, peer: u64) {
         let note = PeerNote { state: PeerState::Ice, remote: String::new(), reason: String::new() };
         self.peers.insert(peer, note);
+    }
+
+    /// What a participant publishes.
+    pub fn stream_of(&self, participant: &Identity) -> Option<&Stream> {
+        let session = self.sessions.get(&participant.session)?;
+        session.participant(&participant.connection).ok()?.1.stream.as_ref()
+    }
+
+    /// Whether the relay has closed or lost that peer.
+    pub fn is_over(&self, peer: u64) -> bool {
+        self.peers.get(&peer).is_some_and(|note| note.state == PeerState::Closed)
     }
 
     /// Whether saying a peer again, which the relay does not hold, would bring it back to life. Once its handshake has

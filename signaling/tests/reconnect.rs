@@ -150,6 +150,61 @@ async fn a_publisher_comes_back_on_another_transport_and_its_viewers_stay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn of_two_sockets_that_negotiate_at_once_the_newer_one_wins() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let token = world.token(&session, "PUBLISHER").await;
+    let (mut old, joined) = Client::join(world.port, &session, &token).await;
+    let stream = old.publish().await["id"].clone();
+    let before = world.relay.held();
+    let params = json!({"stream": stream, "sdpString": PUBLISH});
+
+    world.relay.stop().await;
+    old.send("reconnectStream", params.clone()).await;
+    old.ok("echo", json!({})).await;
+    let mut new = Client::open(world.port).await;
+    new.ok("connect", connect(&joined["sessionId"])).await;
+    let id = new.send("reconnectStream", params.clone()).await;
+    new.ok("echo", json!({})).await;
+    world.relay.listen();
+    // Its answer, and before it the refusal of the older one.
+    let mut refusals = 0;
+    let answer = loop {
+        let frame = new.frame().await.unwrap();
+        match frame["error"]["code"].as_i64() {
+            None if frame["id"] == id => break frame,
+            code => refusals += u32::from(code == Some(103)),
+        }
+    };
+    assert!(answer["result"]["sdpAnswer"].is_string(), "{answer}");
+    assert_eq!(refusals, 1);
+    let is_at_home = |held: &support::Held| {
+        held.peers.len() == 1 && held.tracks.values().all(|(_, track)| held.peers.contains_key(&track.peer))
+    };
+    let after = world.relay.until(is_at_home).await;
+    assert!(after.tracks.keys().eq(before.tracks.keys()));
+    assert!(!before.peers.contains_key(after.peers.keys().next().unwrap()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_stream_that_could_not_move_is_put_back_whole() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let stream = a.publish().await["id"].clone();
+    let before = world.relay.held();
+    let second = before.log.iter().rev().find_map(|(_, command)| match command {
+        Command::PutTrack(track) => Some(track.track),
+        _ => None,
+    });
+    world.relay.change(|held| held.pinned = second);
+    assert_eq!(a.error("reconnectStream", json!({"stream": stream, "sdpString": PUBLISH})).await, 303);
+    let after = world.relay.held();
+    assert_eq!(after.refusals, 1);
+    assert!(after.tracks.iter().eq(before.tracks.iter()) && after.peers.iter().eq(before.peers.iter()));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_relay_that_lost_its_memory_is_told_everything_again() {
     let mut world = World::start().await;
     let session = world.session().await;

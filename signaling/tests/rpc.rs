@@ -39,6 +39,34 @@ async fn tokens_open_one_door_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_guesses_tokens_loses_the_socket() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let mut client = Client::open(world.port).await;
+    for number in 0..10 {
+        let (session, code) = if number % 2 == 0 { (session.as_str(), 401) } else { ("ses_none", 202) };
+        assert_eq!(client.error("joinRoom", join_params(session, "tok_guess")).await, code);
+    }
+    let frame = client.frame().await.unwrap_err().expect("a close frame");
+    assert_eq!(u16::from(frame.code), 1008);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_token_is_not_spent_where_there_is_no_place() {
+    let mut world = World::with(0, |_| ()).await;
+    let session = world.session().await;
+    let token = world.token(&session, "PUBLISHER").await;
+    let mut client = Client::open(world.port).await;
+    assert_eq!(client.error("joinRoom", join_params(&session, &token)).await, 900);
+    world.relay.stop().await;
+    world.relay.hello.shards.push(millrace_control::ShardInfo { shard: 0, port: 5_000, peers: 0 });
+    world.relay.listen();
+    world.relay.until(|held| held.connections == 2).await;
+    world.server.app().link.ready(tokio::time::Instant::now() + support::PATIENCE).await.unwrap();
+    client.ok("joinRoom", join_params(&session, &token)).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn nothing_works_before_join_room_but_ping() {
     let world = World::start().await;
     let mut client = Client::open(world.port).await;

@@ -27,6 +27,8 @@ pub const GENERIC: i32 = 999;
 pub const EDITION: i32 = 997;
 /// A method was called before joinRoom.
 pub const NOT_JOINED: i32 = 803;
+/// No such session.
+pub const SESSION: i32 = 202;
 /// The SDP cannot be used.
 pub const SDP: i32 = 302;
 /// The relay did not take it.
@@ -67,7 +69,7 @@ impl From<Refusal> for RpcError {
             Refusal::ExistingUser => 104,
             Refusal::NotStreaming => 105,
             Refusal::AlreadyPublishing => 106,
-            Refusal::SessionNotFound => 202,
+            Refusal::SessionNotFound => SESSION,
             Refusal::Limit(_) => 204,
             Refusal::Unauthorized(_) => UNAUTHORIZED,
             Refusal::SignalTo => 601,

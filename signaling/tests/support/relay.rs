@@ -28,6 +28,17 @@ pub struct Held {
     pub connections: usize,
     /// What the next commands are refused with.
     pub refuse: Option<Rejection>,
+    /// A track that is refused on any peer but the one it is on.
+    pub pinned: Option<u64>,
+    /// Refusals so far.
+    pub refusals: usize,
+}
+
+impl Held {
+    fn moves_pinned(&self, track: &PutTrack) -> bool {
+        let on = self.tracks.get(&track.track);
+        self.pinned == Some(track.track) && on.is_some_and(|(_, on)| on.peer != track.peer)
+    }
 }
 
 pub struct FakeRelay {
@@ -161,7 +172,13 @@ fn answer(message: &ToRelay, held: &watch::Sender<Held>, hello: &RelayHello) -> 
         Command::Counters(_) => return Reply::Counters(counters(hello)),
         _ => {}
     }
-    if let Some(reason) = held.borrow().refuse {
+    let moves = match &command {
+        Command::PutTrack(it) => held.borrow().moves_pinned(it),
+        _ => false,
+    };
+    let refuse = held.borrow().refuse.or(moves.then_some(Rejection::Invalid));
+    if let Some(reason) = refuse {
+        held.send_modify(|held| held.refusals += 1);
         return Reply::Rejected(Rejected { reason: reason.into(), message: "as the test wants".into() });
     }
     held.send_modify(|held| put(held, message.shard, command));

@@ -4,7 +4,9 @@
 //! Under the lock: claim, so that the relay keeps what it is about to be told. Then tell the relay. Under the lock
 //! again: is it all still so; then it is part of the model, is stored, and answer and notifications leave.
 
-use millrace_control::Rejection;
+use std::time::Duration;
+
+use millrace_control::{Command, PutTrack, Rejection, RemovePeer};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -19,11 +21,14 @@ use crate::clock;
 use crate::relay::LinkError;
 use crate::sdp;
 use crate::session::{
-    Changes, ConnectionProperties, ForcedVideoCodec, MediaOptions, Refusal, Session, Stream,
+    Changes, ConnectionProperties, ForcedVideoCodec, Media, MediaOptions, Refusal, Session, Stream,
 };
 
 /// Longest text among the options of a stream, in bytes.
 const OPTION_LEN_MAX: usize = 1_024;
+
+/// How long the answer to a failed republish waits until the stream is put back.
+const UNDO_WAIT: Duration = Duration::from_secs(1);
 
 /// What of the model a negotiation needs.
 struct Facts {
@@ -65,6 +70,7 @@ impl Caller {
             let changes = session.publish(&caller.connection, stream)?;
             Ok((changes, self.answer(id, &result)))
         })
+        .await
     }
 
     pub(super) fn unpublish_video(&self, caller: &Identity, id: &Value) -> Result<Outcome, RpcError> {
@@ -78,6 +84,7 @@ impl Caller {
         params: &Params,
         deadline: Instant,
     ) -> Result<Outcome, RpcError> {
+        self.require_reader(caller)?;
         let stream = params.text("sender")?;
         self.subscribe(caller, id, stream, offer(params, "sdpOffer")?, deadline).await
     }
@@ -101,6 +108,7 @@ impl Caller {
         params: &Params,
         deadline: Instant,
     ) -> Result<Outcome, RpcError> {
+        self.require_reader(caller)?;
         let stream = params.text("stream")?;
         let (facts, own) = self.facts(caller, |session| {
             Ok(session.participant(&caller.connection)?.1.stream.clone().filter(|own| own.id == stream))
@@ -122,10 +130,13 @@ impl Caller {
         deadline: Instant,
     ) -> Result<Outcome, RpcError> {
         let tracks = tracks(&own.options, own.audio_track, own.video_track);
+        // What the publisher watches over its own transport is itself.
+        let loopback = !own.media.subscriptions.is_empty();
         let applied = self
-            .apply(caller, deadline, facts, |context| context.publish(offer, &own.id, tracks, false))
+            .apply(caller, deadline, facts, |context| context.publish(offer, &own.id, tracks, loopback))
             .await?;
         self.conclude(caller, &applied, |session| {
+            self.require_reader(caller)?;
             // Another stream in the meantime is not the one these tracks belong to.
             session.publisher(&own.id).ok_or(Refusal::NotStreaming)?;
             let (stream, changes) = session.republish(&caller.connection, applied.agreed.media.clone())?;
@@ -133,6 +144,7 @@ impl Caller {
             let result = json!({"sdpAnswer": answer, "id": stream.id, "createdAt": stream.created_at_ms});
             Ok((changes, self.answer(id, &result)))
         })
+        .await
     }
 
     async fn subscribe(
@@ -150,10 +162,12 @@ impl Caller {
         let applied =
             self.apply(caller, deadline, &facts, |context| context.subscribe(offer, stream, tracks)).await?;
         self.conclude(caller, &applied, |session| {
+            self.require_reader(caller)?;
             let media = applied.agreed.media.clone();
             let changes = session.subscribe(&caller.connection, stream, media, clock::now_ms())?;
             Ok((changes, self.answer(id, &json!({"sdpAnswer": applied.agreed.answer}))))
         })
+        .await
     }
 
     /// Looks at the model before a negotiation.
@@ -202,7 +216,7 @@ impl Caller {
         }
         if let Err(error) = link.apply(shard, &media.commands(), deadline).await {
             tracing::warn!(session = caller.session, shard, %error, "the relay did not take it");
-            self.undo(caller, shard, media.id());
+            self.undo(caller, shard, media).await;
             return Err(match error {
                 LinkError::Down | LinkError::Rejected(Rejection::Full, _) => no_media_node(&error),
                 _ => RpcError::new(errors::MEDIA_ENDPOINT, error.to_string()),
@@ -212,34 +226,62 @@ impl Caller {
     }
 
     /// Makes what the relay carried out part of the model, or takes it back.
-    fn conclude(
+    async fn conclude(
         &self,
         caller: &Identity,
         applied: &Applied,
         change: impl FnOnce(&mut Session) -> Result<(Changes, Option<Answer>), Refusal>,
     ) -> Result<Outcome, RpcError> {
+        let Err(refusal) = self.enter(caller, change) else { return Ok(Outcome::Submitted) };
+        self.undo(caller, applied.shard, &applied.agreed.media).await;
+        Err(refusal.into())
+    }
+
+    fn enter(
+        &self,
+        caller: &Identity,
+        change: impl FnOnce(&mut Session) -> Result<(Changes, Option<Answer>), Refusal>,
+    ) -> Result<(), Refusal> {
         let mut state = self.app.shared.lock();
-        let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed);
-        match session.and_then(change) {
-            Ok((changes, answer)) => {
-                self.app.carry_out(&mut state, &caller.session, changes, answer);
-                Ok(Outcome::Submitted)
+        let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed)?;
+        let (changes, answer) = change(session)?;
+        self.app.carry_out(&mut state, &caller.session, changes, answer);
+        Ok(())
+    }
+
+    /// Takes back what the relay carried out, in part or whole, of `media`. Tracks that a republish had moved to it go
+    /// back to the transport of the model, if that is still of use.
+    async fn undo(&self, caller: &Identity, shard: u32, media: &Media) {
+        let peer = media.id();
+        let is_moved = |track: &PutTrack| media.tracks.iter().any(|moved| moved.track == track.track);
+        let back = {
+            let mut state = self.app.shared.lock();
+            state.peers.remove(&peer);
+            if let Some(session) = state.sessions.get_mut(&caller.session) {
+                session.release(peer);
             }
-            Err(refusal) => {
-                drop(state);
-                self.undo(caller, applied.shard, applied.agreed.media.id());
-                Err(refusal.into())
-            }
+            let own = state.stream_of(caller).map(|stream| &stream.media);
+            own.filter(|own| own.tracks.iter().any(is_moved) && !state.is_over(own.id())).cloned()
+        };
+        let Some(back) = back else {
+            self.app.link.forget(shard, vec![peer]);
+            return;
+        };
+        let mut commands = vec![Command::RemovePeer(RemovePeer { peer })];
+        commands.extend(back.commands());
+        if let Err(error) = self.app.link.apply(shard, &commands, Instant::now() + UNDO_WAIT).await {
+            tracing::debug!(shard, %error, "putting a stream back is left to the next reconciliation");
+        }
+        // The stream may have ended meanwhile, and what was said of it must not stay behind.
+        let state = self.app.shared.lock();
+        if state.stream_of(caller).is_none_or(|stream| stream.media.id() != back.id()) {
+            self.app.link.forget(shard, vec![back.id()]);
         }
     }
 
-    fn undo(&self, caller: &Identity, shard: u32, peer: u64) {
-        let mut state = self.app.shared.lock();
-        if let Some(session) = state.sessions.get_mut(&caller.session) {
-            session.release(peer);
-        }
-        state.peers.remove(&peer);
-        self.app.link.forget(shard, vec![peer]);
+    /// Whether this socket is its participant's own. Another one has a newer offer: an older must not win.
+    fn require_reader(&self, caller: &Identity) -> Result<(), Refusal> {
+        if caller.outbox.reader() == caller.reader { Ok(()) } else { Err(Refusal::UserClosed) }
     }
 
     /// A change that needs no negotiation and is answered with nothing.

@@ -18,18 +18,26 @@ mod room;
 mod socket;
 
 use std::net::IpAddr;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use serde_json::{Value, json};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout_at};
 
 use super::errors::{self, RpcError};
 use crate::app::{Answer, App};
+use crate::state::Turn;
 pub use budget::Budget;
 pub use message::{Params, Request};
 pub(crate) use moderation::signal_of;
 pub use outbox::{Outbox, Pull};
 pub use socket::serve;
+
+/// Joins one socket may try with tokens or sessions that are none.
+const REFUSED_JOINS_MAX: u32 = 10;
+
+/// The answers to those: no such session, no such token.
+const JOIN_REFUSALS: [i32; 2] = [errors::SESSION, errors::UNAUTHORIZED];
 
 /// A socket and who is behind it.
 pub struct Caller {
@@ -41,6 +49,8 @@ pub struct Caller {
     /// Outbox of the socket until it joins or comes back.
     own: Arc<Outbox>,
     identity: OnceLock<Identity>,
+    /// Joins that were refused: guesses, perhaps.
+    refused_joins: AtomicU32,
 }
 
 /// A participant.
@@ -54,6 +64,10 @@ pub struct Identity {
     pub rpc_session: String,
     /// Its outbox.
     pub outbox: Arc<Outbox>,
+    /// Held while it negotiates.
+    turn: Arc<Turn>,
+    /// Number of this socket at the outbox. Another reader there is a newer socket.
+    pub reader: u64,
 }
 
 /// A request with the time it came.
@@ -89,6 +103,11 @@ impl Caller {
             .ok_or_else(|| RpcError::new(errors::NOT_JOINED, "joinRoom must be the first method called"))
     }
 
+    /// Whether it has guessed often enough.
+    fn is_guessing(&self) -> bool {
+        self.refused_joins.load(Ordering::Relaxed) >= REFUSED_JOINS_MAX
+    }
+
     /// The answer to `id`, to leave with a change.
     fn answer(&self, id: &Value, result: &Value) -> Option<Answer> {
         Some(Answer { outbox: Arc::clone(self.outbox()), text: success(id, result) })
@@ -107,9 +126,17 @@ impl Caller {
     async fn dispatch(&self, timed: Timed) -> Result<Outcome, RpcError> {
         let Timed { request: Request { id, method, params }, deadline } = timed;
         if method == "joinRoom" {
-            return self.join_room(&id, &params, deadline).await;
+            let outcome = self.join_room(&id, &params, deadline).await;
+            if outcome.as_ref().is_err_and(|error| JOIN_REFUSALS.contains(&error.code)) {
+                self.refused_joins.fetch_add(1, Ordering::Relaxed);
+            }
+            return outcome;
         }
         let caller = self.identity()?;
+        // Another socket of the same participant may be negotiating.
+        let negotiates = matches!(method.as_str(), "publishVideo" | "receiveVideoFrom" | "reconnectStream");
+        let turn = async { if negotiates { Some(caller.turn.lock().await) } else { None } };
+        let _turn = timeout_at(deadline, turn).await.map_err(|_| room::no_media_node(&"it took too long"))?;
         match method.as_str() {
             "leaveRoom" => self.leave_room(caller, &id),
             "publishVideo" => self.publish_video(caller, &id, &params, deadline).await,

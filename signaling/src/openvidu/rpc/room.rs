@@ -55,22 +55,28 @@ impl Caller {
         if self.identity.get().is_some() {
             return Err(Refusal::ExistingUser.into());
         }
+        // A place first: the token is good for one join, and without a place this is none.
+        let shard = state.shard_for(session, &relay);
         let model = state.sessions.get_mut(session).ok_or(Refusal::SessionNotFound)?;
+        let shard = shard.ok_or_else(|| no_media_node(&"there is no shard"))?;
         let rpc_session = arrival.rpc_session.clone();
         let (connection, changes) = model.join(token_of(token), arrival)?;
-        let shard = state.place(session, &relay).ok_or_else(|| no_media_node(&"there is no shard"))?;
+        model.shard = Some(shard);
         let media_port = relay.shards.iter().find(|found| found.shard == shard).map_or(0, |found| found.port);
 
         let result = self.join_result(&state, session, &connection, media_port)?;
+        let turn = Arc::default();
         let identity = Identity {
             session: session.to_owned(),
             connection: connection.clone(),
             rpc_session: rpc_session.clone(),
             outbox: Arc::clone(&self.own),
+            turn: Arc::clone(&turn),
+            reader: self.own.reader(),
         };
         let budget = Budget::new(Instant::now());
         let client =
-            Client { session: session.to_owned(), connection, outbox: Arc::clone(&self.own), budget };
+            Client { session: session.to_owned(), connection, outbox: Arc::clone(&self.own), turn, budget };
         tracing::info!(session, connection = client.connection, shard, "joined");
         state.clients.insert(rpc_session, client);
         self.app.carry_out(&mut state, session, changes, self.answer(id, &result));
@@ -121,6 +127,8 @@ impl Caller {
             connection: client.connection.clone(),
             rpc_session: rpc_session.to_owned(),
             outbox: Arc::clone(&client.outbox),
+            turn: Arc::clone(&client.turn),
+            reader,
         };
         tracing::info!(session = identity.session, connection = identity.connection, "came back");
         self.identity.set(identity).map_err(|_| refused())?;

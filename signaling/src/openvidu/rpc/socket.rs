@@ -1,6 +1,7 @@
 //! One WebSocket: its loop, its watchdog, its end.
 
 use std::net::IpAddr;
+use std::sync::atomic::AtomicU32;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -55,7 +56,7 @@ enum End {
     Silent,
     /// More waits than a client may leave unread.
     Overflow,
-    /// Frames that are no requests, again and again, or too many requests at once.
+    /// Frames that are no requests, again and again, too many requests at once, or too many wrong tokens.
     Abuse,
     /// The participant has left and had its time to close the socket itself.
     Farewell,
@@ -65,8 +66,14 @@ enum End {
 
 /// Serves one socket to its end.
 pub async fn serve(app: Arc<App>, socket: WebSocket, ip: IpAddr, host: String) {
-    let caller =
-        Arc::new(Caller { app, ip, host, own: Arc::new(Outbox::default()), identity: OnceLock::new() });
+    let caller = Arc::new(Caller {
+        app,
+        ip,
+        host,
+        own: Arc::new(Outbox::default()),
+        identity: OnceLock::new(),
+        refused_joins: AtomicU32::new(0),
+    });
     let (requests, queue) = mpsc::channel(REQUESTS_MAX);
     let worker = tokio::spawn(work(Arc::clone(&caller), queue));
     let (sink, stream) = socket.split();
@@ -83,9 +90,11 @@ pub async fn serve(app: Arc<App>, socket: WebSocket, ip: IpAddr, host: String) {
     conclude(&caller, &end, reader);
 }
 
-/// Carries out requests one after the other.
+/// Carries out requests one after the other, for as long as they are of any use.
 async fn work(caller: Arc<Caller>, mut queue: mpsc::Receiver<Timed>) {
-    while let Some(timed) = queue.recv().await {
+    while !caller.is_guessing()
+        && let Some(timed) = queue.recv().await
+    {
         caller.handle(timed).await;
     }
 }
@@ -154,6 +163,7 @@ impl Socket {
     async fn run(&mut self, mut stream: SplitStream<WebSocket>) -> End {
         loop {
             let outbox = Arc::clone(self.caller.outbox());
+            let requests = self.requests.clone();
             let (deadline, at_deadline) = self.deadline();
             let step = tokio::select! {
                 biased;
@@ -161,6 +171,7 @@ impl Socket {
                     Work::Pulled(pulled) => self.handle_pull(pulled).await,
                     Work::Came(message) => self.handle_message(message),
                 },
+                () = requests.closed() => Err(End::Abuse),
                 // Last: when this process could not run for a while, the ping that came meanwhile counts.
                 () = sleep_until(deadline) => Err(at_deadline),
             };
@@ -272,7 +283,7 @@ impl Socket {
             End::Farewell => (CLOSE_NORMAL, "left"),
             End::Idle => (CLOSE_POLICY, "did not join"),
             End::Silent => (CLOSE_NORMAL, "Close for not receive ping from client"),
-            End::Abuse => (CLOSE_POLICY, "malformed requests"),
+            End::Abuse => (CLOSE_POLICY, "malformed or refused requests"),
         };
         let closing = async {
             if *end == End::Abuse {
