@@ -1,5 +1,9 @@
 //! The default store: one file, no server.
 
+use std::fmt::Display;
+use std::fs::{File, OpenOptions, Permissions};
+use std::io;
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 
 use redb::{Database, ReadableDatabase as _, ReadableTable as _, TableDefinition};
@@ -8,6 +12,9 @@ use super::{Change, Store, StoreError};
 
 /// Sessions by id. The name carries the version of the values.
 const SESSIONS: TableDefinition<'_, &str, &[u8]> = TableDefinition::new("sessions-1");
+
+/// Mode of the file.
+const MODE: u32 = 0o600;
 
 /// A database file of this process alone.
 pub struct Embedded {
@@ -29,8 +36,10 @@ impl Embedded {
 
     fn database(&mut self) -> Result<&Database, StoreError> {
         if self.database.is_none() {
-            let database = Database::create(&self.path)
-                .map_err(|error| StoreError(format!("cannot open {}: {error}", self.path.display())))?;
+            let cannot =
+                |error: &dyn Display| StoreError(format!("cannot open {}: {error}", self.path.display()));
+            let file = open_private(&self.path).map_err(|error| cannot(&error))?;
+            let database = Database::builder().create_file(file).map_err(|error| cannot(&error))?;
             return Ok(self.database.insert(database));
         }
         Ok(self.database.as_ref().expect("it was found just now"))
@@ -66,6 +75,16 @@ impl Embedded {
         }
         Ok(sessions)
     }
+}
+
+/// Opens the file, or makes it, for its owner only: tokens are in it.
+fn open_private(path: &Path) -> io::Result<File> {
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).mode(MODE).open(path)?;
+    if file.metadata()?.permissions().mode() & 0o077 != 0 {
+        file.set_permissions(Permissions::from_mode(MODE))?;
+    }
+    Ok(file)
 }
 
 impl Store for Embedded {
@@ -104,6 +123,17 @@ mod tests {
         drop(store);
         let mut store = Embedded::open(&path).unwrap();
         assert_eq!(store.load().unwrap(), [("b".to_owned(), vec![3])]);
+    }
+
+    #[test]
+    fn the_file_is_its_owners_only() {
+        let path = scratch("mode");
+        let mode = || std::fs::metadata(&path).unwrap().permissions().mode() & 0o777;
+        drop(Embedded::open(&path).unwrap());
+        assert_eq!(mode(), 0o600);
+        std::fs::set_permissions(&path, Permissions::from_mode(0o644)).unwrap();
+        drop(Embedded::open(&path).unwrap());
+        assert_eq!(mode(), 0o600, "one from before is tightened");
     }
 
     #[test]
