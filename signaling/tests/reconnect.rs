@@ -4,7 +4,7 @@ mod support;
 
 use std::time::Duration;
 
-use millrace_control::{Command, PeerState};
+use millrace_control::{Command, PeerState, Rejection};
 use millrace_signaling::session::Reason;
 use serde_json::{Value, json};
 use support::{Client, FakeRelay, PUBLISH, Process, SUBSCRIBE, World, join, scratch, session, token};
@@ -230,6 +230,23 @@ async fn a_relay_that_lost_its_memory_is_told_everything_again() {
     assert!(after.tracks.iter().eq(before.tracks.iter()));
     let publisher = before.tracks.values().next().unwrap().1.peer;
     assert_eq!(after.peers[&publisher], before.peers[&publisher], "with the same credentials");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_relay_that_is_busy_at_first_is_told_everything_all_the_same() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    a.publish().await;
+    let before = world.relay.held();
+    world.relay.stop().await;
+    world.relay.forget();
+    world.relay.change(|held| held.refuse = Some(Rejection::Busy));
+    world.relay.listen();
+    world.relay.until(|held| held.refusals >= 2).await;
+    world.relay.change(|held| held.refuse = None);
+    let after = world.relay.until(|held| held.tracks.len() == 2).await;
+    assert!(after.peers.iter().eq(before.peers.iter()) && after.tracks.iter().eq(before.tracks.iter()));
 }
 
 #[tokio::test(flavor = "multi_thread")]

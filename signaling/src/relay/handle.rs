@@ -17,7 +17,7 @@ use super::{LinkError, Owner};
 const ORDERS_MAX: usize = 1_024;
 
 /// Pause before something a busy relay refused is said again.
-const BUSY_PAUSE: Duration = Duration::from_millis(20);
+pub(super) const BUSY_PAUSE: Duration = Duration::from_millis(20);
 
 /// How long a removal is pursued. Should it fail, the next reconciliation makes up for it.
 const FORGET_WAIT: Duration = Duration::from_secs(10);

@@ -12,8 +12,9 @@ use millrace_control::{
 };
 use tokio::net::UnixStream;
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::time::{sleep, timeout};
+use tokio::time::{Instant, sleep, timeout};
 
+use super::handle::BUSY_PAUSE;
 use super::reconcile::difference;
 use super::wire::{Reader, Writer};
 use super::{LinkError, Owner};
@@ -21,6 +22,9 @@ use super::{LinkError, Owner};
 /// First pause after a failed attempt; it doubles up to the longest.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(2);
+
+/// How long a link stands until the next attempt is a first one again.
+const STEADY_AFTER: Duration = Duration::from_secs(1);
 
 /// How long the relay may take for one answer while the link is being set up.
 const SETUP_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,9 +60,18 @@ impl Keeper {
         while !self.orders.is_closed() {
             match Connection::open(&self.path, self.owner.as_ref()).await {
                 Ok(connection) => {
-                    backoff = BACKOFF_MIN;
-                    complained = false;
+                    let began = Instant::now();
                     self.serve(connection).await;
+                    complained = false;
+                    if began.elapsed() >= STEADY_AFTER {
+                        backoff = BACKOFF_MIN;
+                        continue;
+                    }
+                    // A relay that takes the link and drops it again is given time too.
+                    if !self.refuse_for(backoff).await {
+                        return;
+                    }
+                    backoff = (backoff * 2).min(BACKOFF_MAX);
                 }
                 Err(error) => {
                     // Once per outage: a relay that starts a little later is nothing to worry an operator with.
@@ -150,7 +163,7 @@ impl Connection {
         let count = commands.len();
         let mut refusals = 0_usize;
         for (shard, command) in commands {
-            if let Reply::Rejected(rejected) = self.call(shard, command, owner).await? {
+            if let Reply::Rejected(rejected) = self.persist(shard, command, owner).await? {
                 refusals += 1;
                 tracing::warn!(shard, reason = ?rejected.reason(), message = %rejected.message, "not restored");
             }
@@ -159,6 +172,21 @@ impl Connection {
             tracing::info!(commands = count, refusals, "relay reconciled");
         }
         Ok(())
+    }
+
+    /// The same until the relay is not too busy, within the time for one answer.
+    async fn persist(&mut self, shard: u32, command: Command, owner: &dyn Owner) -> io::Result<Reply> {
+        let deadline = Instant::now() + SETUP_TIMEOUT;
+        loop {
+            match self.call(shard, command.clone(), owner).await? {
+                Reply::Rejected(rejected)
+                    if reason(&rejected) == Rejection::Busy && Instant::now() + BUSY_PAUSE < deadline =>
+                {
+                    sleep(BUSY_PAUSE).await;
+                }
+                reply => return Ok(reply),
+            }
+        }
     }
 
     /// Asks and waits for the answer. For the set-up only, where nobody else asks.
