@@ -22,6 +22,9 @@ use crate::store::{Store, StoreError, Writer};
 /// User name of the REST API.
 const USER: &str = "OPENVIDUAPP";
 
+/// How often notes about peers that are gone are looked for.
+const NOTES_INTERVAL: Duration = Duration::from_secs(60);
+
 /// The running application.
 pub struct App {
     /// What the operator said.
@@ -66,7 +69,11 @@ impl App {
         for rpc_session in waiting {
             app.await_return(rpc_session, 0, app.config.timing.restart_grace);
         }
-        app.collect_garbage();
+        app.every(NOTES_INTERVAL, |app| app.shared.lock().prune_notes());
+        let garbage_interval = Duration::from_secs(app.config.garbage_interval_s);
+        if !garbage_interval.is_zero() {
+            app.every(garbage_interval, |app| app.remove_unused(clock::now_ms()));
+        }
         Ok(app)
     }
 
@@ -195,46 +202,45 @@ impl App {
     /// # Errors
     /// When there is no such session.
     pub fn close_session(&self, id: &str, reason: Reason) -> Result<oneshot::Receiver<()>, Refusal> {
-        let mut state = self.shared.lock();
-        let session = state.sessions.get_mut(id).ok_or(Refusal::SessionNotFound)?;
-        let changes = session.close(reason);
-        Ok(self.carry_out_and_tell(&mut state, id, changes))
+        self.close_locked(&mut self.shared.lock(), id, reason)
     }
 
-    /// Removes, now and then, sessions that nobody ever joined.
-    fn collect_garbage(self: &Arc<Self>) {
-        let interval = Duration::from_secs(self.config.garbage_interval_s);
-        if interval.is_zero() {
-            return;
-        }
+    fn close_locked(
+        &self,
+        state: &mut State,
+        id: &str,
+        reason: Reason,
+    ) -> Result<oneshot::Receiver<()>, Refusal> {
+        let session = state.sessions.get_mut(id).ok_or(Refusal::SessionNotFound)?;
+        let changes = session.close(reason);
+        Ok(self.carry_out_and_tell(state, id, changes))
+    }
+
+    /// Calls `task` every `interval`, for as long as the application lives.
+    fn every(self: &Arc<Self>, interval: Duration, task: impl Fn(&Self) + Send + 'static) {
         let app = Arc::downgrade(self);
         tokio::spawn(async move {
             loop {
                 sleep(interval).await;
                 let Some(app) = app.upgrade() else { return };
-                app.remove_unused(clock::now_ms());
+                task(&app);
             }
         });
     }
 
-    fn remove_unused(&self, now_ms: u64) {
+    /// Removes sessions that nobody ever joined and that are too old for that.
+    pub fn remove_unused(&self, now_ms: u64) {
         let threshold_ms = self.config.garbage_threshold_s.saturating_mul(1_000);
         let is_old = |session: &Session| {
             !session.active() && now_ms.saturating_sub(session.created_at_ms) > threshold_ms
         };
-        let unused: Vec<String> = {
-            let mut state = self.shared.lock();
-            state.prune_notes();
-            state
-                .sessions
-                .values()
-                .filter(|session| is_old(session))
-                .map(|session| session.id.clone())
-                .collect()
-        };
+        // One lock for the look and the deed: somebody may be about to join.
+        let mut state = self.shared.lock();
+        let unused = state.sessions.values().filter(|session| is_old(session));
+        let unused: Vec<String> = unused.map(|session| session.id.clone()).collect();
         for id in unused {
             tracing::info!(session = id, "nobody ever joined");
-            let _ = self.close_session(&id, Reason::SessionClosedByServer);
+            let _ = self.close_locked(&mut state, &id, Reason::SessionClosedByServer);
         }
     }
 }

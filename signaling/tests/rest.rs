@@ -220,6 +220,21 @@ async fn pages_of_other_sites_may_call_and_the_page_loads_nothing_from_elsewhere
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn sessions_nobody_joins_are_removed_when_they_are_old() {
+    let world = World::start().await;
+    let (unused, used) = (world.session().await, world.session().await);
+    let (mut client, _) = world.join(&used, "SUBSCRIBER").await;
+    let app = world.server.app();
+    let path = format!("{API}/sessions/{unused}");
+    app.remove_unused(app.started_at_ms);
+    assert_eq!(world.rest("GET", &path, "").await.status, 200);
+    app.remove_unused(u64::MAX);
+    assert_eq!(world.rest("GET", &path, "").await.status, 404);
+    assert_eq!(world.rest("GET", &format!("{API}/sessions/{used}"), "").await.status, 200);
+    assert!(client.hears_nothing().await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn faults_are_injected_only_where_that_is_allowed() {
     let world = World::with(2, |config| config.allow_fault_injection = true).await;
     assert_eq!(world.rest("POST", "/millrace/debug/panic/1", "").await.status, 204);
