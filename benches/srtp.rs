@@ -40,9 +40,8 @@ fn seal(criterion: &mut Criterion) {
         slot[..HEADER_BYTES].copy_from_slice(&plain[..HEADER_BYTES]);
         // The same index again and again: what is sealed here leaves no one's machine.
         group.bench_function("millrace", |bencher| {
-            bencher.iter(|| {
-                keys.seal_rtp(SSRC, 7, HEADER_BYTES, black_box(&plain[HEADER_BYTES..]), &mut slot)
-            });
+            bencher
+                .iter(|| keys.seal_rtp(SSRC, 7, HEADER_BYTES, black_box(&plain[HEADER_BYTES..]), &mut slot));
         });
         let mut context = Context::new(&key, &salt, theirs, None, None).expect("keys of the right length");
         group.bench_function("webrtc-srtp", |bencher| {
