@@ -5,6 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use aws_lc_rs::digest;
+use axum::extract::ws::Utf8Bytes;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use tokio::sync::oneshot;
@@ -44,7 +45,7 @@ pub struct Answer {
     /// Where to.
     pub outbox: Arc<Outbox>,
     /// The text frame.
-    pub text: String,
+    pub text: Utf8Bytes,
 }
 
 impl App {
@@ -132,9 +133,10 @@ impl App {
         stored: bool,
         done: impl FnOnce() + Send + 'static,
     ) {
-        let mut messages: Vec<(Arc<Outbox>, String)> = Vec::new();
+        let mut messages: Vec<(Arc<Outbox>, Utf8Bytes)> = Vec::new();
         for notification in &changes.notifications {
-            let text = events::notification(&notification.notice);
+            // One text for all who get it.
+            let text = Utf8Bytes::from(events::notification(&notification.notice));
             let reached = notification.to.iter().filter_map(|to| state.clients.get(to));
             messages.extend(reached.map(|client| (Arc::clone(&client.outbox), text.clone())));
         }

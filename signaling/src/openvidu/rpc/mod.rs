@@ -21,6 +21,7 @@ use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
+use axum::extract::ws::Utf8Bytes;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
@@ -84,8 +85,8 @@ enum Outcome {
 }
 
 /// The text of a success.
-fn success(id: &Value, result: &Value) -> String {
-    json!({"id": id, "result": result, "jsonrpc": "2.0"}).to_string()
+fn success(id: &Value, result: &Value) -> Utf8Bytes {
+    json!({"id": id, "result": result, "jsonrpc": "2.0"}).to_string().into()
 }
 
 impl Caller {
@@ -119,7 +120,7 @@ impl Caller {
         match self.dispatch(timed).await {
             Ok(Outcome::Submitted) => {}
             Ok(Outcome::Result(result)) => self.outbox().push(success(&id, &result)),
-            Err(error) => self.outbox().push(error.answer(&id)),
+            Err(error) => self.outbox().push(error.answer(&id).into()),
         }
     }
 

@@ -6,6 +6,7 @@
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
 
 /// Most bytes that wait. A client that reads so slowly is gone.
@@ -24,7 +25,7 @@ pub struct Outbox {
 
 #[derive(Default)]
 struct Inner {
-    queue: VecDeque<String>,
+    queue: VecDeque<Utf8Bytes>,
     len_bytes: usize,
     reader: u64,
     overflowed: bool,
@@ -35,7 +36,7 @@ struct Inner {
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pull {
     /// The next text frame.
-    Text(String),
+    Text(Utf8Bytes),
     /// Everything is sent, and nothing more will come: the participant is gone. Said once.
     Finished,
     /// Too much waits.
@@ -57,7 +58,7 @@ impl Outbox {
 
     /// Becomes the reader for one that came back, and puts `first` before all that waits. `None` when too much was
     /// lost meanwhile for the client to go on.
-    pub fn resume(&self, first: String) -> Option<u64> {
+    pub fn resume(&self, first: Utf8Bytes) -> Option<u64> {
         {
             let mut inner = self.lock();
             if inner.overflowed {
@@ -75,7 +76,7 @@ impl Outbox {
     }
 
     /// Adds a text frame. Beyond the limit of bytes all of it is given up.
-    pub fn push(&self, text: String) {
+    pub fn push(&self, text: Utf8Bytes) {
         {
             let mut inner = self.lock();
             if inner.overflowed {
@@ -181,7 +182,7 @@ mod tests {
         let outbox = Outbox::default();
         let reader = outbox.attach();
         for _ in 0..LEN_BYTES_MAX / FRAME_LEN_BYTES_MAX {
-            outbox.push("x".repeat(FRAME_LEN_BYTES_MAX));
+            outbox.push("x".repeat(FRAME_LEN_BYTES_MAX).into());
         }
         outbox.push("y".into());
         outbox.push("z".into());
@@ -195,7 +196,7 @@ mod tests {
         let reader = outbox.attach();
         let large = "x".repeat(3 * LEN_BYTES_MAX);
         outbox.push("before".into());
-        outbox.push(large.clone());
+        outbox.push(large.clone().into());
         outbox.push("behind".into());
         assert_eq!(outbox.pull(reader).await, text("before"));
         assert_eq!(outbox.pull(reader).await, text(&large));
@@ -208,7 +209,7 @@ mod tests {
         let outbox = Outbox::default();
         let reader = outbox.attach();
         for _ in 0..10 {
-            outbox.push("x".repeat(LEN_BYTES_MAX));
+            outbox.push("x".repeat(LEN_BYTES_MAX).into());
             assert!(matches!(outbox.pull(reader).await, Pull::Text(_)));
         }
     }

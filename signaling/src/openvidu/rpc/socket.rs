@@ -198,7 +198,7 @@ impl Socket {
             Pull::Text(text) => {
                 let outbox = Arc::clone(self.caller.outbox());
                 tokio::select! {
-                    sent = timeout(SEND_TIMEOUT, self.sink.send(Message::text(text))) => match sent {
+                    sent = timeout(SEND_TIMEOUT, self.sink.send(Message::Text(text))) => match sent {
                         Ok(Ok(())) => Ok(()),
                         Ok(Err(_)) | Err(_) => Err(End::Lost),
                     },
@@ -236,7 +236,7 @@ impl Socket {
             Ok(request) => request,
             Err((id, error)) => {
                 self.garbage += 1;
-                self.caller.outbox().push(error.answer(&id));
+                self.caller.outbox().push(error.answer(&id).into());
                 return if self.garbage < GARBAGE_MAX { Ok(()) } else { Err(End::Abuse) };
             }
         };
@@ -247,14 +247,14 @@ impl Socket {
             }
             "connect" => match self.caller.connect(&request.id, &request.params) {
                 Ok(reader) => self.reader = reader,
-                Err(error) => self.caller.outbox().push(error.answer(&request.id)),
+                Err(error) => self.caller.outbox().push(error.answer(&request.id).into()),
             },
             // The client gives up without its echo after 3 s, and a negotiation may take longer. Before the join these
             // wait behind it.
             "echo" | "videoData" | "onIceCandidate" if self.caller.identity.get().is_some() => {
                 let answer = match instant(&request) {
                     Ok(result) => success(&request.id, &result),
-                    Err(error) => error.answer(&request.id),
+                    Err(error) => error.answer(&request.id).into(),
                 };
                 self.caller.outbox().push(answer);
             }
@@ -290,7 +290,7 @@ impl Socket {
                 // The last error answers; they may say what is wrong.
                 let outbox = Arc::clone(self.caller.outbox());
                 while let Ok(Pull::Text(text)) = timeout(Duration::ZERO, outbox.pull(self.reader)).await {
-                    if self.sink.send(Message::text(text)).await.is_err() {
+                    if self.sink.send(Message::Text(text)).await.is_err() {
                         return;
                     }
                 }
