@@ -26,6 +26,7 @@ async fn nothing_works_without_the_secret_but_the_public_url() {
             let answer = request(world.port, method, path, authorization, "").await;
             assert_eq!(answer.status, 401, "{method} {path} {authorization:?}");
             assert!(answer.headers.to_lowercase().contains("www-authenticate: basic"), "{answer:?}");
+            assert_eq!(answer.json()["path"], path);
         }
     }
     let answer = request(world.port, "GET", "/openvidu/api/config/openvidu-publicurl", None, "").await;
@@ -85,6 +86,7 @@ async fn statuses_are_the_originals() {
         ("POST", "/recordings/stop/x", "", 501),
         ("POST", "/recordings/stop", "", 403),
         ("DELETE", "/recordings", "", 403),
+        ("POST", "/config/openvidu-publicurl", "", 403),
         ("GET", "/health", "", 403),
         ("DELETE", "/sessions/A", "", 204),
     ];
@@ -93,6 +95,7 @@ async fn statuses_are_the_originals() {
         assert_eq!(answer.status, status, "{method} {path} {body}: {answer:?}");
         if matches!(status, 400 | 403) {
             assert_eq!(answer.json()["status"], status);
+            assert_eq!(answer.json()["path"], format!("{API}{}", path.split('?').next().unwrap()));
         }
         if matches!(status, 404 | 406 | 409 | 501) {
             assert_eq!(answer.body, "", "{method} {path}");

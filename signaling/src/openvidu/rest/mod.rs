@@ -12,7 +12,7 @@ mod signal;
 use std::sync::Arc;
 
 use axum::Router;
-use axum::extract::{Request, State};
+use axum::extract::{OriginalUri, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
     CONTENT_TYPE, WWW_AUTHENTICATE,
@@ -50,8 +50,9 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
         .fallback(forbidden)
         .layer(middleware::from_fn_with_state(Arc::clone(app), require_secret));
     Router::new()
-        .route("/config/openvidu-publicurl", get(server::public_url))
+        .route("/config/openvidu-publicurl", known(get(server::public_url)))
         .merge(protected)
+        .layer(middleware::from_fn(describe_failures))
         .layer(middleware::from_fn(allow_every_origin))
 }
 
@@ -60,8 +61,8 @@ fn known(methods: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
     methods.fallback(forbidden)
 }
 
-async fn forbidden(request: Request) -> Response {
-    Failure::new(StatusCode::FORBIDDEN, "there is nothing here").at(request.uri().path())
+async fn forbidden() -> Failure {
+    Failure::new(StatusCode::FORBIDDEN, "there is nothing here")
 }
 
 /// Lets a request through that holds the secret.
@@ -71,9 +72,25 @@ pub async fn require_secret(State(app): State<Arc<App>>, request: Request, next:
         return next.run(request).await;
     }
     let mut response =
-        Failure::new(StatusCode::UNAUTHORIZED, "wrong or missing secret").at(request.uri().path());
+        Failure::new(StatusCode::UNAUTHORIZED, "wrong or missing secret").at(whole_path(&request));
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Millrace\""));
     response
+}
+
+/// Writes the bodies of failures, which say what was asked for.
+async fn describe_failures(request: Request, next: Next) -> Response {
+    let path = whole_path(&request).to_owned();
+    let mut response = next.run(request).await;
+    match response.extensions_mut().remove::<Failure>() {
+        Some(failure) => failure.at(&path),
+        None => response,
+    }
+}
+
+/// The path as the client sees it, not as a nested router does.
+fn whole_path(request: &Request) -> &str {
+    let original = request.extensions().get::<OriginalUri>();
+    original.map_or_else(|| request.uri(), |original| &original.0).path()
 }
 
 /// Pages of every site may call, if they know the secret.
@@ -93,7 +110,7 @@ async fn allow_every_origin(request: Request, next: Next) -> Response {
 }
 
 /// A call that failed.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct Failure {
     status: StatusCode,
     /// Absent where the original answers with nothing.
@@ -127,8 +144,11 @@ impl Failure {
     }
 }
 
+/// Its body is written by [`describe_failures`], where the path is known.
 impl IntoResponse for Failure {
     fn into_response(self) -> Response {
-        self.at("/openvidu/api")
+        let mut response = self.status.into_response();
+        response.extensions_mut().insert(self);
+        response
     }
 }
