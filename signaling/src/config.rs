@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use clap::Parser;
 
+use crate::http::Origin;
 use crate::openvidu::ids;
 use crate::session::ForcedVideoCodec;
 use crate::tls::write_new;
@@ -40,9 +41,15 @@ pub struct Config {
     #[arg(long, env = "MILLRACE_CONTROL_SOCKET", default_value = "millrace-data/control.sock")]
     pub control_socket: PathBuf,
 
-    /// Address clients know this machine by; repeatable, the first counts for URLs when a request names no host.
+    /// Address clients know this machine by; repeatable. The first one counts for URLs when a request names no host,
+    /// or names loopback.
     #[arg(long, env = "MILLRACE_PUBLIC_IP", value_delimiter = ',')]
     pub public_ip: Vec<IpAddr>,
+
+    /// Where clients reach this server, as https://host:port, for tokens and the public URL. Without it, what the
+    /// caller itself used counts.
+    #[arg(long, env = "MILLRACE_PUBLIC_URL", value_parser = Origin::parse)]
+    pub public_url: Option<Origin>,
 
     /// File to write, once everything is ready, with the ports in use and the process id as JSON.
     #[arg(long, env = "MILLRACE_READY_FILE")]

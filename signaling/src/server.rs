@@ -86,7 +86,7 @@ impl Server {
     ///
     /// # Errors
     /// When something it needs cannot be had.
-    pub async fn start(config: Config) -> Result<Self, StartError> {
+    pub async fn start(mut config: Config) -> Result<Self, StartError> {
         config.make_data_dir()?;
         let secret = config.resolve_secret()?;
         let tls = tls::server_config(&config.data_dir, &config.public_ip)?;
@@ -96,6 +96,8 @@ impl Server {
         // The same port on IPv6 loopback, for browsers that try that first. Without IPv6 there is nothing to serve.
         let http_v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, http_port)).await.ok();
         let store = Embedded::open(&config.data_dir.join(STORE_FILE))?;
+        // From here on the port in use, for URLs.
+        config.https_port = https_port;
         let app = App::start(config, &secret, Box::new(store))?;
 
         let router = http::router(&app);

@@ -223,6 +223,20 @@ async fn pages_of_other_sites_may_call_and_the_page_loads_nothing_from_elsewhere
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn tokens_name_the_public_address_with_the_port_in_use() {
+    let world = World::with(1, |config| config.public_ip = vec!["192.0.2.1".parse().unwrap()]).await;
+    let session = world.session().await;
+    let token = world.token(&session, "PUBLISHER").await;
+    let start = format!("wss://192.0.2.1:{}?sessionId={session}&token=tok_", world.server.https_port);
+    assert!(token.starts_with(&start), "{token}");
+    let url = world.rest("GET", &format!("{API}/config/openvidu-publicurl"), "").await.body;
+    assert_eq!(url, format!("https://192.0.2.1:{}", world.server.https_port));
+    // The ICE servers still name us as the client does.
+    let (_, joined) = Client::join(world.port, &session, &token).await;
+    assert_eq!(joined["customIceServers"], json!([{"url": "stun:localhost:5000"}]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_nobody_joins_are_removed_when_they_are_old() {
     let world = World::start().await;
     let (unused, used) = (world.session().await, world.session().await);

@@ -17,7 +17,7 @@ use crate::openvidu::{json, rest, rpc};
 use crate::relay::LinkError;
 use crate::{stats, web};
 pub use listener::Listener;
-pub use via::Via;
+pub use via::{Origin, Via};
 
 /// Longest body of a request, in bytes.
 pub const BODY_LEN_MAX: usize = json::LEN_BYTES_MAX;
@@ -52,7 +52,7 @@ async fn open_socket(
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
-    let host = via.host_name(&headers, &app);
+    let host = via.host_name(&headers, &app.config);
     upgrade
         .max_message_size(MESSAGE_LEN_MAX)
         .max_frame_size(MESSAGE_LEN_MAX)

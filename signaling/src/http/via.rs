@@ -3,9 +3,9 @@
 use std::net::{IpAddr, Ipv4Addr};
 
 use axum::http::HeaderMap;
-use axum::http::header::HOST;
+use axum::http::header::{HOST, ORIGIN};
 
-use crate::app::App;
+use crate::config::Config;
 use crate::openvidu::ice_servers::split_host;
 
 /// Longest host with port that is taken from a request, in bytes.
@@ -22,28 +22,89 @@ pub struct Via {
     pub port: u16,
 }
 
+/// Where clients reach this server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Origin {
+    /// Whether by TLS.
+    pub tls: bool,
+    /// `host` or `host:port`.
+    pub authority: String,
+}
+
+impl Origin {
+    /// Reads `https://host[:port]` or `http://host[:port]`.
+    ///
+    /// # Errors
+    /// When it is something else, in words for an operator.
+    pub fn parse(url: &str) -> Result<Self, String> {
+        let (scheme, rest) = url.split_once("://").unwrap_or_default();
+        let authority = rest.strip_suffix('/').unwrap_or(rest);
+        if !matches!(scheme, "http" | "https") || !is_authority(authority) {
+            return Err("not of the form https://host:port".into());
+        }
+        Ok(Self { tls: scheme == "https", authority: authority.to_owned() })
+    }
+
+    fn of_ip(tls: bool, ip: IpAddr, port: u16) -> Self {
+        Self { tls, authority: std::net::SocketAddr::new(ip, port).to_string() }
+    }
+
+    /// The name without the port.
+    pub fn host(&self) -> &str {
+        split_host(&self.authority).0
+    }
+
+    /// As a URL of HTTP.
+    pub fn url(&self) -> String {
+        format!("{}://{}", if self.tls { "https" } else { "http" }, self.authority)
+    }
+
+    /// As a URL of a WebSocket.
+    pub fn socket_url(&self) -> String {
+        format!("{}://{}", if self.tls { "wss" } else { "ws" }, self.authority)
+    }
+}
+
 impl Via {
-    /// `host:port` for URLs: what the client itself used, else the public address.
-    pub fn authority(&self, headers: &HeaderMap, app: &App) -> String {
-        let named = headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_authority(host));
-        match named {
-            Some(host) => host.to_owned(),
-            None => match app.config.public_ip.first().copied().unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)) {
-                IpAddr::V4(ip) => format!("{ip}:{}", self.port),
-                IpAddr::V6(ip) => format!("[{ip}]:{}", self.port),
-            },
+    /// Where clients reach us, for URLs that are handed on: what the operator says; else what the caller itself used,
+    /// unless it is an application on this machine that does so by loopback, where its users are not.
+    pub fn origin(&self, headers: &HeaderMap, config: &Config) -> Origin {
+        if let Some(url) = &config.public_url {
+            return url.clone();
+        }
+        let public = config.public_ip.iter().copied().find(|ip| !ip.is_loopback());
+        let named =
+            named(headers).filter(|host| public.is_none() || !is_loopback(host) || is_page_of(headers, host));
+        match (named, public) {
+            (Some(host), _) => Origin { tls: self.tls, authority: host.to_owned() },
+            (None, Some(ip)) => Origin::of_ip(true, ip, config.https_port),
+            (None, None) => Origin::of_ip(self.tls, Ipv4Addr::LOCALHOST.into(), self.port),
         }
     }
 
-    /// The same without the port.
-    pub fn host_name(&self, headers: &HeaderMap, app: &App) -> String {
-        split_host(&self.authority(headers, app)).0.to_owned()
+    /// The name the client itself knows us by, without a port.
+    pub fn host_name(&self, headers: &HeaderMap, config: &Config) -> String {
+        named(headers).map_or_else(
+            || self.origin(headers, config).host().to_owned(),
+            |host| split_host(host).0.to_owned(),
+        )
     }
+}
 
-    /// The scheme of a WebSocket that comes the same way.
-    pub const fn socket_scheme(&self) -> &'static str {
-        if self.tls { "wss" } else { "ws" }
-    }
+fn named(headers: &HeaderMap) -> Option<&str> {
+    headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_authority(host))
+}
+
+/// Whether it is a page from here that asks: a browser that got it under this name reaches us by it.
+fn is_page_of(headers: &HeaderMap, host: &str) -> bool {
+    let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
+    origin.and_then(|origin| origin.split_once("://")).is_some_and(|(_, of)| of == host)
+}
+
+fn is_loopback(authority: &str) -> bool {
+    let (host, _) = split_host(authority);
+    let literal = host.trim_start_matches('[').trim_end_matches(']');
+    host.eq_ignore_ascii_case("localhost") || literal.parse::<IpAddr>().is_ok_and(|ip| ip.is_loopback())
 }
 
 /// Whether it may stand in a URL as it is.
@@ -62,7 +123,51 @@ fn is_authority(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use axum::http::HeaderValue;
+    use clap::Parser as _;
+
     use super::*;
+
+    const PLAIN: Via = Via { tls: false, remote: IpAddr::V4(Ipv4Addr::LOCALHOST), port: 4480 };
+
+    fn origin(host: &'static str, page: Option<&'static str>, options: &[&str]) -> String {
+        let config = Config::try_parse_from(std::iter::once("x").chain(options.iter().copied())).unwrap();
+        let mut headers = HeaderMap::new();
+        headers.insert(HOST, HeaderValue::from_static(host));
+        if let Some(page) = page {
+            headers.insert(ORIGIN, HeaderValue::from_static(page));
+        }
+        PLAIN.origin(&headers, &config).socket_url()
+    }
+
+    #[test]
+    fn an_application_on_this_machine_gets_urls_its_users_can_use() {
+        let ip = ["--public-ip", "192.0.2.1,192.0.2.2"];
+        for host in ["localhost:4480", "127.0.0.1:4480", "[::1]:4480"] {
+            assert_eq!(origin(host, None, &ip), "wss://192.0.2.1:4443", "{host}");
+            assert_eq!(origin(host, None, &[]), format!("ws://{host}"));
+            assert_eq!(origin(host, None, &["--public-ip", "127.0.0.1"]), format!("ws://{host}"));
+        }
+        assert_eq!(origin("10.0.0.7:4480", None, &ip), "ws://10.0.0.7:4480");
+        assert_eq!(origin("", None, &ip), "wss://192.0.2.1:4443");
+        assert_eq!(origin("", None, &["--public-ip", "2001:db8::1"]), "wss://[2001:db8::1]:4443");
+        assert_eq!(origin("", None, &[]), "ws://127.0.0.1:4480");
+        // The page that is served here goes on by the name it came from.
+        let page = |of| origin("localhost:4480", Some(of), &ip);
+        assert_eq!(page("http://localhost:4480"), "ws://localhost:4480");
+        assert_eq!(page("http://localhost:9000"), "wss://192.0.2.1:4443");
+    }
+
+    #[test]
+    fn what_the_operator_says_goes_before_all() {
+        let url = ["--public-ip", "192.0.2.1", "--public-url", "https://media.example.org/"];
+        for host in ["localhost:4480", "10.0.0.7:4480"] {
+            assert_eq!(origin(host, Some("http://localhost:4480"), &url), "wss://media.example.org");
+        }
+        for bad in ["", "media.example.org", "ftp://h", "https://", "https://h/path", "https://a b"] {
+            assert!(Origin::parse(bad).is_err(), "{bad}");
+        }
+    }
 
     #[test]
     fn only_a_plain_host_gets_into_a_url() {

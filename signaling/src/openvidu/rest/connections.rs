@@ -72,11 +72,11 @@ async fn add(
     properties: ConnectionProperties,
 ) -> Result<Connection, Failure> {
     let token = ids::token();
-    let (scheme, authority) = (via.socket_scheme(), via.authority(headers, app));
+    let server = via.origin(headers, &app.config).socket_url();
     let connection = Connection {
         id: ids::connection(),
         created_at_ms: clock::now_ms(),
-        token_url: format!("{scheme}://{authority}?sessionId={session}&token={token}"),
+        token_url: format!("{server}?sessionId={session}&token={token}"),
         token,
         properties,
         participant: None,

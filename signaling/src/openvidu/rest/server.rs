@@ -8,7 +8,6 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::super::VERSION;
-use super::super::ice_servers::split_host;
 use crate::app::App;
 use crate::http::Via;
 
@@ -17,13 +16,13 @@ pub(super) async fn config(
     Extension(via): Extension<Via>,
     headers: HeaderMap,
 ) -> Json<Value> {
-    let authority = via.authority(&headers, &app);
     let config = &app.config;
+    let origin = via.origin(&headers, config);
     Json(json!({
         "VERSION": VERSION,
-        "DOMAIN_OR_PUBLIC_IP": split_host(&authority).0,
-        "HTTPS_PORT": via.port,
-        "OPENVIDU_PUBLICURL": url(&via, &authority),
+        "DOMAIN_OR_PUBLIC_IP": origin.host(),
+        "HTTPS_PORT": config.https_port,
+        "OPENVIDU_PUBLICURL": origin.url(),
         "OPENVIDU_CDR": false,
         "OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH": config.video_max_recv_kbps,
         "OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH": config.video_min_recv_kbps,
@@ -44,11 +43,7 @@ pub(super) async fn public_url(
     Extension(via): Extension<Via>,
     headers: HeaderMap,
 ) -> String {
-    url(&via, &via.authority(&headers, &app))
-}
-
-fn url(via: &Via, authority: &str) -> String {
-    format!("{}://{authority}", if via.tls { "https" } else { "http" })
+    via.origin(&headers, &app.config).url()
 }
 
 pub(super) async fn version() -> &'static str {
