@@ -5,8 +5,8 @@
 //!
 //! * **Ids are minted by signaling**, so a repeated command is harmless: every `Put…` carries the whole desired
 //!   state of one thing and replaces what was there under the same id.
-//! * **Order of a reconnect**: `Hello` both ways, [`SnapshotRequest`], then signaling replays what the relay lacks
-//!   and removes what nobody claims.
+//! * **Order of a reconnect**: `Hello` both ways, [`SnapshotRequest`], then signaling removes what nobody claims and
+//!   replays what the relay lacks, but for peers whose keys went with the relay's memory.
 //! * **Growth**: fields are only ever added (protobuf rules), so a relay one release older or newer still
 //!   understands the frames; [`VERSION`] changes only when that is no longer true.
 //!
@@ -17,5 +17,5 @@ mod messages;
 
 pub use messages::*;
 
-/// Version of this contract. The relay refuses a `Hello` of another major version.
+/// Version of this contract. Each side refuses the `Hello` of any other.
 pub const VERSION: u32 = 1;

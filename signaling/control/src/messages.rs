@@ -106,7 +106,7 @@ pub struct PutPeer {
     pub remb: bool,
 }
 
-/// Which DTLS role the relay takes. The answer is always `a=setup:passive` for browsers, hence `Server`.
+/// Which DTLS role the relay takes: `Server`, unless the offer itself is `a=setup:passive`. Browsers offer `actpass`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Enumeration)]
 #[repr(i32)]
 pub enum DtlsRole {

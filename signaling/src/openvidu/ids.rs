@@ -97,6 +97,8 @@ mod tests {
         }
         let id = stream("CAM", "con_A");
         assert!(has_shape(id.strip_suffix("_con_A").unwrap(), "str_CAM_", 3), "{id}");
+        assert!(ice(24).len() == 24 && ice(24).bytes().all(|byte| byte.is_ascii_alphanumeric()));
+        assert_ne!(ice(24), ice(24));
         assert_eq!(rpc_session().len(), 26);
         assert_ne!(rpc_session(), rpc_session());
     }

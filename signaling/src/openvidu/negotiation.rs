@@ -11,9 +11,11 @@ use crate::config::Config;
 use crate::sdp::{self, ForcedCodec, IceCredentials, Ids, KindIds, Negotiated, SdpError, Ssrcs, Terms};
 use crate::session::{ConnectionProperties, ForcedVideoCodec, Media};
 
-/// Lengths of our ICE user fragment and password (RFC 8839 §5.4 asks for 4 and 22 at least).
+/// Length of our ICE user fragment: 71 bits, so that two never meet in one relay. It takes 4 to 32 (RFC 8839 §5.4).
 const UFRAG_LEN: usize = 12;
+/// Length of our ICE password: 142 bits, of which RFC 8839 §5.4 asks for 128. The relay takes 22 to 64.
 const PWD_LEN: usize = 24;
+const _: () = assert!(UFRAG_LEN >= 4 && UFRAG_LEN <= 32 && PWD_LEN >= 22 && PWD_LEN <= 64);
 
 /// What a negotiation is about.
 pub struct Context<'a> {

@@ -1,5 +1,5 @@
-//! The link to the relay: one Unix socket, one request at a time answered by number, and after every loss the same
-//! order: `Hello`, `Snapshot`, say again what the relay lacks, remove what nobody claims.
+//! The link to the relay: one Unix socket, any number of requests under way, each answered by its number, and after
+//! every loss the same order: `Hello`, `Snapshot`, remove what nobody claims, say again what the relay lacks.
 //!
 //! While the link is down nothing is forgotten: whoever owns the model also owns the desired state ([`Owner`]).
 

@@ -1,8 +1,9 @@
 //! The one thread that writes, and the order in which things become visible.
 //!
 //! Whoever changes the model submits the names of the sessions it touched, and what is to happen once that is on
-//! disk: answers and notifications leave in the order of submission, and none before its change is durable. While one
-//! commit is under way further submissions gather, so a burst costs few commits.
+//! disk: answers and notifications leave in the order of submission, and none before the attempt to make its change
+//! durable. Should that fail they leave all the same, and it is tried again. While one commit is under way further
+//! submissions gather, so a burst costs few commits.
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU64, Ordering};

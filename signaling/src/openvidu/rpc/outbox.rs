@@ -1,7 +1,8 @@
 //! What a participant is to be sent.
 //!
 //! An outbox belongs to the participant, not to the socket: while a socket is lost, answers and notifications wait in
-//! it for the next one. Whoever attaches last reads; the reader before learns that it was replaced.
+//! it for the next one. What was written to a socket before anybody noticed that it was dead is gone. Whoever attaches
+//! last reads; the reader before learns that it was replaced.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
