@@ -53,8 +53,11 @@ impl Child {
         child.flag("--https-port", options.https_port);
         child.flag("--http-port", options.http_port);
         child.flag("--video-max-recv-kbps", options.video_max_recv_kbps);
-        if let Some(ip) = options.public_ips.first() {
+        for ip in &options.public_ips {
             child.flag("--public-ip", ip);
+        }
+        if let Some(url) = &options.public_url {
+            child.flag("--public-url", url);
         }
         // Not an argument: those are for everyone to read.
         child.environment.push(("MILLRACE_SECRET", secret.to_owned()));

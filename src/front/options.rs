@@ -40,6 +40,11 @@ pub struct Options {
     #[arg(long = "public-ip", env = "MILLRACE_PUBLIC_IP", value_name = "IP", value_delimiter = ',')]
     pub public_ips: Vec<IpAddr>,
 
+    /// Where applications and browsers reach this server, such as `https://meet.example.org`. Without it the name that a
+    /// request came under counts.
+    #[arg(long, env = "MILLRACE_PUBLIC_URL", value_name = "URL")]
+    pub public_url: Option<String>,
+
     /// How packets reach the kernel. Without it: io_uring where the kernel allows it, else recvmmsg and sendmmsg.
     #[arg(long, env = "MILLRACE_BACKEND", value_enum)]
     pub backend: Option<BackendChoice>,
