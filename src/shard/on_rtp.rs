@@ -1,8 +1,8 @@
 //! Media from a publisher: whose it is, opened, noted, numbered, handed to fan-out.
 
-use super::Shard;
 use bytemuck::Zeroable;
 
+use super::Shard;
 use super::timers::Timer;
 use crate::discard::Discard;
 use crate::egress::{Egress, Path};
