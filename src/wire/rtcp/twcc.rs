@@ -60,7 +60,7 @@ pub struct Head {
     pub feedback_count: u8,
 }
 
-/// What [`write`] did.
+/// What [`write()`] did.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Written {
     /// Bytes written; 0 when not even one arrival fits.
