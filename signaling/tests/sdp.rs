@@ -178,6 +178,7 @@ fn a_camera_gets_this_answer() {
         "a=rtcp-fb:96 ccm fir",
         "a=rtcp-fb:96 nack",
         "a=rtcp-fb:96 nack pli",
+        "a=fmtp:96 x-google-start-bitrate=1000",
         "a=rtpmap:97 rtx/90000",
         "a=fmtp:97 apt=96",
     ];
