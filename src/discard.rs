@@ -39,7 +39,7 @@ pub enum Discard {
     PeerNotLive,
     /// Longer than any packet of ours.
     PeerTooLong,
-    /// A packet index seen before.
+    /// A packet index seen before, or a connectivity check seen before that comes from another address.
     NetworkReplayed,
     /// A packet index older than the replay window.
     NetworkTooOld,

@@ -22,7 +22,7 @@ pub const MID_BYTES_MAX: usize = 16;
 /// Bytes of a CNAME kept.
 pub const CNAME_BYTES_MAX: usize = 31;
 
-/// Packets of one video track kept for retransmission: at 2.5 Mbit/s and 1 100 bytes a second and a half.
+/// Packets of one video track kept for retransmission: at 2.5 Mbit/s and 1 100 bytes nearly two seconds.
 pub const CACHE_PACKETS: usize = 512;
 /// Bytes of one kept packet: everything after its header.
 pub const CACHE_PAYLOAD_BYTES: usize = 1280;
@@ -39,6 +39,9 @@ pub const MAILBOX_COMMANDS_MAX: usize = 4096;
 pub const HANDSHAKES_PER_CYCLE: usize = 2;
 /// Handshake datagrams that may wait.
 pub const HANDSHAKE_QUEUE_MAX: usize = 512;
+
+/// Handshake datagrams of one peer that may wait: two flights. One that sends more must not take the others' places.
+pub const HANDSHAKES_BY_PEER_MAX: u8 = 16;
 
 /// How often a viewer gets a sender report.
 pub const SENDER_REPORT_INTERVAL: Duration = Duration::from_millis(1000);

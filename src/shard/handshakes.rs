@@ -4,13 +4,10 @@ use std::collections::VecDeque;
 
 use crate::discard::Discard;
 use crate::ids::PeerSlot;
-use crate::limits::{HANDSHAKE_QUEUE_MAX, HANDSHAKES_PER_CYCLE, PEERS_MAX};
+use crate::limits::{HANDSHAKE_QUEUE_MAX, HANDSHAKES_BY_PEER_MAX, HANDSHAKES_PER_CYCLE, PEERS_MAX};
 
 /// Longest handshake datagram that is kept; browsers send at most 1 200 to 1 500 bytes.
 const DATAGRAM_BYTES_MAX: usize = 2048;
-
-/// Datagrams of one peer that may wait: two flights. One that sends more must not take the others' places.
-const WAITING_BY_PEER_MAX: u8 = 16;
 
 /// The waiting handshake datagrams of a shard.
 pub(super) struct HandshakeQueue {
@@ -33,7 +30,7 @@ impl HandshakeQueue {
             return Err(Discard::PeerTooLong);
         }
         let by_peer = &mut self.waiting_by_peer[peer.index()];
-        if self.waiting.len() >= HANDSHAKE_QUEUE_MAX || *by_peer >= WAITING_BY_PEER_MAX {
+        if self.waiting.len() >= HANDSHAKE_QUEUE_MAX || *by_peer >= HANDSHAKES_BY_PEER_MAX {
             return Err(Discard::OurHandshakeQueueFull);
         }
         *by_peer += 1;
@@ -71,7 +68,7 @@ mod tests {
     fn one_peer_cannot_take_every_place() {
         let mut queue = HandshakeQueue::new();
         let flood = (0..1_000).filter(|_| queue.push(PeerSlot(1), b"junk").is_ok()).count();
-        assert_eq!(flood, usize::from(WAITING_BY_PEER_MAX));
+        assert_eq!(flood, usize::from(HANDSHAKES_BY_PEER_MAX));
         queue.push(PeerSlot(2), b"hello").unwrap();
         queue.forget(PeerSlot(1));
         assert_eq!(queue.take().collect::<Vec<_>>(), [(PeerSlot(2), b"hello".to_vec())]);

@@ -3,7 +3,6 @@
 use bytemuck::{Pod, Zeroable};
 
 use crate::discard::Discard;
-use crate::time::Timestamp;
 use crate::wire::rtp::{ExtensionBlock, Header};
 
 /// "Defined by profile" of the one-byte form (RFC 8285 §4.2).
@@ -334,16 +333,6 @@ pub fn write_block(slot: &mut [u8], entries: &[Entry<'_>]) -> usize {
     4 + 4 * words
 }
 
-/// Value of abs-send-time for a packet sent `now`: seconds in 6.18 fixed point, so it wraps every 64 s.
-#[inline]
-pub const fn abs_send_time(now: Timestamp) -> [u8; 3] {
-    const NANOS_PER_SECOND: u64 = 1_000_000_000;
-    // 64 s of nanoseconds shifted by 18 stay below 2^54.
-    let nanos = now.as_nanos() % (64 * NANOS_PER_SECOND);
-    let [.., b1, b2, b3] = ((nanos << 18) / NANOS_PER_SECOND).to_be_bytes();
-    [b1, b2, b3]
-}
-
 #[cfg(test)]
 mod tests {
     use rtp::header::Header as Oracle;
@@ -547,14 +536,5 @@ mod tests {
             &packet_with(&[Entry { id: 1, value: &value }, Entry { id: 200, value: &[] }]),
             check,
         );
-    }
-
-    #[test]
-    fn abs_send_time_counts_to_64_seconds() {
-        let at = |nanos| abs_send_time(Timestamp::from_nanos(nanos));
-        assert_eq!(at(0), [0, 0, 0]);
-        assert_eq!(at(1_000_000_000), [0x04, 0, 0]);
-        assert_eq!(at(63_999_999_999), [0xff, 0xff, 0xff]);
-        assert_eq!(at(64_500_000_000), [0x02, 0, 0]);
     }
 }

@@ -297,7 +297,7 @@ pub struct PutSubscription {
     #[prost(message, repeated, tag = "7")]
     pub codecs: Vec<Codec>,
     /// CNAME for SDES, the same for all subscriptions of one stream so that players synchronise them (RFC 3550
-    /// §6.5.1). At most 32 bytes.
+    /// §6.5.1). At most 31 bytes.
     #[prost(string, tag = "8")]
     pub cname: String,
     /// Audio or video.
