@@ -10,7 +10,7 @@ use millrace::metrics::Counters;
 use millrace::peer::outbound::Outbound;
 use millrace::records::subscription::SubscriptionRecord;
 use millrace::records::{CodecKind, CodecRecord, CodecTable, SwitchRecord, Table, Text};
-use millrace::router::fanout::{Arrival, Viewers, fan_out};
+use millrace::router::fanout::{Arrival, Burst, Viewers, fan_out};
 use millrace::router::track::Track;
 use millrace::srtp::{Profile, SealKeys};
 use millrace::time::Timestamp;
@@ -19,6 +19,7 @@ use millrace::wire::extension::{ExtensionMap, Kind};
 
 const FORMAT: u32 = 1;
 const PAYLOAD_BYTES: usize = 1100;
+const TAG_BYTES: usize = 16;
 const VIDEO_CLOCK_HZ: u32 = 90_000;
 
 /// Takes everything and keeps nothing, in one slot for each viewer as the send queue has them.
@@ -79,15 +80,16 @@ fn fanout(criterion: &mut Criterion) {
         for viewer in 0..count {
             track.subscribers.push(subscriptions.insert(subscription(viewer)).expect("there is room"));
         }
-        let outbound: Vec<Outbound> = (0..count).map(outbound).collect();
+        let mut outbound: Vec<Outbound> = (0..count).map(outbound).collect();
         let (mut counters, mut egress) = (Counters::zeroed(), Memory::new(count));
-        let payload = [7; PAYLOAD_BYTES];
+        let mut payload = [7; PAYLOAD_BYTES + TAG_BYTES];
         let mut dense = 0;
         group.throughput(Throughput::Elements(count as u64));
         group.bench_function(BenchmarkId::from_parameter(count), |bencher| {
             bencher.iter(|| {
                 dense += 1;
-                let arrival = Arrival {
+                let mut burst = Burst::new();
+                burst.push(Arrival {
                     source: InboundSlot(0),
                     dense,
                     rtp: dense as u32,
@@ -98,15 +100,17 @@ fn fanout(criterion: &mut Criterion) {
                     switch_point: dense == 1,
                     keep: true,
                     carried: Carried::EMPTY,
-                    payload: black_box(&payload),
-                };
+                    bytes: black_box(&mut payload),
+                    payload_len: PAYLOAD_BYTES,
+                    run_padding: 0,
+                });
                 let mut viewers = Viewers {
                     subscriptions: &mut subscriptions,
-                    outbound: &outbound,
+                    outbound: &mut outbound,
                     counters: &mut counters,
                 };
                 let now = Timestamp::from_nanos(dense * 1_000_000);
-                fan_out(now, &arrival, &mut track, &mut viewers, &mut egress)
+                fan_out(now, &mut burst, &mut track, &mut viewers, &mut egress)
             });
         });
         assert_eq!(counters.rtp_out, dense * count as u64, "every packet went to everyone");

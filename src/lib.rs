@@ -10,6 +10,7 @@
 #![deny(unsafe_code)]
 
 pub mod config;
+pub mod congestion;
 pub mod control;
 pub mod crypto;
 pub mod discard;
@@ -19,6 +20,7 @@ pub mod feedback;
 pub mod front;
 pub mod ice;
 pub mod ids;
+pub mod ingress;
 #[allow(unsafe_code, reason = "the one folder that touches the kernel")]
 pub mod io;
 pub mod limits;

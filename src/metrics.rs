@@ -40,6 +40,12 @@ counters! {
     rtx_out,
     /// Retransmissions asked for that the cache no longer held.
     rtx_missed,
+    /// Transport-wide feedbacks of viewers.
+    feedback_in,
+    /// Packets that viewers report to have got.
+    packets_delivered,
+    /// Packets that viewers report not to have got.
+    packets_lost,
     /// Authenticated RTCP compounds in.
     rtcp_in,
     /// RTCP compounds out.

@@ -9,7 +9,8 @@ use millrace_control as contract;
 
 use super::listener::Current;
 use super::mailbox::{Mail, ReplyTo, rejected};
-use crate::egress::{Egress, Path};
+use crate::egress::Egress;
+use crate::ingress::Trains;
 use crate::io::counters::Counters as IoCounters;
 use crate::io::cycle::{self, Core};
 use crate::io::mapping::Mapping;
@@ -224,14 +225,8 @@ impl Worker<'_, '_> {
 }
 
 impl Core for Worker<'_, '_> {
-    fn handle_datagram(
-        &mut self,
-        now: Timestamp,
-        path: &Path,
-        datagram: &mut [u8],
-        egress: &mut impl Egress,
-    ) {
-        self.shard.handle_datagram(now, path, datagram, egress);
+    fn handle_datagrams(&mut self, now: Timestamp, trains: Trains<'_>, egress: &mut impl Egress) {
+        self.shard.handle_datagrams(now, trains, egress);
     }
 
     fn handle_commands(&mut self, now: Timestamp, _: &mut impl Egress) {

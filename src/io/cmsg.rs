@@ -10,11 +10,13 @@ const HEADER_BYTES: usize = 16;
 const ALIGNMENT: usize = 8;
 /// Not in every libc crate's list for this target (linux/udp.h).
 const UDP_SEGMENT: i32 = 103;
+/// The same: a socket option, and the type of the message that tells a train's segment length.
+pub(super) const UDP_GRO: i32 = 104;
 
 const _: () = assert!(size_of::<libc::cmsghdr>() == HEADER_BYTES && size_of::<usize>() == ALIGNMENT);
 
-/// Room for what the kernel tells of one datagram: `in6_pktinfo`, the larger of the two.
-pub(super) const RECEIVE_BYTES: usize = 48;
+/// Room for what the kernel tells of one train: `in6_pktinfo`, the larger of the two, and the segment length.
+pub(super) const RECEIVE_BYTES: usize = space(20) + space(4);
 
 /// Room for what we tell it: `in6_pktinfo` and the segment size.
 const SEND_BYTES: usize = space(20) + space(2);
@@ -75,8 +77,18 @@ impl SendControl {
     }
 }
 
-/// The address of ours that a datagram came to, from its control messages.
-pub(super) fn local_address(mut control: &[u8]) -> Option<IpAddr> {
+/// What the kernel tells of a train.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Told {
+    /// The address of ours that it came to.
+    pub(super) local: IpAddr,
+    /// Length of each datagram but the last, when there are several.
+    pub(super) segment_len: Option<usize>,
+}
+
+/// Reads the control messages of a train. `None` without the address.
+pub(super) fn told(mut control: &[u8]) -> Option<Told> {
+    let (mut local, mut segment_len) = (None, None);
     while control.len() >= HEADER_BYTES {
         let len = usize::from_ne_bytes(control[..8].try_into().ok()?);
         let level = i32::from_ne_bytes(control[8..12].try_into().ok()?);
@@ -86,22 +98,42 @@ pub(super) fn local_address(mut control: &[u8]) -> Option<IpAddr> {
             (libc::IPPROTO_IP, libc::IP_PKTINFO) => {
                 // ipi_spec_dst: where an answer leaves from, also when the datagram came to a broadcast address.
                 let ip: [u8; 4] = data.get(4..8)?.try_into().ok()?;
-                return Some(Ipv4Addr::from(ip).into());
+                local = Some(Ipv4Addr::from(ip).into());
             }
             (libc::IPPROTO_IPV6, libc::IPV6_PKTINFO) => {
                 let ip: [u8; 16] = data.get(..16)?.try_into().ok()?;
-                return Some(Ipv6Addr::from(ip).into());
+                local = Some(Ipv6Addr::from(ip).into());
+            }
+            (libc::IPPROTO_UDP, UDP_GRO) => {
+                let len = i32::from_ne_bytes(data.get(..4)?.try_into().ok()?);
+                segment_len = usize::try_from(len).ok().filter(|&len| len > 0);
             }
             _ => {}
         }
-        control = control.get(len.next_multiple_of(ALIGNMENT)..)?;
+        // The last message need not be padded.
+        control = control.get(len.next_multiple_of(ALIGNMENT)..).unwrap_or_default();
     }
-    None
+    Some(Told { local: local?, segment_len })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    fn local_address(control: &[u8]) -> Option<IpAddr> {
+        told(control).map(|told| told.local)
+    }
+
+    #[test]
+    fn the_segment_length_is_read_wherever_it_stands() {
+        let mut control = SendControl::EMPTY;
+        control.push(libc::IPPROTO_UDP, UDP_GRO, &1200_i32.to_ne_bytes());
+        control.push(libc::IPPROTO_IP, libc::IP_PKTINFO, &[0, 0, 0, 0, 10, 1, 2, 3, 9, 9, 9, 9]);
+        let expected = Told { local: IpAddr::from([10, 1, 2, 3]), segment_len: Some(1200) };
+        assert_eq!(told(&control.bytes[..control.len()]), Some(expected));
+        control.bytes[HEADER_BYTES..HEADER_BYTES + 4].copy_from_slice(&0_i32.to_ne_bytes());
+        assert_eq!(told(&control.bytes[..control.len()]).unwrap().segment_len, None, "no length is no train");
+    }
 
     #[test]
     fn what_is_sent_reads_back_as_the_local_address() {

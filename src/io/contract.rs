@@ -7,6 +7,7 @@ use super::socket::{Family, Sockets, set_option};
 use super::uring::Prepared;
 use super::{AnyBackend, Backend, BackendKind, QueueSize, RECEIVED_BYTES_MAX, clock, open};
 use crate::egress::{Egress, Path, RunKey};
+use crate::ingress::{TRAINS_MAX, Trains};
 use crate::time::Timestamp;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
@@ -49,7 +50,8 @@ on_both_backends! {
     another_thread_wakes_a_sleeping_shard
     a_deadline_ends_the_sleep
     long_and_empty_datagrams_are_counted_and_dropped
-    a_panic_costs_one_datagram_and_no_buffer
+    a_train_falls_into_its_datagrams
+    a_panic_costs_what_is_in_hand_and_no_buffer
     the_steady_state_allocates_nothing
 }
 
@@ -72,8 +74,13 @@ struct Script {
 }
 
 impl Core for Script {
-    fn handle_datagram(&mut self, _: Timestamp, path: &Path, datagram: &mut [u8], egress: &mut impl Egress) {
-        (self.handler)(path, datagram, egress);
+    fn handle_datagrams(&mut self, _: Timestamp, trains: Trains<'_>, egress: &mut impl Egress) {
+        for train in trains {
+            let path = train.path;
+            for datagram in train.into_datagrams() {
+                (self.handler)(&path, datagram, egress);
+            }
+        }
     }
 
     fn handle_commands(&mut self, _: Timestamp, egress: &mut impl Egress) {
@@ -560,7 +567,36 @@ fn long_and_empty_datagrams_are_counted_and_dropped(kind: BackendKind) {
     assert_eq!(counters.datagrams_in, 3 * families);
 }
 
-fn a_panic_costs_one_datagram_and_no_buffer(kind: BackendKind) {
+fn a_train_falls_into_its_datagrams(kind: BackendKind) {
+    // What one backend sends in a run, another gets in one piece.
+    let (tell, told) = channel();
+    let handler: Handler = Box::new(move |_, datagram, _| tell.send(datagram.to_vec()).unwrap());
+    let receiver = Shard::start(kind, 64, handler);
+    let sender = Shard::start(kind, 64, ignore());
+    for local in ["127.0.0.1", "::1"].into_iter().take(1 + usize::from(has_ipv6())) {
+        let local: IpAddr = local.parse().unwrap();
+        let path = Path { local, remote: SocketAddr::new(local, receiver.port) };
+        sender.command(move |egress| {
+            for number in 0..20 {
+                send(egress, RunKey(1), &path, &numbered(number, 1100));
+            }
+            send(egress, RunKey(1), &path, &numbered(20, 90));
+        });
+    }
+    let families = 1 + u64::from(has_ipv6());
+    sender.stop();
+    for _ in 0..families {
+        for number in 0..21 {
+            let expected = numbered(number, if number < 20 { 1100 } else { 90 });
+            assert_eq!(told.recv_timeout(PATIENCE), Ok(expected));
+        }
+    }
+    let counters = receiver.stop();
+    assert_eq!((counters.receives, counters.datagrams_in), (families, 21 * families));
+    assert_eq!(counters.bytes_in, (20 * 1100 + 90) * families);
+}
+
+fn a_panic_costs_what_is_in_hand_and_no_buffer(kind: BackendKind) {
     let handler: Handler = Box::new(|path, datagram, egress| {
         let slot = egress.reserve(RunKey(0), path).unwrap();
         if datagram == b"panic" {
@@ -578,17 +614,19 @@ fn a_panic_costs_one_datagram_and_no_buffer(kind: BackendKind) {
         let release = shard.hold();
         client.send(&numbered(round, 10)).unwrap();
         client.send(b"panic").unwrap();
-        client.send(&numbered(round, 11)).unwrap();
-        client.send(b"panic").unwrap();
+        // The rest of the batch is lost with it; the next batch is not.
+        for _ in 2..TRAINS_MAX {
+            client.send(b"panic").unwrap();
+        }
         client.send(&numbered(round, 12)).unwrap();
         drop(release);
-        for len in [10, 11, 12] {
+        for len in [10, 12] {
             assert_eq!(receive(&client), numbered(round, len));
         }
     }
     assert_nothing_waits(&client);
     let counters = shard.stop();
-    assert_eq!((counters.datagrams_in, counters.datagrams_out), (1500, 900));
+    assert_eq!((counters.datagrams_in, counters.datagrams_out), (300 * (TRAINS_MAX as u64 + 1), 600));
 }
 
 fn the_steady_state_allocates_nothing(kind: BackendKind) {

@@ -1,5 +1,7 @@
 //! What a backend counts. The cores count their own discards; these are the kernel's side.
 
+use crate::ingress::Train;
+
 /// Counters of one backend since it was opened. They only grow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counters {
@@ -9,6 +11,8 @@ pub struct Counters {
     pub wakeups: u64,
     /// Datagrams handed to the shard.
     pub datagrams_in: u64,
+    /// Receives that brought them: `datagrams_in / receives` is what the kernel gathered.
+    pub receives: u64,
     /// Their bytes, without headers.
     pub bytes_in: u64,
     /// Datagrams dropped because they were longer than a receive buffer.
@@ -40,12 +44,20 @@ pub struct Counters {
 }
 
 impl Counters {
+    /// Counts what is handed to the shard.
+    pub(super) const fn count_train(&mut self, train: &Train<'_>) {
+        self.receives += 1;
+        self.datagrams_in += train.len() as u64;
+        self.bytes_in += train.bytes.len() as u64;
+    }
+
     /// Every counter with its name, in a fixed order.
-    pub const fn each(&self) -> [(&'static str, u64); 17] {
+    pub const fn each(&self) -> [(&'static str, u64); 18] {
         [
             ("io_cycles", self.cycles),
             ("io_wakeups", self.wakeups),
             ("io_datagrams_in", self.datagrams_in),
+            ("io_receives", self.receives),
             ("io_bytes_in", self.bytes_in),
             ("io_truncated", self.truncated),
             ("io_unusable", self.unusable),

@@ -8,13 +8,14 @@
 
 use super::counters::Counters;
 use super::{Backend, clock};
-use crate::egress::{Egress, Path};
+use crate::egress::Egress;
+use crate::ingress::Trains;
 use crate::time::Timestamp;
 
 /// What the loop drives: a shard. All of it without IO; `now` is the same through one cycle.
 pub trait Core {
-    /// A datagram came. It may be changed in place.
-    fn handle_datagram(&mut self, now: Timestamp, path: &Path, datagram: &mut [u8], egress: &mut impl Egress);
+    /// Datagrams came. They may be changed in place.
+    fn handle_datagrams(&mut self, now: Timestamp, trains: Trains<'_>, egress: &mut impl Egress);
 
     /// A bounded number of commands from the mailbox.
     fn handle_commands(&mut self, now: Timestamp, egress: &mut impl Egress);
@@ -40,7 +41,7 @@ pub trait Core {
 
 /// Runs cycles until the core is [stopping](Core::stopping); what it queued last is still sent.
 ///
-/// Call it again on the same backend after a panic of the core: no datagram but the one in hand is lost. The backend
+/// Call it again on the same backend after a panic of the core: no datagram but those in hand is lost. The backend
 /// is whole at every point where the core runs, so `AssertUnwindSafe` around it is justified; the core is not.
 pub fn run<B: Backend, C: Core>(backend: &mut B, core: &mut C) {
     loop {
@@ -58,7 +59,7 @@ fn cycle<B: Backend, C: Core>(backend: &mut B, core: &mut C) {
     // Left behind by a core that panicked between reserve and commit.
     backend.forget_reservation();
     let now = clock::now();
-    backend.receive(|path, datagram, egress| core.handle_datagram(now, path, datagram, egress));
+    backend.receive(|trains, egress| core.handle_datagrams(now, trains, egress));
     core.handle_commands(now, backend.egress());
     core.handle_deferred(now, backend.egress());
     if core.next_deadline() <= now {
@@ -72,7 +73,8 @@ fn cycle<B: Backend, C: Core>(backend: &mut B, core: &mut C) {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::egress::RunKey;
+    use crate::egress::{Path, RunKey};
+    use crate::ingress::Train;
     use crate::io::BackendKind;
     use crate::io::waker::{Parker, Waker};
     use std::cell::RefCell;
@@ -103,8 +105,8 @@ mod tests {
             BackendKind::Mmsg
         }
 
-        fn receive(&mut self, mut deliver: impl FnMut(&Path, &mut [u8], &mut NoEgress)) -> usize {
-            deliver(&Path::NONE, &mut [1], &mut self.egress);
+        fn receive(&mut self, mut deliver: impl FnMut(Trains<'_>, &mut NoEgress)) -> usize {
+            deliver([Train::single(Path::NONE, &mut [1])].into_iter().collect(), &mut self.egress);
             1
         }
 
@@ -152,8 +154,8 @@ mod tests {
     }
 
     impl Core for FakeCore {
-        fn handle_datagram(&mut self, _: Timestamp, _: &Path, _: &mut [u8], _: &mut impl Egress) {
-            self.say("datagram");
+        fn handle_datagrams(&mut self, _: Timestamp, _: Trains<'_>, _: &mut impl Egress) {
+            self.say("datagrams");
         }
 
         fn handle_commands(&mut self, _: Timestamp, _: &mut impl Egress) {
@@ -198,7 +200,7 @@ mod tests {
 
     #[test]
     fn media_goes_before_commands_handshakes_and_timers_and_what_is_queued_last_is_sent() {
-        let steps = ["datagram", "commands", "deferred", "timeout", "flush", "end of 1", "no sleep"];
+        let steps = ["datagrams", "commands", "deferred", "timeout", "flush", "end of 1", "no sleep"];
         assert_eq!(log_of(Timestamp::from_nanos(1), false, 1), steps);
     }
 

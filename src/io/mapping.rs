@@ -25,7 +25,15 @@ impl Mapping {
     /// # Errors
     /// ENOMEM when the machine or the memory limit has too little; EINVAL for a length of 0.
     pub fn anonymous(len_bytes: usize) -> io::Result<Self> {
-        Self::map(len_bytes, None)
+        Self::map(len_bytes, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE, None)
+    }
+
+    /// As [`Mapping::anonymous`], but a page comes with its first use: for room that is rarely needed.
+    ///
+    /// # Errors
+    /// As [`Mapping::anonymous`].
+    pub fn lazy(len_bytes: usize) -> io::Result<Self> {
+        Self::map(len_bytes, libc::MAP_PRIVATE | libc::MAP_ANONYMOUS, None)
     }
 
     /// Memory behind a descriptor, which another process can be given. A page comes with its first use: most records
@@ -53,15 +61,10 @@ impl Mapping {
         if unsafe { libc::fcntl(file.as_raw_fd(), libc::F_ADD_SEALS, seals) } != 0 {
             return Err(io::Error::last_os_error());
         }
-        Self::map(len_bytes, Some(file))
+        Self::map(len_bytes, libc::MAP_SHARED, Some(file))
     }
 
-    fn map(len_bytes: usize, file: Option<OwnedFd>) -> io::Result<Self> {
-        let kind = if file.is_some() {
-            libc::MAP_SHARED
-        } else {
-            libc::MAP_PRIVATE | libc::MAP_ANONYMOUS | libc::MAP_POPULATE
-        };
+    fn map(len_bytes: usize, kind: i32, file: Option<OwnedFd>) -> io::Result<Self> {
         let fd = file.as_ref().map_or(-1, AsRawFd::as_raw_fd);
         let rights = libc::PROT_READ | libc::PROT_WRITE;
         // SAFETY: a new mapping at an address of the kernel's choice overlaps nothing.
@@ -116,7 +119,8 @@ mod tests {
 
     #[test]
     fn memory_starts_zeroed_page_aligned_and_of_the_length_asked_for() {
-        for mut mapping in [Mapping::anonymous(10_000).unwrap(), Mapping::memfd(c"test", 10_000).unwrap()] {
+        let made = [Mapping::anonymous(10_000), Mapping::lazy(10_000), Mapping::memfd(c"test", 10_000)];
+        for mut mapping in made.map(Result::unwrap) {
             assert_eq!(mapping.bytes().len(), 10_000);
             assert!(mapping.bytes().iter().all(|&byte| byte == 0));
             assert_eq!(mapping.address().addr() % 4096, 0);

@@ -40,13 +40,14 @@ pub use receive_buffer::RECEIVED_BYTES_MAX;
 pub use send_queue::QueueSize;
 pub use uring::{Uring, UringRefused};
 
-use crate::egress::{Egress, Path};
+use crate::egress::Egress;
+use crate::ingress::Trains;
 use crate::time::Timestamp;
 use counters::Counters;
 use std::time::Duration;
 use waker::Waker;
 
-/// Most datagrams delivered in one cycle, so that commands and timers get their turn.
+/// Datagrams delivered in one cycle, so that commands and timers get their turn; the batch that reaches it is the last.
 pub const RECEIVE_BATCH_MAX: usize = 128;
 
 /// Longest sleep: an idle shard still shows its watchdog that it lives.
@@ -59,7 +60,7 @@ pub const PARK_MAX: Duration = if cfg!(test) {
 
 /// One way to the kernel. Belongs to the thread that opened it.
 ///
-/// A panic of the code that is given datagrams leaves a backend whole: the buffer in hand returns, datagrams behind it
+/// A panic of the code that is given datagrams leaves a backend whole: the buffers in hand return, datagrams behind them
 /// are delivered by the next [`Backend::receive`], committed datagrams leave with the next [`Backend::flush`].
 pub trait Backend {
     /// Where the shard writes what it sends.
@@ -68,8 +69,9 @@ pub trait Backend {
     /// Which one it is.
     fn kind(&self) -> BackendKind;
 
-    /// Delivers what has come, at most [`RECEIVE_BATCH_MAX`] datagrams; returns how many. Never blocks.
-    fn receive(&mut self, deliver: impl FnMut(&Path, &mut [u8], &mut Self::Egress)) -> usize;
+    /// Delivers what has come in batches, until [`RECEIVE_BATCH_MAX`] datagrams are reached; returns how many. Never
+    /// blocks.
+    fn receive(&mut self, deliver: impl FnMut(Trains<'_>, &mut Self::Egress)) -> usize;
 
     /// For sending outside of [`Backend::receive`].
     fn egress(&mut self) -> &mut Self::Egress;

@@ -1,5 +1,6 @@
 //! The two UDP sockets of a shard: one for IPv4, one for IPv6, on one port number.
 
+use super::cmsg::UDP_GRO;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -129,6 +130,7 @@ fn prepare_ipv4(socket: &Socket) -> Result<(), BindError> {
     // No DF, and no trust in "fragmentation needed" from strangers: routers may fragment what a publisher's browser
     // chose to send that long, which is better than a viewer who sees nothing.
     set(socket, "IP_MTU_DISCOVER", libc::IPPROTO_IP, libc::IP_MTU_DISCOVER, libc::IP_PMTUDISC_OMIT)?;
+    gather(socket);
     enlarge_buffers(socket);
     Ok(())
 }
@@ -142,6 +144,7 @@ fn bind_ipv6(port: u16) -> Result<Option<Socket>, BindError> {
     set(&socket, "IPV6_RECVPKTINFO", libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
     // IPv6 routers never fragment, so here the path's MTU is obeyed and the kernel fragments for it.
     set(&socket, "IPV6_MTU_DISCOVER", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT)?;
+    gather(&socket);
     enlarge_buffers(&socket);
     let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     match socket.bind(&SockAddr::from(address)) {
@@ -150,6 +153,11 @@ fn bind_ipv6(port: u16) -> Result<Option<Socket>, BindError> {
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(None),
         Err(source) => Err(BindError::Port { port, family: "IPv6", source }),
     }
+}
+
+/// Lets the kernel hand over datagrams of one sender in one piece. Kernels before 5.0 do not know it.
+fn gather(socket: &Socket) {
+    let _ = set_option(socket.as_raw_fd(), libc::IPPROTO_UDP, UDP_GRO, 1);
 }
 
 /// Best effort: beyond the sysctl limit with CAP_NET_ADMIN, up to it without.

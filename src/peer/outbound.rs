@@ -1,11 +1,16 @@
-//! What the streams that go out to one peer need: keys, path, extension ids. All that fan-out sees of a peer.
+//! What the streams that go out to one peer need: keys, path, extension ids, the record of what was sent. All that
+//! fan-out sees of a peer.
 
+use crate::congestion::history::{SendHistory, Settled};
+use crate::congestion::pacer::Pacer;
 use crate::discard::Discard;
 use crate::egress::{Egress, Path, RunKey};
 use crate::srtp::SealKeys;
-use crate::wire::carried::{Carried, ENTRIES_MAX};
-use crate::wire::extension::{Entry, ExtensionMap, write_block};
-use crate::wire::rtp::FixedHeader;
+use crate::time::Timestamp;
+use crate::wire::block::Block;
+use crate::wire::extension::{ExtensionMap, Kind};
+use crate::wire::rtcp::twcc::Feedback;
+use crate::wire::rtp::{FIXED_LEN, FixedHeader};
 
 /// The sending side of one peer's transport.
 pub struct Outbound {
@@ -13,6 +18,9 @@ pub struct Outbound {
     path: Path,
     key: RunKey,
     extensions: ExtensionMap,
+    /// Where transport-wide numbers were negotiated.
+    history: Option<SendHistory>,
+    pacer: Pacer,
 }
 
 /// One packet as a viewer is to see it, before it is sealed.
@@ -29,27 +37,25 @@ pub struct Outgoing<'a> {
     pub ssrc: u32,
     /// Roll-over counter and sequence number in one; used once.
     pub index: u64,
-    /// The viewer's MID.
-    pub mid: &'a [u8],
-    /// Extensions that travel with the packet.
-    pub carried: &'a Carried,
+    /// Its header extensions, written for this viewer's ids.
+    pub block: &'a Block,
     /// Payload in the clear.
     pub payload: &'a [u8],
 }
 
 impl Outbound {
     /// No peer stands here.
-    pub const VACANT: Self =
-        Self { seal: None, path: Path::NONE, key: RunKey::NONE, extensions: ExtensionMap::EMPTY };
+    pub const VACANT: Self = Self::new(RunKey::NONE, ExtensionMap::EMPTY);
 
     /// The sending side of the peer whose runs have `key`.
     pub const fn new(key: RunKey, extensions: ExtensionMap) -> Self {
-        Self { seal: None, path: Path::NONE, key, extensions }
+        Self { seal: None, path: Path::NONE, key, extensions, history: None, pacer: Pacer::UNLIMITED }
     }
 
     /// Keys are there: from now on it is live.
     pub fn set_keys(&mut self, seal: Option<SealKeys>) {
         self.seal = seal;
+        self.keep_history();
     }
 
     /// Sends along `path` from now on.
@@ -63,8 +69,15 @@ impl Outbound {
     }
 
     /// Uses these extension ids from now on.
-    pub const fn set_extensions(&mut self, extensions: ExtensionMap) {
+    pub fn set_extensions(&mut self, extensions: ExtensionMap) {
         self.extensions = extensions;
+        self.keep_history();
+    }
+
+    /// The extension ids it uses.
+    #[inline]
+    pub const fn extensions(&self) -> &ExtensionMap {
+        &self.extensions
     }
 
     /// Whether anything can be sent.
@@ -73,39 +86,49 @@ impl Outbound {
         self.seal.is_some()
     }
 
+    /// Whether something that can wait, such as a packet sent again, may leave now.
+    pub fn admits(&self, now: Timestamp) -> bool {
+        self.pacer.admits(now)
+    }
+
+    /// Takes in what the peer reports of the packets it was sent.
+    pub fn handle_feedback(&mut self, now: Timestamp, feedback: &Feedback<'_>) -> Settled {
+        self.history.as_mut().map_or_else(Settled::default, |history| history.handle_feedback(now, feedback))
+    }
+
+    /// Memory for what was sent is there before the first packet is, and only while there are keys.
+    fn keep_history(&mut self) {
+        let wanted = self.is_live() && self.extensions.id(Kind::TransportCc).is_some();
+        if wanted != self.history.is_some() {
+            self.history = wanted.then(|| SendHistory::new(0));
+        }
+    }
+
     /// Writes header and extensions into a send slot and seals the payload behind them, from where it is. Gives the
     /// length of the datagram.
     ///
     /// # Errors
     /// When nothing was sent: no slot, or the packet does not fit one.
     #[inline]
-    pub fn send_rtp(&self, outgoing: &Outgoing<'_>, egress: &mut impl Egress) -> Result<usize, Discard> {
+    pub fn send_rtp(
+        &mut self,
+        now: Timestamp,
+        outgoing: &Outgoing<'_>,
+        egress: &mut impl Egress,
+    ) -> Result<usize, Discard> {
         let seal = self.seal.as_ref().ok_or(Discard::PeerNotLive)?;
         let slot = egress.reserve(self.key, &self.path).ok_or(Discard::OurEgressFull)?;
-        let header_len = self.write_header(outgoing, slot);
+        let number = self.history.as_ref().map_or(0, SendHistory::next_number);
+        let header_len = write_header(outgoing, number, slot);
         let len = seal
             .seal_rtp(outgoing.ssrc, outgoing.index, header_len, outgoing.payload, slot)
             .ok_or(Discard::PeerTooLong)?;
         egress.commit(len);
+        if let Some(history) = self.history.as_mut().filter(|_| outgoing.block.is_numbered()) {
+            history.note(now, len);
+        }
+        self.pacer.note(now, len);
         Ok(len)
-    }
-
-    #[inline]
-    fn write_header(&self, outgoing: &Outgoing<'_>, slot: &mut [u8]) -> usize {
-        let mut entries = [Entry::NONE; ENTRIES_MAX];
-        let filled = outgoing.carried.entries(&self.extensions, outgoing.mid, &mut entries);
-        let (fixed, rest) = slot.split_at_mut(crate::wire::rtp::FIXED_LEN);
-        let block_len = write_block(rest, &entries[..filled]);
-        let header = FixedHeader {
-            padding: outgoing.padding,
-            extension: block_len > 0,
-            marker: outgoing.marker,
-            payload_type: outgoing.payload_type,
-            sequence: outgoing.index as u16,
-            timestamp: outgoing.rtp,
-            ssrc: outgoing.ssrc,
-        };
-        header.write(fixed) + block_len
     }
 
     /// Seals one compound RTCP packet that `write` puts into a send slot (it gives the length, 0 for nothing to
@@ -130,4 +153,20 @@ impl Outbound {
         egress.commit(len);
         Ok(len)
     }
+}
+
+#[inline]
+fn write_header(outgoing: &Outgoing<'_>, number: u16, slot: &mut [u8]) -> usize {
+    let (fixed, rest) = slot.split_at_mut(FIXED_LEN);
+    outgoing.block.copy_to(rest, number);
+    let header = FixedHeader {
+        padding: outgoing.padding,
+        extension: !outgoing.block.is_empty(),
+        marker: outgoing.marker,
+        payload_type: outgoing.payload_type,
+        sequence: outgoing.index as u16,
+        timestamp: outgoing.rtp,
+        ssrc: outgoing.ssrc,
+    };
+    header.write(fixed) + outgoing.block.len()
 }

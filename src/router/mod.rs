@@ -5,6 +5,7 @@ pub mod cache;
 pub mod dense;
 pub mod fanout;
 pub mod resend;
+mod runs;
 pub mod switch;
 pub mod track;
 pub mod viewer;

@@ -8,13 +8,14 @@ use crate::metrics::Counters;
 use crate::peer::outbound::{Outbound, Outgoing};
 use crate::records::SubscriptionRecord;
 use crate::time::Timestamp;
+use crate::wire::block::Block;
 
 /// The viewer who asks.
 pub struct Asking<'a> {
     /// Its subscription.
     pub subscription: &'a mut SubscriptionRecord,
     /// Its sending side.
-    pub outbound: &'a Outbound,
+    pub outbound: &'a mut Outbound,
     /// What it was sent lately, and how far away it is.
     pub viewer: &'a mut Viewer,
 }
@@ -31,6 +32,7 @@ pub fn resend(
     let Asking { subscription, outbound, viewer } = asking;
     let interval = viewer.round_trip.unwrap_or_default().max(RESEND_INTERVAL_MIN);
     if !subscription.has(SubscriptionRecord::RTX)
+        || !outbound.admits(now)
         || !viewer.guard.admit(now, interval, sequence, subscription.packets)
     {
         return;
@@ -44,7 +46,7 @@ pub fn resend(
     };
     let index = subscription.rtx_index;
     subscription.rtx_index += 1;
-    let carried = kept.carried;
+    let block = Block::new(outbound.extensions(), subscription.mid.as_bytes(), &kept.carried, now);
     let outgoing = Outgoing {
         marker: kept.marker,
         padding: false,
@@ -52,11 +54,10 @@ pub fn resend(
         rtp: kept.rtp.wrapping_add(subscription.switch.rtp_offset),
         ssrc: subscription.rtx_ssrc,
         index,
-        mid: subscription.mid.as_bytes(),
-        carried: &carried,
+        block: &block,
         payload: kept.rtx_payload(sequence),
     };
-    match outbound.send_rtp(&outgoing, egress) {
+    match outbound.send_rtp(now, &outgoing, egress) {
         Ok(len) => {
             counters.rtx_out += 1;
             counters.rtp_out += 1;

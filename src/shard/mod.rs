@@ -1,7 +1,7 @@
 //! One core's whole world, sans-IO: datagrams, commands and time in; datagrams and events out.
 //!
 //! ```text
-//!   handle_datagram ── wire::demux ──┬─ on_stun    ice, routes
+//!   handle_datagrams ─ wire::demux ──┬─ on_stun    ice, routes
 //!                                    ├─ on_dtls    queued, worked on in handle_deferred
 //!                                    ├─ on_rtp     srtp, feedback, router::fanout
 //!                                    └─ on_rtcp    reports, NACK, PLI
@@ -34,9 +34,10 @@ use millrace_turn::Allowance;
 
 use crate::discard::Discard;
 use crate::dtls::Settings;
-use crate::egress::{Egress, Path};
+use crate::egress::Egress;
 use crate::ice;
 use crate::ids::{PeerSlot, TrackSlot};
+use crate::ingress::Trains;
 use crate::limits::{INBOUND_MAX, PEERS_MAX, SUBSCRIPTIONS_MAX, TRACKS_MAX};
 use crate::peer::Peer;
 use crate::peer::inbound::Inbound;
@@ -49,6 +50,7 @@ use crate::router::viewer::Viewer;
 use crate::time::{Epoch, Timestamp};
 use crate::wire::demux::{self, Kind};
 use handshakes::HandshakeQueue;
+use on_rtp::Pending;
 use routes::Routes;
 use timers::{Timer, Timers};
 
@@ -112,25 +114,27 @@ impl<'m> Shard<'m> {
         shard
     }
 
-    /// Takes one datagram. Its bytes are decrypted in place and mean nothing afterwards.
+    /// Takes datagrams. Their bytes are decrypted in place and mean nothing afterwards. Media of one track that comes in
+    /// a row is fanned out together.
     #[inline]
-    pub fn handle_datagram(
-        &mut self,
-        now: Timestamp,
-        path: &Path,
-        datagram: &mut [u8],
-        egress: &mut impl Egress,
-    ) {
-        let outcome = match demux::kind(datagram) {
-            Some(Kind::Rtp) => self.on_rtp(now, path, datagram, egress),
-            Some(Kind::Rtcp) => self.on_rtcp(now, path, datagram, egress),
-            Some(Kind::Stun) => self.on_stun(now, path, datagram, egress),
-            Some(Kind::Dtls) => self.on_dtls(path, datagram),
-            Some(Kind::TurnChannel) | None => Err(Discard::PeerUnknownProtocol),
-        };
-        if let Err(reason) = outcome {
-            self.records.counters.discard(reason);
+    pub fn handle_datagrams(&mut self, now: Timestamp, trains: Trains<'_>, egress: &mut impl Egress) {
+        let mut pending = Pending::default();
+        for train in trains {
+            let path = train.path;
+            for datagram in train.into_datagrams() {
+                let outcome = match demux::kind(datagram) {
+                    Some(Kind::Rtp) => self.on_rtp(now, &path, datagram, &mut pending, egress),
+                    Some(Kind::Rtcp) => self.on_rtcp(now, &path, datagram, egress),
+                    Some(Kind::Stun) => self.on_stun(now, &path, datagram, egress),
+                    Some(Kind::Dtls) => self.on_dtls(&path, datagram),
+                    Some(Kind::TurnChannel) | None => Err(Discard::PeerUnknownProtocol),
+                };
+                if let Err(reason) = outcome {
+                    self.records.counters.discard(reason);
+                }
+            }
         }
+        self.forward(now, &mut pending, egress);
     }
 
     /// Whether [`Shard::handle_deferred`] has work.

@@ -9,6 +9,7 @@ use crate::router::resend::{Asking, resend};
 use crate::time::Timestamp;
 use crate::wire::rtcp::feedback::Nack;
 use crate::wire::rtcp::report::SenderInfo;
+use crate::wire::rtcp::twcc::Feedback;
 use crate::wire::rtcp::{self, Packet};
 
 /// Sequence numbers answered of one compound. A viewer that lost more is helped by a key frame.
@@ -40,13 +41,9 @@ impl Shard<'_> {
                 Packet::Fir(fir) => {
                     fir.entries().for_each(|entry| self.on_keyframe_request(now, slot, entry.ssrc))
                 }
-                // What a viewer receives is not paced by its estimate yet. A BYE names a stream that consent and
-                // signaling end anyway.
-                Packet::TransportFeedback(_)
-                | Packet::Remb(_)
-                | Packet::Bye(_)
-                | Packet::Sdes(_)
-                | Packet::Other { .. } => {}
+                Packet::TransportFeedback(feedback) => self.on_transport_feedback(now, slot, &feedback),
+                // A BYE names a stream that consent and signaling end anyway.
+                Packet::Remb(_) | Packet::Bye(_) | Packet::Sdes(_) | Packet::Other { .. } => {}
             }
         }
         Ok(())
@@ -91,7 +88,7 @@ impl Shard<'_> {
         let Some(viewer) = self.viewers[subscription.index()].as_mut() else { return };
         let mut asking = Asking {
             subscription: &mut self.records.subscriptions[subscription],
-            outbound: &self.outbound[slot.index()],
+            outbound: &mut self.outbound[slot.index()],
             viewer,
         };
         for sequence in nack.sequences().take(*left) {
@@ -100,6 +97,15 @@ impl Shard<'_> {
             let cache = self.tracks[track.index()].cache.as_mut();
             resend(now, sequence, &mut asking, cache, self.records.counters, egress);
         }
+    }
+
+    /// What became of the packets that a viewer was sent. An estimate of its rate will be made of it.
+    fn on_transport_feedback(&mut self, now: Timestamp, slot: PeerSlot, feedback: &Feedback<'_>) {
+        let settled = self.outbound[slot.index()].handle_feedback(now, feedback);
+        let counters = &mut *self.records.counters;
+        counters.feedback_in += 1;
+        counters.packets_delivered += u64::from(settled.delivered);
+        counters.packets_lost += u64::from(settled.lost);
     }
 
     fn on_keyframe_request(&mut self, now: Timestamp, slot: PeerSlot, ssrc: u32) {

@@ -1,5 +1,7 @@
 //! Media from a publisher: whose it is, opened, noted, numbered, handed to fan-out.
 
+use std::ops::Range;
+
 use bytemuck::Zeroable;
 
 use super::Shard;
@@ -11,7 +13,7 @@ use crate::limits::LATCHED_SSRCS_MAX;
 use crate::records::replay::ReplayWindow;
 use crate::records::{CodecRecord, MediaKind, PeerRecord, Text, TrackRecord};
 use crate::router::dense::Place;
-use crate::router::fanout::{Arrival, Viewers, fan_out};
+use crate::router::fanout::{Arrival, Burst, Viewers, fan_out};
 use crate::time::Timestamp;
 use crate::wire::carried::Carried;
 use crate::wire::extension::{Collected, Kind};
@@ -31,6 +33,7 @@ struct Verified {
 
 /// A packet that was opened, as far as the rest of its way is concerned.
 struct Opened<'a> {
+    track: TrackSlot,
     /// The media stream it belongs to; for RTX the one it repairs.
     stream: InboundSlot,
     /// Its index there.
@@ -40,17 +43,29 @@ struct Opened<'a> {
     codec: CodecRecord,
     header: &'a Header,
     carried: Carried,
-    payload: &'a [u8],
-    /// The payload without its padding is empty.
-    padding_only: bool,
+    /// Where its payload lies in the datagram, without padding.
+    payload: Range<usize>,
+}
+
+/// Packets of one track that are on their way to its viewers.
+pub(super) struct Pending<'b> {
+    track: TrackSlot,
+    burst: Burst<'b>,
+}
+
+impl Default for Pending<'_> {
+    fn default() -> Self {
+        Self { track: TrackSlot::NONE, burst: Burst::new() }
+    }
 }
 
 impl Shard<'_> {
-    pub(super) fn on_rtp(
+    pub(super) fn on_rtp<'b>(
         &mut self,
         now: Timestamp,
         path: &Path,
-        datagram: &mut [u8],
+        datagram: &'b mut [u8],
+        pending: &mut Pending<'b>,
         egress: &mut impl Egress,
     ) -> Result<(), Discard> {
         let header = Header::parse(datagram)?;
@@ -65,7 +80,16 @@ impl Shard<'_> {
         let record = &mut self.records.inbound[stream];
         let newest = record.replay.newest();
         record.replay.accept(index);
-        self.on_opened(now, &Verified { peer, stream, index, newest }, &header, &datagram[..len], egress)
+        let verified = Verified { peer, stream, index, newest };
+        let Some(opened) = self.on_opened(now, &verified, &header, &datagram[..len])? else { return Ok(()) };
+        if pending.track != opened.track || pending.burst.is_full() {
+            self.forward(now, pending, egress);
+        }
+        pending.track = opened.track;
+        if let Some(arrival) = self.arrive(&opened, datagram)? {
+            pending.burst.push(arrival);
+        }
+        Ok(())
     }
 
     /// Opens a packet of a known stream in place. Nothing is remembered of a packet that does not verify.
@@ -143,50 +167,44 @@ impl Shard<'_> {
         publisher.inbound.iter().find(repaired).map(|stream| (track, *stream)).ok_or(Discard::PeerUnknownSsrc)
     }
 
-    fn on_opened(
+    /// Notes what the publisher is told about the packet. `None` for what only probes the network.
+    fn on_opened<'a>(
         &mut self,
         now: Timestamp,
         verified: &Verified,
-        header: &Header,
+        header: &'a Header,
         packet: &[u8],
-        egress: &mut impl Egress,
-    ) -> Result<(), Discard> {
+    ) -> Result<Option<Opened<'a>>, Discard> {
         let &Verified { peer, stream, index, newest } = verified;
         let extensions = Collected::parse(packet, header, &self.records.peers[peer].extensions)?;
         self.note_arrival(now, peer, extensions.transport_sequence(packet));
         let record = &self.records.inbound[stream];
         let (track, repairs) = (record.track, record.repairs);
 
-        let payload = &packet[header.header_len..];
-        let padding = if header.padding { rtp::padding_len(payload)? } else { 0 };
-        let media = &payload[..payload.len() - padding];
+        let padding = if header.padding { rtp::padding_len(&packet[header.header_len..])? } else { 0 };
+        let payload = header.header_len..packet.len() - padding;
         let codecs = &self.records.tracks[track].codecs;
         let carried = Carried::collect(packet, &extensions);
-        let opened = if repairs.is_none() {
+        if repairs.is_none() {
             let Some(&codec) = codecs.by_payload_type(header.payload_type) else {
                 // Viewers never hear of it, so its number must not be missing to them.
                 self.records.inbound[stream].dense.place(index, newest, true);
                 return Err(Discard::PeerUnknownPayloadType);
             };
             self.note_media(now, stream, header, index, codec.clock_rate_hz);
-            let padding_only = media.is_empty();
-            Opened { stream, index, newest, codec, header, carried, payload: media, padding_only }
-        } else {
-            let codec =
-                *codecs.by_rtx_payload_type(header.payload_type).ok_or(Discard::PeerUnknownPayloadType)?;
-            let Some((osn, payload)) = media.split_first_chunk::<OSN_BYTES>() else {
-                // Padding sent as RTX to probe the network: it repairs nothing.
-                self.records.counters.rtp_padding_in += 1;
-                return Ok(());
-            };
-            let Some((index, newest)) = self.note_repair(now, repairs, u16::from_be_bytes(*osn)) else {
-                self.records.counters.rtp_padding_in += 1;
-                return Ok(());
-            };
-            let padding_only = payload.is_empty();
-            Opened { stream: repairs, index, newest, codec, header, carried, payload, padding_only }
+            return Ok(Some(Opened { track, stream, index, newest, codec, header, carried, payload }));
+        }
+        let codec =
+            *codecs.by_rtx_payload_type(header.payload_type).ok_or(Discard::PeerUnknownPayloadType)?;
+        let osn = packet[payload.clone()].first_chunk::<OSN_BYTES>();
+        // RTX without a number is padding to probe the network, and so is what repairs nothing.
+        let repaired = osn.and_then(|osn| self.note_repair(now, repairs, u16::from_be_bytes(*osn)));
+        let Some((index, newest)) = repaired else {
+            self.records.counters.rtp_padding_in += 1;
+            return Ok(None);
         };
-        self.forward(now, track, &opened, egress)
+        let payload = payload.start + OSN_BYTES..payload.end;
+        Ok(Some(Opened { track, stream: repairs, index, newest, codec, header, carried, payload }))
     }
 
     fn note_arrival(&mut self, now: Timestamp, slot: PeerSlot, sequence: Option<u16>) {
@@ -236,36 +254,36 @@ impl Shard<'_> {
         Some((index, newest))
     }
 
-    fn forward(
+    /// Gives a packet its place in the stream that viewers see. `None` for what vanishes there.
+    fn arrive<'b>(
         &mut self,
-        now: Timestamp,
-        slot: TrackSlot,
         opened: &Opened<'_>,
-        egress: &mut impl Egress,
-    ) -> Result<(), Discard> {
-        let place =
-            self.records.inbound[opened.stream].dense.place(opened.index, opened.newest, opened.padding_only);
-        let (dense, padding) = match place {
+        datagram: &'b mut [u8],
+    ) -> Result<Option<Arrival<'b>>, Discard> {
+        let dense = &mut self.records.inbound[opened.stream].dense;
+        let (dense, padding) = match dense.place(opened.index, opened.newest, opened.payload.is_empty()) {
             Place::At(dense) => (dense, false),
             Place::Fills(dense) => (dense, true),
             Place::Vanishes => {
                 self.records.counters.rtp_padding_in += 1;
-                return Ok(());
+                return Ok(None);
             }
             Place::TooOld => return Err(Discard::NetworkTooOld),
         };
-        let video = self.records.tracks[slot].kind() == MediaKind::Video;
-        let keyframe = video && opened.codec.kind().is_keyframe_start(opened.payload);
-        let track = &mut self.tracks[slot.index()];
+        let kind = opened.codec.kind();
+        let video = self.records.tracks[opened.track].kind() == MediaKind::Video;
+        let keyframe = video && kind.is_keyframe_start(&datagram[opened.payload.clone()]);
         if keyframe {
-            self.records.counters.keyframes_in += 1;
-            if let Some(inbound) = self.inbound[opened.stream.index()].as_mut() {
-                // Nobody misses what was lost before it.
-                inbound.loss.handle_keyframe(opened.index);
-            }
-            track.keyframes.handle_keyframe();
+            self.note_keyframe(opened);
         }
-        let arrival = Arrival {
+        let bytes = &mut datagram[opened.payload.start..];
+        let mut payload_len = opened.payload.len();
+        if padding {
+            // It has a number and nothing else: one byte of padding, which is its own count.
+            bytes[0] = 1;
+            payload_len = 1;
+        }
+        Ok(Some(Arrival {
             source: opened.stream,
             dense,
             rtp: opened.header.timestamp,
@@ -273,19 +291,40 @@ impl Shard<'_> {
             format: opened.codec.format,
             marker: opened.header.marker,
             padding,
-            switch_point: !padding && (keyframe || !video || !opened.codec.kind().has_keyframes()),
+            switch_point: !padding && (keyframe || !video || !kind.has_keyframes()),
             keep: video && !padding,
             carried: opened.carried,
-            payload: if padding { &[1] } else { opened.payload },
-        };
+            bytes,
+            payload_len,
+            run_padding: 0,
+        }))
+    }
+
+    fn note_keyframe(&mut self, opened: &Opened<'_>) {
+        self.records.counters.keyframes_in += 1;
+        if let Some(inbound) = self.inbound[opened.stream.index()].as_mut() {
+            // Nobody misses what was lost before it.
+            inbound.loss.handle_keyframe(opened.index);
+        }
+        self.tracks[opened.track.index()].keyframes.handle_keyframe();
+    }
+
+    /// Sends what is pending to the viewers of its track.
+    pub(super) fn forward(&mut self, now: Timestamp, pending: &mut Pending<'_>, egress: &mut impl Egress) {
+        if pending.burst.is_empty() {
+            return;
+        }
+        let slot = pending.track;
         let mut viewers = Viewers {
             subscriptions: &mut self.records.subscriptions,
-            outbound: &self.outbound,
+            outbound: &mut self.outbound,
             counters: self.records.counters,
         };
-        if fan_out(now, &arrival, track, &mut viewers, egress) && video {
+        let track = &mut self.tracks[slot.index()];
+        let waits = fan_out(now, &mut pending.burst, track, &mut viewers, egress);
+        pending.burst.clear();
+        if waits && self.records.tracks[slot].kind() == MediaKind::Video {
             self.want_keyframe(now, slot);
         }
-        Ok(())
     }
 }

@@ -19,6 +19,7 @@ use super::outbox::Outbox;
 use crate::dtls::{Certificate, Role, Settings, Version};
 use crate::egress::Path;
 use crate::ids::PeerId;
+use crate::ingress::{TRAINS_MAX, Train};
 use crate::io::{alloc, clock};
 use crate::random::Random;
 use crate::records::keys::{KeyRecord, Profile};
@@ -109,6 +110,8 @@ pub(crate) struct World<'m> {
     pub(crate) media_allocations: u64,
     /// Everything the shard sent, when somebody wants to know.
     pub(crate) log: Option<Vec<(Timestamp, Path, Vec<u8>)>>,
+    /// Datagrams that came to the shard in one moment.
+    arrived: Vec<(Path, Vec<u8>)>,
     steps: usize,
 }
 
@@ -140,8 +143,15 @@ impl<'m> World<'m> {
             allow_fault_injection: true,
         };
         let shard = Shard::new(config, memory.records(), rest.now);
-        let mut world =
-            Self { shard, outbox: Outbox::new(), rest, media_allocations: 0, log: None, steps: 0 };
+        let mut world = Self {
+            shard,
+            outbox: Outbox::new(),
+            rest,
+            media_allocations: 0,
+            log: None,
+            arrived: Vec::new(),
+            steps: 0,
+        };
         world.gather();
         world
     }
@@ -382,6 +392,9 @@ impl<'m> World<'m> {
         while let Some(flight) = self.rest.net.pop_due(self.rest.now) {
             self.deliver(flight);
         }
+        if !self.arrived.is_empty() {
+            self.hand_over_arrived();
+        }
         self.tick();
         true
     }
@@ -406,7 +419,12 @@ impl<'m> World<'m> {
 
     fn deliver(&mut self, flight: Flight) {
         match flight.to {
-            To::Relay => self.hand_over(&flight.path, flight.bytes),
+            To::Relay => {
+                self.arrived.push((flight.path, flight.bytes));
+                if self.arrived.len() == TRAINS_MAX {
+                    self.hand_over_arrived();
+                }
+            }
             To::Browser => {
                 let Some(&browser) = self.rest.addresses.get(&flight.path.remote) else { return };
                 self.rest.browsers[browser].handle_datagram(self.rest.now, &flight.bytes);
@@ -415,9 +433,17 @@ impl<'m> World<'m> {
     }
 
     /// Hands a datagram to the shard now, past the network.
-    pub(crate) fn hand_over(&mut self, path: &Path, mut bytes: Vec<u8>) {
+    pub(crate) fn hand_over(&mut self, path: &Path, bytes: Vec<u8>) {
+        self.arrived.push((*path, bytes));
+        self.hand_over_arrived();
+    }
+
+    /// Hands what has arrived to the shard, as a backend does: what came together goes together.
+    fn hand_over_arrived(&mut self) {
+        let mut arrived = std::mem::take(&mut self.arrived);
+        let trains = arrived.iter_mut().map(|(path, bytes)| Train::single(*path, bytes)).collect();
         let before = alloc::allocations_of_this_thread();
-        self.shard.handle_datagram(self.rest.now, path, &mut bytes, &mut self.outbox);
+        self.shard.handle_datagrams(self.rest.now, trains, &mut self.outbox);
         self.media_allocations += alloc::allocations_of_this_thread() - before;
     }
 

@@ -6,7 +6,7 @@ use super::extension::{Collected, Entry, ExtensionMap, Kind};
 /// a full template structure takes about 60, the others 1 to 12 each.
 pub const CARRIED_BYTES_MAX: usize = 120;
 
-/// Extensions written for a viewer: those that are carried, and the MID.
+/// Extensions written for a viewer besides stamps: those that are carried, and the MID.
 pub const ENTRIES_MAX: usize = CARRIED.len() + 1;
 
 /// What is carried. The rest belongs to one hop (transport-wide numbers, send times), names streams of the publisher
@@ -59,6 +59,17 @@ impl Carried {
         self.len = len;
     }
 
+    /// Bytes it takes.
+    #[inline]
+    pub const fn len(&self) -> usize {
+        self.len as usize
+    }
+
+    /// Whether nothing is carried.
+    pub const fn is_empty(&self) -> bool {
+        self.len == 0
+    }
+
     /// Kinds and values.
     pub fn iter(&self) -> impl Iterator<Item = (Kind, &[u8])> {
         let mut rest = &self.bytes[..usize::from(self.len)];
@@ -72,12 +83,7 @@ impl Carried {
 
     /// What a viewer with this `map` gets: its own MID, then what is carried and negotiated. Gives how many of
     /// `entries` were filled.
-    pub fn entries<'a>(
-        &'a self,
-        map: &ExtensionMap,
-        mid: &'a [u8],
-        entries: &mut [Entry<'a>; ENTRIES_MAX],
-    ) -> usize {
+    pub fn entries<'a>(&'a self, map: &ExtensionMap, mid: &'a [u8], entries: &mut [Entry<'a>]) -> usize {
         let named = std::iter::once((Kind::Mid, mid)).filter(|(_, mid)| !mid.is_empty());
         let negotiated =
             named.chain(self.iter()).filter_map(|(kind, value)| Some(Entry { id: map.id(kind)?, value }));
@@ -89,11 +95,6 @@ impl Carried {
         filled
     }
 }
-
-const _: () = assert!(
-    CARRIED_BYTES_MAX + crate::limits::MID_BYTES_MAX + 2 + 4 + 3 <= crate::limits::HEADER_EXTENSION_BYTES_MAX,
-    "carried values, a MID with its two-byte head, the block's head and its padding"
-);
 
 #[cfg(test)]
 mod tests {

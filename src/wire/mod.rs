@@ -3,6 +3,7 @@
 //! Everything here is a pure view over a slice, total on any input: rubbish gives a [`Discard`](crate::discard::Discard)
 //! or ends an iterator, it never panics. Writers return the number of bytes written, 0 when it does not fit.
 
+pub mod block;
 pub mod carried;
 pub mod demux;
 pub mod extension;

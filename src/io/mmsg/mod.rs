@@ -8,7 +8,7 @@ use super::send_queue::QueueSize;
 use super::socket::{Family, Sockets};
 use super::waker::{Parker, Waker};
 use super::{Backend, BackendKind, PARK_MAX, clock};
-use crate::egress::Path;
+use crate::ingress::{Train, Trains};
 use crate::time::Timestamp;
 use receive::Receiver;
 use send::Sender;
@@ -35,20 +35,13 @@ impl Mmsg {
     }
 
     /// Delivers what the receiver holds.
-    fn deliver(&mut self, deliver: &mut impl FnMut(&Path, &mut [u8], &mut Sender)) -> usize {
+    fn deliver(&mut self, deliver: &mut impl FnMut(Trains<'_>, &mut Sender)) -> usize {
         let mut delivered = 0;
         // What is taken is gone from the receiver: after a panic the next call goes on behind it.
-        while let Some(taken) = self.receiver.take() {
-            let counters = &mut self.sender.counters;
-            match taken {
-                Ok((path, datagram)) => {
-                    counters.datagrams_in += 1;
-                    counters.bytes_in += datagram.len() as u64;
-                    delivered += 1;
-                    deliver(&path, datagram, &mut self.sender);
-                }
-                Err(unusable) => unusable.count(counters),
-            }
+        while !self.receiver.is_drained() {
+            let trains = self.receiver.take(&mut self.sender.counters);
+            delivered += trains.iter().map(Train::len).sum::<usize>();
+            deliver(trains, &mut self.sender);
         }
         delivered
     }
@@ -74,7 +67,7 @@ impl Backend for Mmsg {
         BackendKind::Mmsg
     }
 
-    fn receive(&mut self, mut deliver: impl FnMut(&Path, &mut [u8], &mut Sender)) -> usize {
+    fn receive(&mut self, mut deliver: impl FnMut(Trains<'_>, &mut Sender)) -> usize {
         let mut delivered = self.deliver(&mut deliver);
         for family in Family::ALL {
             self.fill(family);

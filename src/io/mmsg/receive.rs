@@ -1,19 +1,16 @@
 //! Receiving in batches (recvmmsg(2)).
 
-use crate::egress::Path;
+use crate::ingress::Trains;
+use crate::io::address::NAME_BYTES;
 use crate::io::cmsg::RECEIVE_BYTES;
+use crate::io::counters::Counters;
 use crate::io::mapping::Mapping;
-use crate::io::receive_buffer::{
-    self, BUFFER_BYTES, CONTROL_AT, NAME_AT, PAYLOAD_AT, RECEIVED_BYTES_MAX, Unusable,
-};
-use crate::io::{RECEIVE_BATCH_MAX, address::NAME_BYTES};
+use crate::io::receive_buffer::{self, BUFFER_BYTES, CONTROL_AT, NAME_AT, PAYLOAD_AT, TRAIN_BYTES_MAX};
 use std::os::fd::RawFd;
 use std::{fmt, io, mem, ptr, slice};
 
-/// Datagrams of one call. Both families have their turn in a cycle.
+/// Trains of one call. Both families have their turn in a cycle.
 const BATCH: usize = 64;
-
-const _: () = assert!(2 * BATCH <= RECEIVE_BATCH_MAX);
 
 /// Buffers for one batch, and how far it has been taken.
 pub(super) struct Receiver {
@@ -27,14 +24,14 @@ pub(super) struct Receiver {
 
 impl Receiver {
     pub(super) fn new() -> io::Result<Self> {
-        let memory = Mapping::anonymous(BATCH * BUFFER_BYTES)?;
+        let memory = Mapping::lazy(BATCH * BUFFER_BYTES)?;
         // SAFETY: BATCH buffers of BUFFER_BYTES lie in the mapping.
         let buffer = |index: usize| unsafe { memory.address().add(index * BUFFER_BYTES) };
         let mut parts: Box<[libc::iovec]> = (0..BATCH)
             .map(|index| libc::iovec {
                 // SAFETY: PAYLOAD_AT is inside the buffer.
                 iov_base: unsafe { buffer(index).add(PAYLOAD_AT) }.cast(),
-                iov_len: RECEIVED_BYTES_MAX,
+                iov_len: TRAIN_BYTES_MAX,
             })
             .collect();
         let first_part = parts.as_mut_ptr();
@@ -79,25 +76,33 @@ impl Receiver {
         Ok(self.filled == BATCH)
     }
 
-    /// The next datagram of the batch.
-    pub(super) fn take(&mut self) -> Option<Result<(Path, &mut [u8]), Unusable>> {
-        let message = self.messages[..self.filled].get(self.next)?;
-        // SAFETY: buffer `next` is inside the mapping and initialized (zeroed once); `&mut self` makes this slice the
-        // only one.
-        let buffer = unsafe {
-            slice::from_raw_parts_mut(self.memory.address().add(self.next * BUFFER_BYTES), BUFFER_BYTES)
-        };
-        self.next += 1;
-        let header = &message.msg_hdr;
-        let truncated = header.msg_flags & libc::MSG_TRUNC != 0;
-        let len = message.msg_len as usize;
-        Some(receive_buffer::parse(
-            buffer,
-            header.msg_namelen as usize,
-            header.msg_controllen,
-            len,
-            truncated,
-        ))
+    /// The next trains of what was received; none when all have been taken. They are counted.
+    pub(super) fn take(&mut self, counters: &mut Counters) -> Trains<'_> {
+        let mut trains = Trains::new();
+        while let Some(message) = self.messages[..self.filled].get(self.next).filter(|_| !trains.is_full()) {
+            // SAFETY: buffer `next` is inside the mapping and initialized (zeroed once). Each turn takes another one, and
+            // `&mut self` keeps all of them until the trains are gone.
+            let buffer = unsafe {
+                slice::from_raw_parts_mut(self.memory.address().add(self.next * BUFFER_BYTES), BUFFER_BYTES)
+            };
+            self.next += 1;
+            let (header, len) = (&message.msg_hdr, message.msg_len as usize);
+            let truncated = header.msg_flags & libc::MSG_TRUNC != 0;
+            let name_len = header.msg_namelen as usize;
+            match receive_buffer::parse(buffer, name_len, header.msg_controllen, len, truncated) {
+                Ok(train) => {
+                    counters.count_train(&train);
+                    trains.push(train);
+                }
+                Err(unusable) => unusable.count(counters),
+            }
+        }
+        trains
+    }
+
+    /// Whether everything received has been taken.
+    pub(super) const fn is_drained(&self) -> bool {
+        self.next == self.filled
     }
 }
 

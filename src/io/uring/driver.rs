@@ -13,14 +13,16 @@ use super::operations::{OPERATIONS, OperationId, Operations};
 use super::receive::{BUFFERS, GROUP, Received, template};
 use super::ring::{EVENT_FILE, Ring, socket_file};
 use crate::egress::{Egress, Path, RunKey};
+use crate::ingress::TRAINS_MAX;
 use crate::io::counters::Counters;
 use crate::io::send_error::{SendError, send_singly};
 use crate::io::send_queue::{QueueSize, Run, SendQueue};
 use crate::io::socket::{Family, Sockets};
+use arrayvec::ArrayVec;
 use io_uring::{cqueue, opcode, squeue};
 use std::collections::VecDeque;
 use std::time::Duration;
-use std::{fmt, io};
+use std::{fmt, io, mem};
 
 /// How often a full queue waits for sends that wait for room, and how long each time. The loop stands still meanwhile.
 const WAITS_MAX: u8 = 4;
@@ -61,6 +63,8 @@ struct State {
     /// By family: those that found the socket full.
     lines: [Line; 2],
     received: VecDeque<Received>,
+    /// A receive ended for want of buffers.
+    starved: bool,
     /// Requests the kernel holds: a receive for each family, the read of the eventfd.
     armed: [bool; 3],
     template: Box<libc::msghdr>,
@@ -81,6 +85,7 @@ impl Driver {
             lines: [Line::new(), Line::new()],
             operations,
             received: VecDeque::with_capacity(usize::from(BUFFERS)),
+            starved: false,
             armed,
             template: template(),
             event_count: Box::new(0),
@@ -100,9 +105,20 @@ impl Driver {
         self.state.queue.forget();
     }
 
-    /// The next datagram that has come.
-    pub(super) fn next_received(&mut self) -> Option<Received> {
-        self.state.received.pop_front()
+    /// The next trains that have come.
+    pub(super) fn take_received(&mut self) -> ArrayVec<Received, TRAINS_MAX> {
+        let count = self.state.received.len().min(TRAINS_MAX);
+        self.state.received.drain(..count).collect()
+    }
+
+    /// Whether more have come.
+    pub(super) fn has_received(&self) -> bool {
+        !self.state.received.is_empty()
+    }
+
+    /// Whether a receive ended for want of buffers since this was asked last.
+    pub(super) const fn take_starved(&mut self) -> bool {
+        mem::replace(&mut self.state.starved, false)
     }
 
     /// True when there is nothing to do but to wait.
@@ -117,9 +133,9 @@ impl Driver {
             return;
         }
         for family in Family::ALL {
-            // Without a free buffer a receive ends at once.
-            let starved = self.state.received.len() == usize::from(BUFFERS);
-            if !starved && !self.state.armed[family as usize] && self.ring.has_room() {
+            // Until what has come is delivered there may be no free buffer, and a receive would end at once.
+            let waits = self.state.starved && self.has_received();
+            if !waits && !self.state.armed[family as usize] && self.ring.has_room() {
                 let entry =
                     opcode::RecvMsgMulti::new(socket_file(family), &raw const *self.state.template, GROUP)
                         .build()
@@ -257,7 +273,10 @@ impl State {
         let buffer = cqueue::buffer_select(completion.flags());
         match (usize::try_from(completion.result()), buffer) {
             (Ok(len), Some(buffer)) => self.received.push_back(Received { buffer, len }),
-            _ if completion.result() == -libc::ENOBUFS => self.counters.buffers_exhausted += 1,
+            _ if completion.result() == -libc::ENOBUFS => {
+                self.counters.buffers_exhausted += 1;
+                self.starved = true;
+            }
             _ => self.counters.receive_errors += 1,
         }
     }

@@ -19,7 +19,7 @@ use super::send_queue::QueueSize;
 use super::socket::Sockets;
 use super::waker::{Parker, Waker};
 use super::{Backend, BackendKind, PARK_MAX, RECEIVE_BATCH_MAX, clock};
-use crate::egress::Path;
+use crate::ingress::{Train, Trains};
 use crate::time::Timestamp;
 use driver::Driver;
 use receive::Buffers;
@@ -75,22 +75,21 @@ impl Backend for Uring {
         BackendKind::Uring
     }
 
-    fn receive(&mut self, mut deliver: impl FnMut(&Path, &mut [u8], &mut Driver)) -> usize {
+    fn receive(&mut self, mut deliver: impl FnMut(Trains<'_>, &mut Driver)) -> usize {
+        if self.driver.take_starved() {
+            self.buffers.widen();
+        }
         let mut delivered = 0;
-        for _ in 0..RECEIVE_BATCH_MAX {
-            let Some(received) = self.driver.next_received() else { break };
-            // The loan ends with this turn, also when the shard panics.
-            let mut lent = self.buffers.lend(received);
-            match lent.datagram() {
-                Ok((path, datagram)) => {
-                    let counters = self.driver.counters_mut();
-                    counters.datagrams_in += 1;
-                    counters.bytes_in += datagram.len() as u64;
-                    delivered += 1;
-                    deliver(&path, datagram, &mut self.driver);
-                }
-                Err(unusable) => unusable.count(self.driver.counters_mut()),
+        while delivered < RECEIVE_BATCH_MAX {
+            let received = self.driver.take_received();
+            if received.is_empty() {
+                break;
             }
+            // The loan ends with this turn, also when the shard panics.
+            let mut lent = self.buffers.lend(received, self.driver.has_received());
+            let trains = lent.trains(self.driver.counters_mut());
+            delivered += trains.iter().map(Train::len).sum::<usize>();
+            deliver(trains, &mut self.driver);
         }
         delivered
     }

@@ -1,35 +1,38 @@
 //! Receiving: multishot recvmsg into a ring of provided buffers.
 //!
-//! One request a socket delivers datagram after datagram, each into the next free buffer. There are only as many
-//! buffers as stay in the cache; in an overload datagrams wait in the socket's own buffer, and the request ends with
-//! ENOBUFS and is made again when buffers are back.
+//! One request a socket delivers train after train, each into the next free buffer. Only as many buffers are in
+//! circulation as stay in the cache. In an overload the request ends with ENOBUFS; then the spare ones join until the
+//! backlog is gone, and what finds none of these either waits in the socket's own buffer.
 
 use super::ring::Ring;
-use crate::egress::Path;
-use crate::io::RECEIVE_BATCH_MAX;
+use crate::ingress::{TRAINS_MAX, Train, Trains};
 use crate::io::address::NAME_BYTES;
 use crate::io::cmsg::RECEIVE_BYTES;
+use crate::io::counters::Counters;
 use crate::io::mapping::Mapping;
 use crate::io::receive_buffer::{self, BUFFER_BYTES, PAYLOAD_AT, Unusable};
+use arrayvec::ArrayVec;
 use io_uring::types::BufRingEntry;
 use std::sync::atomic::{AtomicU16, Ordering};
 use std::{fmt, io, mem, slice};
 
-/// Buffers, a power of two: 256 KiB. A batch empties all of them.
-pub(super) const BUFFERS: u16 = 128;
+/// Buffers there are, a power of two. A page of one comes with its first use.
+pub(super) const BUFFERS: u16 = 256;
+/// Of these, in circulation while the shard keeps up: 64 single datagrams are 100 KiB.
+const HOT_BUFFERS: u16 = 64;
 /// The group the requests name.
 pub(super) const GROUP: u16 = 0;
 /// The ring's entries come first, on a page of their own.
 const RING_BYTES: usize = 4096;
 
-const _: () = assert!(BUFFERS.is_power_of_two() && BUFFERS as usize == RECEIVE_BATCH_MAX);
+const _: () = assert!(BUFFERS.is_power_of_two() && HOT_BUFFERS < BUFFERS);
 const _: () = assert!(BUFFERS as usize * size_of::<BufRingEntry>() <= RING_BYTES);
 
-/// A datagram that has come and lies in a buffer.
+/// A train that has come and lies in a buffer.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Received {
     pub(super) buffer: u16,
-    /// Bytes of the buffer in use, with all that comes before the payload.
+    /// Bytes of the buffer in use, with all that comes before the datagrams.
     pub(super) len: usize,
 }
 
@@ -37,30 +40,46 @@ pub(super) struct Received {
 pub(super) struct Buffers {
     memory: Mapping,
     tail: u16,
+    /// Buffers that are not in circulation.
+    spare: Vec<u16>,
 }
 
 impl Buffers {
-    /// Makes the buffers and gives them all to the kernel.
+    /// Makes the buffers and gives the hot ones to the kernel.
     pub(super) fn new(ring: &Ring) -> io::Result<Self> {
-        let memory = Mapping::anonymous(RING_BYTES + usize::from(BUFFERS) * BUFFER_BYTES)?;
-        let mut buffers = Self { memory, tail: 0 };
-        for buffer in 0..BUFFERS {
-            buffers.give(buffer);
-        }
+        let memory = Mapping::lazy(RING_BYTES + usize::from(BUFFERS) * BUFFER_BYTES)?;
+        let mut buffers = Self { memory, tail: 0, spare: (HOT_BUFFERS..BUFFERS).rev().collect() };
+        (0..HOT_BUFFERS).for_each(|buffer| buffers.give(buffer));
         // SAFETY: a mapping is page-aligned and has RING_BYTES for the entries; `Uring` drops the ring before it.
         unsafe { ring.register_buffers(buffers.memory.address(), BUFFERS, GROUP)? };
         Ok(buffers)
     }
 
-    /// Lends the buffer of a received datagram; it goes back to the kernel when the loan is dropped.
-    pub(super) const fn lend(&mut self, received: Received) -> Lent<'_> {
-        Lent { buffers: self, received }
+    /// Brings every buffer into circulation: the hot ones were not enough.
+    pub(super) fn widen(&mut self) {
+        while let Some(buffer) = self.spare.pop() {
+            self.give(buffer);
+        }
+    }
+
+    /// Lends the buffers of received trains; they go back when the loan is dropped.
+    pub(super) const fn lend(&mut self, received: ArrayVec<Received, TRAINS_MAX>, backlog: bool) -> Lent<'_> {
+        Lent { buffers: self, received, backlog }
     }
 
     fn address(&self, buffer: u16) -> *mut u8 {
         assert!(buffer < BUFFERS, "the kernel names buffers it was given");
         // SAFETY: the mapping holds BUFFERS buffers behind the ring's entries.
         unsafe { self.memory.address().add(RING_BYTES + usize::from(buffer) * BUFFER_BYTES) }
+    }
+
+    /// Takes a buffer back: to the kernel again, or out of circulation when the hot ones are enough.
+    fn take_back(&mut self, buffer: u16, backlog: bool) {
+        if backlog || self.spare.len() == usize::from(BUFFERS - HOT_BUFFERS) {
+            self.give(buffer);
+        } else {
+            self.spare.push(buffer);
+        }
     }
 
     /// Gives a buffer to the kernel.
@@ -81,34 +100,51 @@ impl Buffers {
     }
 }
 
-/// A buffer in the hands of the shard.
+/// Buffers in the hands of the shard.
 pub(super) struct Lent<'b> {
     buffers: &'b mut Buffers,
-    received: Received,
+    received: ArrayVec<Received, TRAINS_MAX>,
+    /// More has come than this loan.
+    backlog: bool,
 }
 
 impl Lent<'_> {
-    /// The datagram and its path.
+    /// The trains in them. They are counted.
     #[allow(clippy::needless_pass_by_ref_mut, reason = "what is lent is borrowed mutably")]
-    pub(super) fn datagram(&mut self) -> Result<(Path, &mut [u8]), Unusable> {
-        let address = self.buffers.address(self.received.buffer);
-        // SAFETY: the buffer is inside the mapping and initialized (zeroed once). The kernel has handed it over, and
-        // gets it back only by `give`; `&mut self` makes this slice the only one.
-        let buffer = unsafe { slice::from_raw_parts_mut(address, BUFFER_BYTES) };
-        // struct io_uring_recvmsg_out.
-        let field = |at: usize| {
-            u32::from_ne_bytes([buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]]) as usize
-        };
-        let (name_len, control_len, flags) = (field(0), field(4), field(12));
-        let payload_len = self.received.len.saturating_sub(PAYLOAD_AT);
-        let truncated = flags & libc::MSG_TRUNC as usize != 0;
-        receive_buffer::parse(buffer, name_len, control_len, payload_len, truncated)
+    pub(super) fn trains(&mut self, counters: &mut Counters) -> Trains<'_> {
+        let mut trains = Trains::new();
+        for &Received { buffer, len } in &self.received {
+            let address = self.buffers.address(buffer);
+            // SAFETY: the buffer is inside the mapping and initialized (zeroed once). The kernel has handed it over, each
+            // one once, and gets it back only by `give`; `&mut self` keeps all of them until the trains are gone.
+            let buffer = unsafe { slice::from_raw_parts_mut(address, BUFFER_BYTES) };
+            match parse(buffer, len) {
+                Ok(train) => {
+                    counters.count_train(&train);
+                    trains.push(train);
+                }
+                Err(unusable) => unusable.count(counters),
+            }
+        }
+        trains
     }
+}
+
+/// The train in a buffer of which the kernel has used `len` bytes.
+fn parse(buffer: &mut [u8], len: usize) -> Result<Train<'_>, Unusable> {
+    // struct io_uring_recvmsg_out.
+    let field =
+        |at: usize| u32::from_ne_bytes([buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]]) as usize;
+    let (name_len, control_len, flags) = (field(0), field(4), field(12));
+    let truncated = flags & libc::MSG_TRUNC as usize != 0;
+    receive_buffer::parse(buffer, name_len, control_len, len.saturating_sub(PAYLOAD_AT), truncated)
 }
 
 impl Drop for Lent<'_> {
     fn drop(&mut self) {
-        self.buffers.give(self.received.buffer);
+        for received in &self.received {
+            self.buffers.take_back(received.buffer, self.backlog);
+        }
     }
 }
 
@@ -123,6 +159,9 @@ pub(super) fn template() -> Box<libc::msghdr> {
 
 impl fmt::Debug for Buffers {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Buffers").field("tail", &self.tail).finish_non_exhaustive()
+        f.debug_struct("Buffers")
+            .field("tail", &self.tail)
+            .field("spare", &self.spare.len())
+            .finish_non_exhaustive()
     }
 }

@@ -112,7 +112,8 @@ fn read(at: Timestamp, header: &Header, packet: &[u8]) -> Received {
         rtp: header.timestamp,
         marker: header.marker,
         payload_type: header.payload_type,
-        padding: padding > 0,
+        // A little padding behind a payload is nobody's business.
+        padding: padding > 0 && padding == payload.len(),
         repaired: false,
         payload: payload[..payload.len() - padding].to_vec(),
         extensions,

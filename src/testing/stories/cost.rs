@@ -3,6 +3,7 @@
 use std::time::Duration;
 
 use super::ms;
+use crate::ingress::Train;
 use crate::io::alloc::allocations_of_this_thread;
 use crate::testing::media::Codec;
 use crate::testing::memory::Memory;
@@ -47,9 +48,8 @@ fn the_media_path_allocates_nothing() {
         }
         let now = world.rest.now;
         let before = allocations_of_this_thread();
-        for (path, datagram) in &mut datagrams {
-            world.shard.handle_datagram(now, path, datagram, &mut world.outbox);
-        }
+        let trains = datagrams.iter_mut().map(|(path, datagram)| Train::single(*path, datagram)).collect();
+        world.shard.handle_datagrams(now, trains, &mut world.outbox);
         if world.shard.next_deadline() <= now {
             world.shard.handle_timeout(now, &mut world.outbox);
         }

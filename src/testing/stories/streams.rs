@@ -2,12 +2,17 @@
 
 use super::{assert_all_seen, heard, ms};
 use crate::testing::browser::heard::What;
+use crate::testing::browser::sink::Received;
 use crate::testing::browser::source::Source;
 use crate::testing::media::Codec;
 use crate::testing::memory::Memory;
 use crate::testing::net::Weather;
 use crate::testing::world::World;
 use crate::wire::extension::Kind;
+use crate::wire::rtcp::twcc;
+
+/// Id of transport-wide numbers in every browser here.
+const NUMBER_ID: u8 = 3;
 
 #[test]
 fn two_browsers_publish_and_watch_several_streams_on_one_transport_each() {
@@ -160,9 +165,49 @@ fn a_viewer_gets_its_own_names_and_ids() {
     let view = world.watch(viewer, camera);
     world.connect();
     world.stream(camera, ms(200));
-    for packet in world.seen(view).packets.values() {
+    for (packet, number) in world.seen(view).packets.values().zip(0_u16..) {
         assert_eq!(packet.payload_type, 110);
-        assert_eq!(packet.extensions, [(7, format!("v{viewer}").into_bytes()), (9, vec![0x85])]);
+        let number = (NUMBER_ID, number.to_be_bytes().to_vec());
+        assert_eq!(packet.extensions, [number, (7, format!("v{viewer}").into_bytes()), (9, vec![0x85])]);
     }
     assert_all_seen(&world, view, camera);
+}
+
+#[test]
+fn a_viewers_feedback_tells_what_it_got_of_all_its_streams() {
+    let mut memory = Memory::new();
+    let mut world = World::new(&mut memory, 37);
+    let publisher = world.join();
+    let (camera, microphone) = (world.publish(publisher, Codec::Vp8), world.publish(publisher, Codec::Opus));
+    let viewer = world.join();
+    let (video, audio) = (world.watch(viewer, camera), world.watch(viewer, microphone));
+    world.connect();
+    world.start(microphone);
+    world.stream(camera, ms(300));
+    let (video, audio) = (world.seen(video).packets.values(), world.seen(audio).packets.values());
+    let mut numbers: Vec<u16> = video.chain(audio).map(number_of).collect();
+    numbers.sort_unstable();
+    // One count for the whole transport, whatever stream a packet belongs to.
+    assert!(numbers.len() > 20 && numbers.iter().zip(0..).all(|(number, expected)| *number == expected));
+
+    let lost = [numbers[3], numbers[7]];
+    let arrivals: Vec<_> = numbers
+        .iter()
+        .filter(|number| !lost.contains(number))
+        .map(|&sequence| twcc::Arrival { sequence, ticks: twcc::ticks(world.rest.now) })
+        .collect();
+    let now = world.rest.now;
+    world.browser(viewer).send_rtcp(|out, own| {
+        let head = twcc::Head { sender_ssrc: own, media_ssrc: 1, base: 0, feedback_count: 0 };
+        twcc::write(out, &head, &arrivals).len
+    });
+    world.run(ms(50));
+    assert!(world.rest.now > now);
+    assert_eq!(world.counter("packets_delivered"), arrivals.len() as u64);
+    assert_eq!(world.counter("packets_lost"), lost.len() as u64);
+}
+
+fn number_of(packet: &Received) -> u16 {
+    let (_, value) = packet.extensions.iter().find(|(id, _)| *id == NUMBER_ID).unwrap();
+    u16::from_be_bytes(value[..].try_into().unwrap())
 }
