@@ -296,7 +296,7 @@ fn single_kinds_work() {
 }
 
 #[test]
-fn a_viewer_gets_sources_and_no_hop_by_hop_signals() {
+fn a_viewer_gets_sources_and_the_stamps_of_its_own_hop() {
     let negotiated = subscribe(VIEW_BOTH).unwrap();
     let [session, audio, video] = &sections(&negotiated.answer)[..] else { panic!("two sections") };
     assert!(session.contains(&"a=msid-semantic: WMS str_CAM_Xa1b_con_AAAAAAAAAA"));
@@ -311,14 +311,14 @@ fn a_viewer_gets_sources_and_no_hop_by_hop_signals() {
     assert_eq!(starting(video, "a=ssrc:"), expected_video);
     assert_eq!(starting(video, "a=ssrc-group:"), ["FID 2001 2002"]);
     assert_eq!(starting(video, "a=msid:"), ["str_CAM_Xa1b_con_AAAAAAAAAA video-2a"]);
-    assert_eq!(starting(video, "a=rtcp-fb:"), ["96 ccm fir", "96 nack", "96 nack pli"]);
+    assert_eq!(starting(video, "a=rtcp-fb:"), ["96 transport-cc", "96 ccm fir", "96 nack", "96 nack pli"]);
     assert!(audio.contains(&"a=sendonly") && video.contains(&"a=sendonly"));
     assert!(starting(audio, "b=").is_empty() && starting(video, "b=").is_empty());
     let ids = |section: &[&str]| -> Vec<String> {
         starting(section, "a=extmap:").iter().map(|line| line.split(' ').next().unwrap().to_owned()).collect()
     };
-    assert_eq!(ids(audio), ["1", "4"]);
-    assert_eq!(ids(video), ["13", "5", "6", "7", "8", "4"]);
+    assert_eq!(ids(audio), ["1", "2", "3", "4"]);
+    assert_eq!(ids(video), ["2", "13", "3", "5", "6", "7", "8", "4"]);
     assert!(negotiated.tracks.is_empty());
     let peer = &negotiated.peer;
     assert_eq!((peer.transport_cc, peer.remb, peer.receive_max_bps), (false, false, 0));

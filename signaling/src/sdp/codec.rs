@@ -53,10 +53,9 @@ pub(super) struct Feedback {
 /// What the relay sends to publishers.
 const PUBLISHER_FEEDBACK: Feedback =
     Feedback { nack: true, pli: true, fir: true, transport_cc: true, remb: true };
-/// What the relay understands from viewers. It estimates no bandwidth towards them yet: without stamps in the packets
-/// both kinds of bandwidth feedback would describe nothing (see `STAMPED` in [`super::extension`]).
-pub(super) const VIEWER_FEEDBACK: Feedback =
-    Feedback { nack: true, pli: true, fir: true, transport_cc: false, remb: false };
+/// What the relay understands from viewers: of the two kinds of bandwidth feedback the one that tells of every packet.
+const VIEWER_FEEDBACK: Feedback =
+    Feedback { nack: true, pli: true, fir: true, transport_cc: true, remb: false };
 
 /// Payload types 64 to 95 look like RTCP when both share a port (RFC 5761 §4).
 const LIKE_RTCP: std::ops::RangeInclusive<u8> = 64..=95;
@@ -302,14 +301,14 @@ mod tests {
     #[test]
     fn feedback_is_what_both_have() {
         let text = "v=0\nm=video 9 X 96\na=rtpmap:96 VP8/90000\na=rtcp-fb:* nack\na=rtcp-fb:96 nack pli\n\
-                    a=rtcp-fb:96 transport-cc\na=rtcp-fb:96 ccm tmmbr\na=rtcp-fb:96 nack rpsi\n";
+                    a=rtcp-fb:96 transport-cc\na=rtcp-fb:96 goog-remb\na=rtcp-fb:96 ccm tmmbr\na=rtcp-fb:96 nack rpsi\n";
         let description = Description::parse(text).unwrap();
         let names = |role| -> Vec<&str> {
             let codecs = select(&description.sections[0], MediaKind::Video, ForcedCodec::Vp8, role).unwrap();
             codecs[0].feedback.names().collect()
         };
-        assert_eq!(names(Role::Publish), ["transport-cc", "nack", "nack pli"]);
-        assert_eq!(names(Role::Subscribe), ["nack", "nack pli"]);
+        assert_eq!(names(Role::Publish), ["goog-remb", "transport-cc", "nack", "nack pli"]);
+        assert_eq!(names(Role::Subscribe), ["transport-cc", "nack", "nack pli"]);
     }
 
     #[test]

@@ -44,10 +44,8 @@ const FORWARDED: [ExtensionKind; 9] = [
     ExtensionKind::AbsCaptureTime,
 ];
 
-/// What a viewer gets besides: the extensions that the relay stamps itself on the way out. None yet. When it stamps
-/// them, [`ExtensionKind::AbsSendTime`] and [`ExtensionKind::TransportCc`] come here and
-/// [`super::codec::VIEWER_FEEDBACK`] gets its bandwidth feedback.
-const STAMPED: [ExtensionKind; 0] = [];
+/// What a viewer gets besides: the extensions that the relay stamps itself on the way out.
+const STAMPED: [ExtensionKind; 2] = [ExtensionKind::AbsSendTime, ExtensionKind::TransportCc];
 
 /// Largest id of the one-byte form (RFC 8285 §4.2).
 const ONE_BYTE_ID_MAX: u32 = 14;
@@ -154,11 +152,11 @@ mod tests {
     const CC: &str = "http://www.ietf.org/id/draft-holmer-rmcat-transport-wide-cc-extensions-01";
 
     #[test]
-    fn a_viewer_gets_no_hop_by_hop_extension() {
+    fn a_viewer_gets_the_stamps_of_its_own_hop_and_no_names_of_the_publisher() {
         let lines =
             [&*format!("a=extmap:1 {MID}"), &format!("a=extmap:2 {RID}"), &format!("a=extmap:3 {CC}")];
         let viewer = select_from(&lines, Role::Subscribe, false, &mut Vec::new());
-        assert_eq!(viewer, [(1, ExtensionKind::Mid)]);
+        assert_eq!(viewer, [(1, ExtensionKind::Mid), (3, ExtensionKind::TransportCc)]);
         let publisher = select_from(&lines, Role::Publish, false, &mut Vec::new());
         assert_eq!(publisher.len(), 3);
     }
