@@ -61,6 +61,16 @@ test('the relay counted the packets that the browsers sent and received', async 
     `out ${rtpOut}, received ${receivedBefore}..${receivedAfter}`);
 });
 
+test('every viewer reports what became of its packets', async () => {
+  // Feedback is some 50 to 250 ms behind what it tells of.
+  await until('the feedback covers what the browsers have received', async () => {
+    const received = (await Promise.all(people.map((person) => person.received())))
+      .flat().flatMap((one) => [one.audio, one.video]).reduce((total, flow) => total + flow.packetsReceived, 0);
+    return await server.count('packets_delivered') >= received * (1 - TOLERANCE);
+  });
+  assert.ok(await server.count('packets_lost') <= await server.count('packets_delivered') / 100);
+});
+
 test('who leaves is gone for the others', async () => {
   await people[2].leave();
   for (const person of people.slice(0, 2)) {
