@@ -74,12 +74,15 @@ const TESTING: &str = "testing";
 
 /// Where each outside crate may be named. Everything outside these folders goes through our own types.
 const DOORS: [(&str, &[&str]); 5] = [
-    ("io_uring", &["src/io/uring"]),
-    ("libc", &["src/io"]),
+    ("io_uring", &["src/io/uring", "loadtest/src/kernel"]),
+    ("libc", &["src/io", "loadtest/src/kernel"]),
     ("dimpl", &["src/dtls"]),
     ("aws_lc_rs", &["src/crypto", "turn", "signaling", "loadtest"]),
     ("tokio", &["signaling", "loadtest", "benches"]),
 ];
+
+/// Where `unsafe` may stand: what touches the kernel, of the product and of the load generator.
+const UNSAFE: [&str; 2] = ["src/io/", "loadtest/src/kernel/"];
 
 /// Folders that hold Rust of ours.
 const FOLDERS: [&str; 8] = ["src", "signaling", "turn", "loadtest", "benches", "tests", "xtask", "systemd"];
@@ -144,8 +147,8 @@ fn unsafe_faults(path: &str, text: &str) -> Vec<String> {
     let fault = |(at, token): (usize, &Token<'_>)| {
         // The declaration of an unsafe function promises nothing; calling it does.
         let promises = all.get(at + 1).is_none_or(|next| next.text != "fn");
-        if !path.starts_with("src/io/") {
-            Some(format!("{path}:{}: `unsafe` belongs into src/io/", token.line))
+        if !UNSAFE.iter().any(|folder| path.starts_with(folder)) {
+            Some(format!("{path}:{}: `unsafe` belongs into {}", token.line, UNSAFE.join(" or ")))
         } else if promises && !has_safety_note(&lines, token.line) {
             Some(format!("{path}:{}: `unsafe` without a SAFETY comment above", token.line))
         } else {
@@ -319,6 +322,8 @@ fn accepts_a_right_import() {
 #[test]
 fn notices_wrong_unsafe() {
     refused(unsafe_faults, "src/wire/rtp.rs", "// SAFETY: no.\nunsafe { f() }");
+    refused(unsafe_faults, "loadtest/src/peer/mod.rs", "// SAFETY: no.\nunsafe { f() }");
+    accepted(unsafe_faults, "loadtest/src/kernel/send.rs", "// SAFETY: ours.\nunsafe { f() }");
     refused(unsafe_faults, "signaling/src/lib.rs", "unsafe impl Send for A {}");
     refused(unsafe_faults, "src/io/pool.rs", "let a = 1;\nunsafe { f() }");
     refused(unsafe_faults, "src/io/pool.rs", "// SAFETY: for the first.\nunsafe { f() };\nunsafe { g() }");

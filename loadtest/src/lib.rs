@@ -6,11 +6,15 @@
 //! same for its subscription and holds every packet against that stamp ([`track`], [`tally`]). [`smoke`] conducts the
 //! scenario and [`report`] says in one sentence each what was missed.
 
+#![deny(unsafe_code)]
+
 pub mod clock;
 pub mod failure;
 pub mod feedback;
 pub mod histogram;
 pub mod http;
+#[allow(unsafe_code, reason = "the one folder that touches the kernel")]
+pub mod kernel;
 pub mod options;
 pub mod peer;
 pub mod publisher;
