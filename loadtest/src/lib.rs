@@ -15,6 +15,7 @@ pub mod histogram;
 pub mod http;
 #[allow(unsafe_code, reason = "the one folder that touches the kernel")]
 pub mod kernel;
+pub mod load;
 pub mod options;
 pub mod peer;
 pub mod publisher;

@@ -86,9 +86,9 @@ fn install_provider() {
 }
 
 /// Runs a handshake over `pipe`.
-pub(super) async fn handshake(
+pub(crate) async fn handshake(
     identity: &Identity,
-    pipe: Arc<Pipe>,
+    pipe: Arc<dyn Conn + Send + Sync>,
     far_digest: [u8; 32],
     profile: Profile,
     is_client: bool,
@@ -101,8 +101,8 @@ pub(super) async fn handshake(
 }
 
 /// A finished handshake, kept for its alerts.
-pub(super) struct Association {
-    pub(super) dtls: Arc<DTLSConn>,
+pub(crate) struct Association {
+    pub(crate) dtls: Arc<DTLSConn>,
     closed: Arc<AtomicBool>,
 }
 

@@ -42,18 +42,32 @@ impl Profile {
     }
 }
 
-/// One transport's two directions.
-pub struct Srtp {
-    // The library's contexts are not `Sync`; a mutex that is only ever reached through `&mut` makes them so for free.
-    sealing: Mutex<Context>,
-    opening: Mutex<Context>,
-    /// The negotiated profile's IANA name.
-    pub profile: &'static str,
+/// Master key and salt of one direction.
+#[derive(Clone)]
+pub struct Half {
+    /// Key.
+    pub key: Vec<u8>,
+    /// Salt.
+    pub salt: Vec<u8>,
 }
 
-impl Srtp {
-    /// Keys from a finished handshake (RFC 5764 §4.2).
-    pub(super) async fn from_handshake(dtls: &DTLSConn, is_client: bool) -> Result<Self, Failure> {
+/// What a handshake agreed on for SRTP.
+#[derive(Clone)]
+pub struct Keys {
+    /// The profile.
+    pub profile: ProtectionProfile,
+    /// For what we send.
+    pub local: Half,
+    /// For what we receive.
+    pub remote: Half,
+}
+
+impl Keys {
+    /// Keys from a finished handshake (RFC 5764 §4.2), and the profile's IANA name.
+    pub(crate) async fn from_handshake(
+        dtls: &DTLSConn,
+        is_client: bool,
+    ) -> Result<(Self, &'static str), Failure> {
         let (profile, name) = match dtls.selected_srtpprotection_profile() {
             SrtpProtectionProfile::Srtp_Aead_Aes_128_Gcm => {
                 (ProtectionProfile::AeadAes128Gcm, "AEAD_AES_128_GCM")
@@ -70,13 +84,33 @@ impl Srtp {
         let state = dtls.connection_state().await;
         let failed = |error: webrtc_srtp::Error| Failure::Srtp(error.to_string());
         config.extract_session_keys_from_dtls(state, is_client).await.map_err(failed)?;
-        let keys = &config.keys;
-        let sealing = Context::new(&keys.local_master_key, &keys.local_master_salt, profile, None, None)
-            .map_err(failed)?;
+        let keys = config.keys;
+        let local = Half { key: keys.local_master_key, salt: keys.local_master_salt };
+        let remote = Half { key: keys.remote_master_key, salt: keys.remote_master_salt };
+        Ok((Self { profile, local, remote }, name))
+    }
+}
+
+/// One transport's two directions.
+pub struct Srtp {
+    // The library's contexts are not `Sync`; a mutex that is only ever reached through `&mut` makes them so for free.
+    sealing: Mutex<Context>,
+    opening: Mutex<Context>,
+    /// The negotiated profile's IANA name.
+    pub profile: &'static str,
+}
+
+impl Srtp {
+    /// Keys from a finished handshake (RFC 5764 §4.2).
+    pub(super) async fn from_handshake(dtls: &DTLSConn, is_client: bool) -> Result<Self, Failure> {
+        let (keys, name) = Keys::from_handshake(dtls, is_client).await?;
+        let (Half { key, salt }, profile) = (&keys.local, keys.profile);
+        let failed = |error: webrtc_srtp::Error| Failure::Srtp(error.to_string());
+        let sealing = Context::new(key, salt, profile, None, None).map_err(failed)?;
         // No SRTP replay check: a doubled packet must reach the tally, not vanish here.
         let replay = Some(srtcp_replay_protection(SRTCP_WINDOW));
-        let opening = Context::new(&keys.remote_master_key, &keys.remote_master_salt, profile, None, replay)
-            .map_err(failed)?;
+        let Half { key, salt } = &keys.remote;
+        let opening = Context::new(key, salt, profile, None, replay).map_err(failed)?;
         Ok(Self { sealing: Mutex::new(sealing), opening: Mutex::new(opening), profile: name })
     }
 
