@@ -50,6 +50,12 @@ impl Histogram {
         self.max
     }
 
+    /// How many values there are.
+    #[must_use]
+    pub fn count(&self) -> u64 {
+        self.total
+    }
+
     /// The largest value.
     #[must_use]
     pub fn max(&self) -> u64 {

@@ -4,8 +4,10 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use millrace_loadtest::failure::Failure;
+use millrace_loadtest::load::options::RunOptions;
+use millrace_loadtest::load::run;
 use millrace_loadtest::options::SmokeOptions;
-use millrace_loadtest::report::Report;
 use millrace_loadtest::smoke;
 use serde_json::json;
 
@@ -21,16 +23,22 @@ struct Cli {
 enum Command {
     /// Numbered packets from publishers to viewers; fails unless every one arrives decrypted, once, in order.
     Smoke(SmokeOptions),
+    /// Load: as many peers as one core can play, counted packet by packet, with the relay's CPU time for each.
+    Run(Box<RunOptions>),
 }
 
-#[tokio::main]
-async fn main() -> ExitCode {
+/// Text for stdout, and whether all is well.
+type Shown = (String, bool);
+
+fn main() -> ExitCode {
     let filter = tracing_subscriber::EnvFilter::from_default_env();
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
-    let Command::Smoke(options) = Cli::parse().command;
-    let as_json = options.json;
-    let (text, good) = match smoke::run(options).await {
-        Ok(report) => render(&report, as_json),
+    let (as_json, shown) = match Cli::parse().command {
+        Command::Smoke(options) => (options.json, play_smoke(options)),
+        Command::Run(options) => (options.json, play_load(&options)),
+    };
+    let (text, good) = match shown {
+        Ok(shown) => shown,
         Err(failure) if as_json => {
             (json!({ "ok": false, "problems": [failure.to_string()] }).to_string(), false)
         }
@@ -40,7 +48,15 @@ async fn main() -> ExitCode {
     if good && written.is_ok() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
 }
 
-fn render(report: &Report, as_json: bool) -> (String, bool) {
+fn play_smoke(options: SmokeOptions) -> Result<Shown, Failure> {
+    let as_json = options.json;
+    let report = tokio::runtime::Runtime::new()?.block_on(smoke::run(options))?;
     let text = if as_json { report.json().to_string() } else { report.table() };
-    (text, report.problems().is_empty())
+    Ok((text, report.problems().is_empty()))
+}
+
+fn play_load(options: &RunOptions) -> Result<Shown, Failure> {
+    let report = run::run(options)?;
+    let text = if options.json { report.json().to_string() } else { report.table() };
+    Ok((text, report.problems().is_empty()))
 }

@@ -42,11 +42,12 @@ pub struct Account {
     counts: Counts,
     seen: [u64; WORDS],
     started: bool,
+    whole: bool,
 }
 
 impl Default for Account {
     fn default() -> Self {
-        Self { newest: 0, base: 0, counts: Counts::default(), seen: [0; WORDS], started: false }
+        Self { newest: 0, base: 0, counts: Counts::default(), seen: [0; WORDS], started: false, whole: false }
     }
 }
 
@@ -117,6 +118,12 @@ impl Account {
         number
     }
 
+    /// Whether it was there when the counting began, so that everything sent since is owed to it.
+    #[must_use]
+    pub const fn is_whole(&self) -> bool {
+        self.whole
+    }
+
     /// Whether anything came.
     #[must_use]
     pub const fn is_started(&self) -> bool {
@@ -132,6 +139,7 @@ impl Account {
     /// From the next packet on is counted. To be called when nothing is under way.
     pub fn begin(&mut self) {
         self.counts = Counts::default();
+        self.whole = self.started;
         self.base = if self.started { self.newest + 1 } else { 0 };
     }
 

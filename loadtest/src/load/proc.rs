@@ -1,0 +1,120 @@
+//! What the kernel knows of a process: CPU time by thread, cores, memory (proc(5)).
+
+use std::fs;
+use std::path::Path;
+
+/// One thread's CPU time.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadTime {
+    /// Its name.
+    pub name: String,
+    /// Its id.
+    pub id: u32,
+    /// CPU time in nanoseconds.
+    pub cpu_ns: u64,
+}
+
+/// CPU times of a process at one moment.
+#[derive(Clone, Debug, Default)]
+pub struct CpuTimes {
+    threads: Vec<ThreadTime>,
+}
+
+impl CpuTimes {
+    /// Of every thread that lives; empty when the process is gone.
+    #[must_use]
+    pub fn of(pid: u32) -> Self {
+        let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Self::default() };
+        let thread = |path: &Path| {
+            let name = fs::read_to_string(path.join("comm")).ok()?.trim_end().to_owned();
+            let times = fs::read_to_string(path.join("schedstat")).ok()?;
+            let cpu_ns = times.split_ascii_whitespace().next()?.parse().ok()?;
+            Some(ThreadTime { name, id: path.file_name()?.to_str()?.parse().ok()?, cpu_ns })
+        };
+        Self { threads: tasks.flatten().filter_map(|task| thread(&task.path())).collect() }
+    }
+
+    /// CPU time since `before` of all threads, and of those whose name begins with `prefix`.
+    #[must_use]
+    pub fn since(&self, before: &Self, prefix: &str) -> (u64, u64) {
+        let mut sums = (0, 0);
+        for thread in &self.threads {
+            let earlier = before.threads.iter().find(|other| other.id == thread.id);
+            let used = thread.cpu_ns.saturating_sub(earlier.map_or(0, |earlier| earlier.cpu_ns));
+            sums.0 += used;
+            if thread.name.starts_with(prefix) {
+                sums.1 += used;
+            }
+        }
+        sums
+    }
+}
+
+/// Cores that threads with this prefix may run on, each once, ascending.
+#[must_use]
+pub fn cores_of(pid: u32, prefix: &str) -> Vec<usize> {
+    let Ok(tasks) = fs::read_dir(format!("/proc/{pid}/task")) else { return Vec::new() };
+    let mut cores = Vec::new();
+    for task in tasks.flatten() {
+        let read = |name: &str| fs::read_to_string(task.path().join(name)).unwrap_or_default();
+        if read("comm").starts_with(prefix) {
+            let status = read("status");
+            let list = status.lines().find_map(|line| line.strip_prefix("Cpus_allowed_list:"));
+            cores.extend(parse_list(list.unwrap_or_default().trim()));
+        }
+    }
+    cores.sort_unstable();
+    cores.dedup();
+    cores
+}
+
+/// Memory of a process that is resident, in bytes.
+#[must_use]
+pub fn resident_bytes(pid: u32) -> u64 {
+    let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kilobytes = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
+    kilobytes.unwrap_or(0) * 1024
+}
+
+/// `0-2,5` as numbers.
+fn parse_list(list: &str) -> Vec<usize> {
+    let range = |part: &str| {
+        let (first, last) = part.split_once('-').unwrap_or((part, part));
+        let range = first.parse().ok()?..=last.parse().ok()?;
+        Some(range)
+    };
+    list.split(',').filter_map(range).flatten().collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_busy_thread_shows_under_its_name() {
+        let before = CpuTimes::of(std::process::id());
+        let after = std::thread::Builder::new()
+            .name("busy-1".into())
+            .spawn(|| {
+                let start = crate::kernel::clock::thread_cpu_ns();
+                while crate::kernel::clock::thread_cpu_ns() < start + 2_000_000 {
+                    std::hint::spin_loop();
+                }
+                CpuTimes::of(std::process::id())
+            })
+            .unwrap()
+            .join()
+            .unwrap();
+        let (all, busy) = after.since(&before, "busy-");
+        assert!(busy >= 1_000_000 && all >= busy, "{all} {busy}");
+        assert!(resident_bytes(std::process::id()) > 1 << 20);
+        assert!(resident_bytes(u32::MAX) == 0 && CpuTimes::of(u32::MAX).threads.is_empty());
+    }
+
+    #[test]
+    fn lists_of_cores() {
+        assert_eq!(parse_list("0-2,5"), [0, 1, 2, 5]);
+        assert_eq!(parse_list(""), []);
+    }
+}

@@ -1,0 +1,400 @@
+//! A relay, an engine and the peers between them: brought up, then measured as often as one likes.
+
+use std::future::Future;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::{Semaphore, mpsc};
+use tokio::task::JoinSet;
+use tokio::time::{Instant, sleep, sleep_until};
+
+use super::cast::{PeerPlan, peers};
+use super::cipher::Cipher;
+use super::control::Control;
+use super::direct::{Direct, stream_number};
+use super::engine::{Engine, Order, Outcome, Pace, Ready, Snapshot, Stage};
+use super::join::{Port, bring_up};
+use super::measurement::{Measurement, Reading, Second};
+use super::net::Net;
+use super::proc::{CpuTimes, cores_of, resident_bytes};
+use super::relay::{BackendName, Relay, all_cores};
+use super::scenario::Scenario;
+use super::world::{Inlet, World};
+use crate::failure::Failure;
+use crate::kernel::affinity::pin_this_thread;
+use crate::kernel::clock::monotonic_ns;
+use crate::peer::Identity;
+use crate::sdp::IceCredentials;
+
+/// Peers that come up at the same time, at most.
+const JOINING_MAX: usize = 512;
+/// How often it is looked whether something has come to pass.
+const LOOK: Duration = Duration::from_millis(20);
+/// What is under way has arrived when nothing came for this long.
+const SETTLED_LOOKS: usize = 3;
+/// Longest wait for that.
+const SETTLE_MAX: Duration = Duration::from_secs(3);
+/// Names of the relay's threads that move media.
+pub const SHARD_THREADS: &str = "shard-";
+
+/// Where the relay is.
+#[derive(Clone, Debug)]
+pub enum Target {
+    /// A program to start.
+    Start {
+        /// The program.
+        program: PathBuf,
+        /// Its shards.
+        shards: usize,
+        /// Its backend, or the best it has.
+        backend: Option<BackendName>,
+    },
+    /// A relay that runs, by its control socket.
+    Running(PathBuf),
+}
+
+/// How a rig is to be.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// What is played.
+    pub scenario: Scenario,
+    /// Against whom.
+    pub target: Target,
+    /// On which shard, or on all.
+    pub shard: Option<u32>,
+    /// How the engine spends its time.
+    pub pace: Pace,
+    /// Time for every peer to come up and to see a packet.
+    pub setup_limit: Duration,
+}
+
+/// How one peer came up, in milliseconds.
+#[derive(Clone, Copy, Debug, serde::Serialize)]
+pub struct JoinRecord {
+    /// Its number.
+    pub peer: usize,
+    /// Until the relay knew it.
+    pub signaling: f64,
+    /// ICE.
+    pub ice: f64,
+    /// DTLS.
+    pub dtls: f64,
+    /// When it began.
+    #[serde(skip)]
+    pub started_ns: u64,
+    /// From the beginning to the first packet, for a viewer that saw one.
+    pub first_packet: Option<f64>,
+}
+
+/// Everything that is needed to bring peers up, shared by their tasks.
+struct Joiner {
+    scenario: Scenario,
+    direct: Direct,
+    identity: Identity,
+    orders: Mutex<std::sync::mpsc::Sender<Order>>,
+}
+
+/// A relay with peers on it.
+pub struct Rig {
+    /// How it was to be.
+    pub plan: Plan,
+    peers: Vec<PeerPlan>,
+    engine: Engine,
+    joiner: Arc<Joiner>,
+    /// How the peers came up.
+    pub joins: Vec<JoinRecord>,
+    /// The relay's process.
+    pub pid: u32,
+    /// The relay's memory before the first peer.
+    pub empty_bytes: u64,
+    /// The backend it uses.
+    pub backend: String,
+    /// Whether the engine had to share the relay's cores.
+    pub shares_cores: bool,
+    /// Dropped last: the peers are gone then.
+    _relay: Option<Relay>,
+}
+
+impl Rig {
+    /// Starts what is to be started; nobody has joined yet. To be called on the runtime's first thread, which moves off
+    /// the relay's cores with everything it starts from now on.
+    ///
+    /// # Errors
+    /// When the relay does not start or speak.
+    pub async fn build(plan: Plan) -> Result<Self, Failure> {
+        let all = all_cores();
+        let (relay, socket) = match &plan.target {
+            Target::Start { program, shards, backend } => {
+                let relay = Relay::start(program, *shards, *backend)?;
+                let socket = relay.socket();
+                (Some(relay), socket)
+            }
+            Target::Running(socket) => (None, socket.clone()),
+        };
+        let control = Control::connect(&socket).await?;
+        let pid = control.relay.pid;
+        debug_assert!(relay.as_ref().is_none_or(|relay| relay.pid() == pid));
+        let taken = cores_of(pid, SHARD_THREADS);
+        let free: Vec<usize> = all.iter().copied().filter(|core| !taken.contains(core)).collect();
+        let shares_cores = free.is_empty();
+        pin_this_thread(if shares_cores { &all } else { &free })?;
+        let scenario = plan.scenario.clone();
+        let peers = peers(&scenario);
+        let world = World::new(peers.len(), scenario.sample, scenario.nack, scenario.seed);
+        let engine = Engine::start(Net::shared(peers.len())?, world, peers.len(), plan.pace)?;
+        for publisher in peers.iter().filter_map(|peer| peer.publishes) {
+            for stream in &scenario.streams {
+                let (_, len_max) = stream.frames.size_range();
+                let (kind, len_max) = (stream.kind, usize::from(len_max));
+                let stream = stream_number(publisher, kind);
+                let _ = engine.orders.send(Order::Expect { stream, kind, len_max });
+            }
+        }
+        let backend = control.relay.backend.clone();
+        let joiner = Arc::new(Joiner {
+            scenario,
+            direct: Direct::new(control, plan.shard)?,
+            identity: Identity::generate()?,
+            orders: engine.orders.clone().into(),
+        });
+        Ok(Self {
+            plan,
+            peers,
+            engine,
+            joiner,
+            joins: Vec::new(),
+            pid,
+            empty_bytes: resident_bytes(pid),
+            backend,
+            shares_cores,
+            _relay: relay,
+        })
+    }
+
+    /// Peers of the scenario, in the order they come up.
+    #[must_use]
+    pub fn peers(&self) -> &[PeerPlan] {
+        &self.peers
+    }
+
+    /// How many of them are not to come up while the clock runs.
+    #[must_use]
+    pub fn early(&self) -> usize {
+        self.peers.iter().filter(|peer| !peer.late).count()
+    }
+
+    /// Brings peers up at the scenario's rate, up to number `end`, and waits until all that watch see packets.
+    ///
+    /// # Errors
+    /// The first peer's that failed.
+    pub async fn join(&mut self, end: usize) -> Result<(), Failure> {
+        let from = self.joins.len();
+        let records = join_all(Arc::clone(&self.joiner), &self.peers, from, end).await?;
+        self.joins.extend(records);
+        self.await_live().await
+    }
+
+    /// Until every viewer that has joined sees every track.
+    async fn await_live(&self) -> Result<(), Failure> {
+        let streams = self.plan.scenario.streams.len();
+        let expected: usize =
+            self.peers[..self.joins.len()].iter().map(|peer| peer.watches.len() * streams).sum();
+        let deadline = Instant::now() + self.plan.setup_limit;
+        loop {
+            let live = self.snapshot()?.totals.live;
+            if live >= expected {
+                return Ok(());
+            }
+            if Instant::now() >= deadline {
+                let why = format!("{} of {expected} tracks show no packet", expected - live);
+                return Err(Failure::Late(why));
+            }
+            sleep(LOOK).await;
+        }
+    }
+
+    /// Sends at this many times the scenario's rate from the next stage on.
+    pub fn set_speed(&self, speed: f64) {
+        let _ = self.engine.orders.send(Order::Speed(speed));
+    }
+
+    /// Has publishers send like this.
+    ///
+    /// # Errors
+    /// When the engine has ended.
+    pub fn stage(&self, stage: Stage) -> Result<u64, Failure> {
+        self.engine.ask(|answer| Order::Stage(stage, answer))
+    }
+
+    fn snapshot(&self) -> Result<Snapshot, Failure> {
+        self.engine.ask(Order::Snapshot)
+    }
+
+    /// Until nothing is under way any more.
+    async fn settle(&self) -> Result<(), Failure> {
+        let deadline = Instant::now() + SETTLE_MAX;
+        let (mut before, mut quiet) = (0, 0);
+        while quiet < SETTLED_LOOKS && Instant::now() < deadline {
+            sleep(LOOK).await;
+            let received = self.snapshot()?.totals.received;
+            quiet = if received == before { quiet + 1 } else { 0 };
+            before = received;
+        }
+        Ok(())
+    }
+
+    /// Plays at full rate for `warm_up`, then counts for `duration` or as long as the storm lasts.
+    ///
+    /// # Errors
+    /// When the relay or the engine is gone.
+    pub async fn measure(
+        &mut self,
+        warm_up: Duration,
+        duration: Duration,
+        mut each_second: impl FnMut(&Second),
+    ) -> Result<Measurement, Failure> {
+        self.stage(Stage::Full)?;
+        sleep(warm_up).await;
+        self.stage(Stage::Quiet)?;
+        self.settle().await?;
+        let began: u64 = self.engine.ask(Order::Begin)?;
+        let before = self.read().await?;
+        self.stage(Stage::Full)?;
+        let storm = self.storm();
+        let mut seconds = Vec::new();
+        let (last, joined) = self
+            .watch(&before, duration, storm, |second| {
+                each_second(&second);
+                seconds.push(second);
+            })
+            .await?;
+        self.stage(Stage::Quiet)?;
+        self.settle().await?;
+        self.joins.extend(joined?);
+        let outcome: Outcome = self.engine.ask(Order::Outcome)?;
+        self.note_first_packets(&outcome);
+        Ok(Measurement::new(self, began, &before, &last, outcome, seconds))
+    }
+
+    /// The peers that come up while the clock runs.
+    fn storm(&self) -> impl Future<Output = Result<Vec<JoinRecord>, Failure>> + 'static {
+        let (joiner, peers) = (Arc::clone(&self.joiner), self.peers.clone());
+        let from = self.joins.len();
+        async move {
+            if !joiner.scenario.storm || from >= peers.len() {
+                return Ok(Vec::new());
+            }
+            join_all(joiner, &peers, from, peers.len()).await
+        }
+    }
+
+    /// Looks at relay and engine each second until the time is over and the storm too.
+    async fn watch(
+        &self,
+        before: &Reading,
+        duration: Duration,
+        storm: impl Future<Output = Result<Vec<JoinRecord>, Failure>> + 'static,
+        mut each: impl FnMut(Second),
+    ) -> Result<(Reading, Result<Vec<JoinRecord>, Failure>), Failure> {
+        let started = Instant::now();
+        let end = started + duration;
+        tokio::pin!(storm);
+        let mut joined = None;
+        let mut previous = before.clone();
+        loop {
+            let next = (previous.taken + Duration::from_secs(1)).min(end.max(Instant::now() + LOOK));
+            tokio::select! {
+                outcome = &mut storm, if joined.is_none() => { joined = Some(outcome); continue; }
+                () = sleep_until(next) => {}
+            }
+            let reading = self.read().await?;
+            each(Second::between(&previous, &reading, before));
+            previous = reading;
+            if Instant::now() >= end
+                && let Some(joined) = joined.take()
+            {
+                return Ok((previous, joined));
+            }
+        }
+    }
+
+    /// Everything that is counted, at one moment.
+    async fn read(&self) -> Result<Reading, Failure> {
+        Ok(Reading {
+            taken: Instant::now(),
+            snapshot: self.snapshot()?,
+            relay: CpuTimes::of(self.pid),
+            own: CpuTimes::of(std::process::id()),
+            counters: self.joiner.direct.control.counters().await?,
+        })
+    }
+
+    fn note_first_packets(&mut self, outcome: &Outcome) {
+        for record in &mut self.joins {
+            let first = outcome.first_packet_ns.get(record.peer).copied().flatten();
+            record.first_packet = first.map(|first| milliseconds(record.started_ns, first));
+        }
+    }
+}
+
+async fn join_all(
+    joiner: Arc<Joiner>,
+    peers: &[PeerPlan],
+    from: usize,
+    end: usize,
+) -> Result<Vec<JoinRecord>, Failure> {
+    let pace = Duration::from_secs_f64(1.0 / joiner.scenario.joins_per_second);
+    let begin = Instant::now();
+    let permits = Arc::new(Semaphore::new(JOINING_MAX));
+    let mut joining = JoinSet::new();
+    for (at, peer) in (from..end.min(peers.len())).enumerate() {
+        let (joiner, plan, permits) = (Arc::clone(&joiner), peers[peer].clone(), Arc::clone(&permits));
+        joining.spawn(async move {
+            sleep_until(begin + pace * at as u32).await;
+            let _permit = permits.acquire_owned().await;
+            let joined = joiner.join(peer, &plan).await;
+            joined.map_err(|failure| Failure::Late(format!("peer {peer}: {failure}")))
+        });
+    }
+    let mut records = Vec::new();
+    while let Some(joined) = joining.join_next().await {
+        records.push(joined.map_err(|error| Failure::Late(error.to_string()))??);
+    }
+    records.sort_by_key(|record| record.peer);
+    Ok(records)
+}
+
+impl Joiner {
+    async fn join(&self, peer: usize, plan: &PeerPlan) -> Result<JoinRecord, Failure> {
+        let started_ns = monotonic_ns();
+        let local = IceCredentials::generate();
+        let digest = self.identity.digest;
+        let prepared = self.direct.prepare(&self.scenario, peer, plan, &local, digest).await?;
+        let signaling = milliseconds(started_ns, monotonic_ns());
+        let (stun_sender, stun) = mpsc::unbounded_channel();
+        let (dtls_sender, dtls) = mpsc::unbounded_channel();
+        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let send =
+            |order| orders.send(order).map_err(|_| Failure::Late("the engine's thread has ended".to_owned()));
+        let inlet = Inlet { stun: stun_sender, dtls: dtls_sender };
+        send(Order::Open { peer, remote: prepared.far.address, inlet, tracks: prepared.tracks })?;
+        let port = Port { peer, orders: orders.clone(), stun, dtls };
+        let profile = self.scenario.suite.profile();
+        let up = bring_up(port, &self.identity, local, &prepared.far, profile).await?;
+        let ready = Ready {
+            peer,
+            cipher: Cipher::new(&up.keys)?,
+            agent: up.agent,
+            transport_cc: prepared.transport_cc,
+            sources: prepared.sources,
+        };
+        send(Order::Ready(Box::new(ready)))?;
+        let (ice, dtls) = (up.times.ice, up.times.dtls);
+        Ok(JoinRecord { peer, signaling, ice, dtls, started_ns, first_packet: None })
+    }
+}
+
+fn milliseconds(from_ns: u64, to_ns: u64) -> f64 {
+    to_ns.saturating_sub(from_ns) as f64 / 1e6
+}
