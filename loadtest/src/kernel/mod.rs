@@ -7,6 +7,7 @@
 
 pub mod affinity;
 pub mod clock;
+pub mod priority;
 pub mod receive;
 pub mod send;
 pub mod socket;

@@ -166,8 +166,8 @@ impl Direction {
 
 /// The session keys of RTP or RTCP in one direction.
 enum Session {
-    Gcm(Gcm),
-    Cm(Cm),
+    Gcm(Box<Gcm>),
+    Cm(Box<Cm>),
 }
 
 impl Session {
@@ -179,13 +179,13 @@ impl Session {
             derive(half, labels + LABEL_SALT, &mut salt)?;
             let algorithm = if key.len() == 16 { &AES_128_GCM } else { &AES_256_GCM };
             let key = LessSafeKey::new(UnboundKey::new(algorithm, &key).ok()?);
-            return Some(Self::Gcm(Gcm { key, salt }));
+            return Some(Self::Gcm(Box::new(Gcm { key, salt })));
         }
         let (mut salt, mut auth) = ([0; CM_SALT_LEN], [0; CM_AUTH_KEY_LEN]);
         derive(half, labels + LABEL_SALT, &mut salt)?;
         derive(half, labels + LABEL_AUTH, &mut auth)?;
         let auth = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, &auth);
-        Some(Self::Cm(Cm { key: counter_mode(&key)?, auth, salt }))
+        Some(Self::Cm(Box::new(Cm { key: counter_mode(&key)?, auth, salt })))
     }
 
     const fn tag_len(&self) -> usize {

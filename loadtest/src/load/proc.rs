@@ -68,6 +68,14 @@ pub fn cores_of(pid: u32, prefix: &str) -> Vec<usize> {
     cores
 }
 
+/// Ids of the threads with this prefix.
+#[must_use]
+pub fn threads_of(pid: u32, prefix: &str) -> Vec<u32> {
+    let times = CpuTimes::of(pid);
+    let named = times.threads.iter().filter(|thread| thread.name.starts_with(prefix));
+    named.map(|thread| thread.id).collect()
+}
+
 /// Memory of a process that is resident, in bytes.
 #[must_use]
 pub fn resident_bytes(pid: u32) -> u64 {
@@ -115,6 +123,6 @@ mod tests {
     #[test]
     fn lists_of_cores() {
         assert_eq!(parse_list("0-2,5"), [0, 1, 2, 5]);
-        assert_eq!(parse_list(""), []);
+        assert!(parse_list("").is_empty());
     }
 }

@@ -17,13 +17,14 @@ use super::engine::{Engine, Order, Outcome, Pace, Ready, Snapshot, Stage};
 use super::join::{Port, bring_up};
 use super::measurement::{Measurement, Reading, Second};
 use super::net::Net;
-use super::proc::{CpuTimes, cores_of, resident_bytes};
+use super::proc::{CpuTimes, cores_of, resident_bytes, threads_of};
 use super::relay::{BackendName, Relay, all_cores};
 use super::scenario::Scenario;
 use super::world::{Inlet, World};
 use crate::failure::Failure;
 use crate::kernel::affinity::pin_this_thread;
 use crate::kernel::clock::monotonic_ns;
+use crate::kernel::priority::prefer_thread;
 use crate::peer::Identity;
 use crate::sdp::IceCredentials;
 
@@ -135,6 +136,10 @@ impl Rig {
         let control = Control::connect(&socket).await?;
         let pid = control.relay.pid;
         debug_assert!(relay.as_ref().is_none_or(|relay| relay.pid() == pid));
+        if relay.is_some() {
+            // The same for relay and engine, or what others do on the machine would show in the delays.
+            threads_of(pid, SHARD_THREADS).into_iter().for_each(|thread| drop(prefer_thread(thread)));
+        }
         let taken = cores_of(pid, SHARD_THREADS);
         let free: Vec<usize> = all.iter().copied().filter(|core| !taken.contains(core)).collect();
         let shares_cores = free.is_empty();

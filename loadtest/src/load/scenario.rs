@@ -124,7 +124,7 @@ pub struct Layer {
     /// Viewers ask for missing packets
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub nack: Option<bool>,
-    /// Viewers negotiate transport-wide numbers and abs-send-time, and send feedback on them
+    /// Viewers negotiate transport-wide numbers and abs-send-time, and send feedback on them [default: true]
     #[arg(long, num_args = 0..=1, default_missing_value = "true")]
     pub twcc: Option<bool>,
     /// A publisher and one viewer that are up before all others; their delay is reported apart
@@ -278,7 +278,7 @@ impl Scenario {
             seed: layer.seed.unwrap_or(1),
             sample: layer.sample.unwrap_or(64),
             nack: layer.nack.unwrap_or(false),
-            twcc: layer.twcc.unwrap_or(false),
+            twcc: layer.twcc.unwrap_or(true),
             bystander: layer.bystander.unwrap_or(false),
             storm: layer.storm.unwrap_or(false),
         };

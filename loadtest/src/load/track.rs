@@ -50,6 +50,28 @@ pub struct Samples {
     pub recent_us: Histogram,
 }
 
+/// A packet as it came.
+pub struct Taken<'p> {
+    /// Its extended sequence number as [`Account::take`] gave it.
+    pub number: u64,
+    /// When it came.
+    pub now_ns: u64,
+    /// The datagram.
+    pub packet: &'p [u8],
+}
+
+/// What it takes to look into a packet.
+pub struct Glass<'w> {
+    /// What the publisher writes.
+    pub template: &'w Template,
+    /// The viewer's keys.
+    pub cipher: &'w Cipher,
+    /// Room for the payload.
+    pub scratch: &'w mut Vec<u8>,
+    /// Where it is counted.
+    pub samples: &'w mut Samples,
+}
+
 impl Track {
     /// A stream of which nothing has come.
     #[must_use]
@@ -64,17 +86,10 @@ impl Track {
         }
     }
 
-    /// Looks into a packet; `number` is its extended sequence number as [`Account::take`] gave it.
-    pub fn sample(
-        &mut self,
-        number: u64,
-        now_ns: u64,
-        packet: &[u8],
-        template: &Template,
-        cipher: &Cipher,
-        scratch: &mut Vec<u8>,
-        samples: &mut Samples,
-    ) {
+    /// Looks into a packet.
+    pub fn sample(&mut self, taken: &Taken<'_>, glass: &mut Glass<'_>) {
+        let Taken { number, now_ns, packet } = *taken;
+        let Glass { template, cipher, scratch, samples } = glass;
         samples.opened += 1;
         let Some(header_len) = header_len(packet) else {
             samples.corrupt += 1;
@@ -174,8 +189,13 @@ mod tests {
         fn take(&mut self, packet: &[u8]) {
             let sequence = u16::from_be_bytes([packet[2], packet[3]]);
             let number = self.track.account.take(sequence);
-            let scratch = &mut Vec::new();
-            self.track.sample(number, 105_000, packet, &self.template, &self.far, scratch, &mut self.samples);
+            let mut glass = Glass {
+                template: &self.template,
+                cipher: &self.far,
+                scratch: &mut Vec::new(),
+                samples: &mut self.samples,
+            };
+            self.track.sample(&Taken { number, now_ns: 105_000, packet }, &mut glass);
         }
     }
 

@@ -11,7 +11,7 @@ use super::cast::Group;
 use super::cipher::Cipher;
 use super::payload::Template;
 use super::source::{Source, SourceSpec, signature};
-use super::track::{Samples, Track, TrackSpec};
+use super::track::{Glass, Samples, Taken, Track, TrackSpec};
 use crate::clock::ntp_now;
 use crate::feedback::{RtcpCounts, nack, receiver_report, sender_report};
 use crate::peer::ice::{Agent, Outcome};
@@ -248,7 +248,8 @@ impl World {
         let cipher = self.peers[peer].as_ref().and_then(|state| state.cipher.as_ref());
         if let (Some(template), Some(cipher)) = (template, cipher) {
             let samples = &mut self.samples[track.spec.group as usize];
-            track.sample(number, now_ns, packet, template, cipher, &mut self.scratch, samples);
+            let mut glass = Glass { template, cipher, scratch: &mut self.scratch, samples };
+            track.sample(&Taken { number, now_ns, packet }, &mut glass);
         }
     }
 
