@@ -11,6 +11,7 @@
 pub mod clock;
 pub mod failure;
 pub mod feedback;
+pub mod frames;
 pub mod histogram;
 pub mod http;
 #[allow(unsafe_code, reason = "the one folder that touches the kernel")]

@@ -2,7 +2,7 @@
 //!
 //! Load is made and counted with as few system calls as the kernel allows, so that one core keeps the relay's core
 //! busy: [`receive`] takes whole GRO trains with one `recvmmsg`, [`send`] gives whole batches to one `sendmmsg`,
-//! The rest is what threads of a measurement need: a core of their own
+//! [`uring`] does both in one `io_uring_enter`. The rest is what threads of a measurement need: a core of their own
 //! ([`affinity`]) and exact clocks ([`clock`]). Nothing here looks into a datagram.
 
 pub mod affinity;
@@ -11,6 +11,7 @@ pub mod priority;
 pub mod receive;
 pub mod send;
 pub mod socket;
+pub mod uring;
 
 mod address;
 mod cmsg;
