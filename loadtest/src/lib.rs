@@ -11,6 +11,7 @@
 pub mod clock;
 pub mod failure;
 pub mod feedback;
+pub mod floor;
 pub mod frames;
 pub mod histogram;
 pub mod http;

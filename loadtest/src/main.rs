@@ -5,6 +5,8 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use millrace_loadtest::failure::Failure;
+use millrace_loadtest::floor;
+use millrace_loadtest::floor::options::FloorOptions;
 use millrace_loadtest::load::options::RunOptions;
 use millrace_loadtest::load::run;
 use millrace_loadtest::options::SmokeOptions;
@@ -25,6 +27,8 @@ enum Command {
     Smoke(SmokeOptions),
     /// Load: as many peers as one core can play, counted packet by packet, with the relay's CPU time for each.
     Run(Box<RunOptions>),
+    /// What a delivered packet costs a bare loop on this machine: the least any relay can reach.
+    Floor(FloorOptions),
 }
 
 /// Text for stdout, and whether all is well.
@@ -36,6 +40,7 @@ fn main() -> ExitCode {
     let (as_json, shown) = match Cli::parse().command {
         Command::Smoke(options) => (options.json, play_smoke(options)),
         Command::Run(options) => (options.json, play_load(&options)),
+        Command::Floor(options) => (options.json, play_floor(&options)),
     };
     let (text, good) = match shown {
         Ok(shown) => shown,
@@ -59,4 +64,11 @@ fn play_load(options: &RunOptions) -> Result<Shown, Failure> {
     let report = run::run(options)?;
     let text = if options.json { report.json().to_string() } else { report.table() };
     Ok((text, report.problems().is_empty()))
+}
+
+fn play_floor(options: &FloorOptions) -> Result<Shown, Failure> {
+    let report = floor::run(options)?;
+    let text = if options.json { report.json().to_string() } else { report.table() };
+    // A loss makes the figure doubtful, not wrong: it is shown.
+    Ok((text, true))
 }
