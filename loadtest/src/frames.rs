@@ -1,7 +1,7 @@
 //! Recorded frame sizes: what a real encoder and its packetizer made of a moving picture.
 //!
-//! A text file. Lines that begin with `#` say how it was made, one of them `# frames_per_second: N`. Every other line
-//! is a frame: the RTP payload lengths of its packets in bytes, separated by spaces, in the order they were sent.
+//! A text file. Lines that begin with `#` say how it was made, one of them `# frames_per_second: N`. Every other line is
+//! a frame: the RTP payload lengths of its packets in bytes, separated by spaces, in the order they were sent.
 
 use std::path::Path;
 
@@ -95,6 +95,16 @@ mod tests {
         assert_eq!(frames.frames, [vec![1000, 1000, 500], vec![100]]);
         assert_eq!(frames.packet_rate(), 50.0);
         assert_eq!(frames.bit_rate(), 2600.0 * 8.0 * 12.5);
+    }
+
+    #[test]
+    fn the_recording_of_a_browser_is_one() {
+        let frames = Frames::parse(include_str!("../scenarios/chromium-2500k.frames")).unwrap();
+        assert!((29.0..=31.0).contains(&frames.per_second) && frames.frames.len() > 800);
+        assert!((2.3e6..2.6e6).contains(&frames.bit_rate()), "{}", frames.bit_rate());
+        // Payloads of a frame grow by a byte somewhere: what makes runs of equal length hard.
+        let grows = frames.frames.iter().filter(|lens| lens.windows(2).any(|pair| pair[1] == pair[0] + 1));
+        assert!(grows.count() > frames.frames.len() / 2);
     }
 
     #[test]

@@ -32,10 +32,11 @@ const FLAGS = [
 
 /** A browser with its own profile, which it throws away. */
 export class Browser {
-  static async start() {
+  /** Starts it; of a flag given twice the last one counts. */
+  static async start(...flags) {
     const pages = createServer(serve);
     await new Promise((resolve) => { pages.listen(0, 'localhost', resolve); });
-    const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: FLAGS });
+    const browser = await chromium.launch({ executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', headless: true, args: [...FLAGS, ...flags] });
     return new Browser(browser, pages);
   }
 
