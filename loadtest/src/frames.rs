@@ -57,6 +57,19 @@ impl Frames {
         Ok(Self { per_second, frames })
     }
 
+    /// The same frame again and again: `burst` packets of `payload_len` bytes, `packet_rate` packets a second.
+    #[must_use]
+    pub fn steady(packet_rate: f64, burst: usize, payload_len: u16) -> Self {
+        Self { per_second: packet_rate / burst as f64, frames: vec![vec![payload_len; burst]] }
+    }
+
+    /// Shortest and longest payload in bytes.
+    #[must_use]
+    pub fn len_range(&self) -> (u16, u16) {
+        let lens = || self.frames.iter().flatten().copied();
+        (lens().min().unwrap_or(0), lens().max().unwrap_or(0))
+    }
+
     /// Packets a second, on average.
     #[must_use]
     pub fn packet_rate(&self) -> f64 {
@@ -95,6 +108,16 @@ mod tests {
         assert_eq!(frames.frames, [vec![1000, 1000, 500], vec![100]]);
         assert_eq!(frames.packet_rate(), 50.0);
         assert_eq!(frames.bit_rate(), 2600.0 * 8.0 * 12.5);
+    }
+
+    #[test]
+    fn a_steady_stream_is_one_frame() {
+        let frames = Frames::steady(1000.0, 4, 1100);
+        assert_eq!(
+            (frames.per_second, frames.packet_rate(), frames.len_range()),
+            (250.0, 1000.0, (1100, 1100))
+        );
+        assert_eq!(frames.frames, [[1100; 4]]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use millrace_loadtest::failure::Failure;
 use millrace_loadtest::floor;
 use millrace_loadtest::floor::options::FloorOptions;
 use millrace_loadtest::load::options::RunOptions;
-use millrace_loadtest::load::run;
+use millrace_loadtest::load::{compare, run};
 use millrace_loadtest::options::SmokeOptions;
 use millrace_loadtest::smoke;
 use serde_json::json;
@@ -61,6 +61,11 @@ fn play_smoke(options: SmokeOptions) -> Result<Shown, Failure> {
 }
 
 fn play_load(options: &RunOptions) -> Result<Shown, Failure> {
+    if let Some(rounds) = options.pairs {
+        let report = compare::run(options, rounds)?;
+        let text = if options.json { report.json().to_string() } else { report.table() };
+        return Ok((text, true));
+    }
     let report = run::run(options)?;
     let text = if options.json { report.json().to_string() } else { report.table() };
     Ok((text, report.problems().is_empty()))

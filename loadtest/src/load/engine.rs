@@ -339,7 +339,7 @@ impl Loop {
         let frame_ns = monotonic_ns();
         let frames = self.world.sources[source].frame();
         let position = self.world.sources[source].position();
-        for (at, &size) in frames.packets[position].iter().enumerate() {
+        for (at, &size) in frames.frames[position].iter().enumerate() {
             let Some((source, cipher, transport_number)) = self.world.sender(source) else { return };
             let len = source.packet_len(size, cipher);
             let Some(place) = self.net.place(source.spec.peer, len) else { return };

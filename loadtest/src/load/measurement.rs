@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::account::Counts;
 use super::control::Counters;
 use super::engine::{GroupOutcome, Outcome, Snapshot};
-use super::proc::{CpuTimes, resident_bytes};
+use super::proc::{CpuTimes, MachineTime, resident_bytes};
 use super::rig::{JoinRecord, Rig, SHARD_THREADS};
 use crate::histogram::Histogram;
 
@@ -24,6 +24,8 @@ pub struct Reading {
     pub relay: CpuTimes,
     /// Ours.
     pub own: CpuTimes,
+    /// The whole machine's.
+    pub machine: MachineTime,
     /// The relay's counters.
     pub counters: Counters,
 }
@@ -168,6 +170,10 @@ pub struct CpuFigures {
     pub relay_ns_per_packet: f64,
     /// The engine's thread, likewise.
     pub engine_ns_per_packet: f64,
+    /// Everybody else on the machine, in cores: above a few hundredths, judge by ratios of pairs alone.
+    pub others_cores: f64,
+    /// What the machine's host took, in cores.
+    pub stolen_cores: f64,
 }
 
 /// How peers came up, in milliseconds.
@@ -259,6 +265,7 @@ impl Measurement {
         let (relay_ns, shard_ns) = after.relay.since(&before.relay, SHARD_THREADS);
         let (own_ns, engine_ns) = after.own.since(&before.own, ENGINE_THREAD);
         let packets = totals.received as f64;
+        let busy_s = after.machine.busy_s - before.machine.busy_s;
         let cores = |ns: u64| ratio(ns as f64 / 1e9, seconds);
         let counters = after.counters.since(&before.counters);
         let [crowd, bystander] = &outcome.groups;
@@ -281,6 +288,8 @@ impl Measurement {
                 ns_per_packet: ratio(shard_ns as f64, packets),
                 relay_ns_per_packet: ratio(relay_ns as f64, packets),
                 engine_ns_per_packet: ratio(engine_ns as f64, packets),
+                others_cores: (ratio(busy_s, seconds) - cores(relay_ns) - cores(own_ns)).max(0.0),
+                stolen_cores: ratio(after.machine.stolen_s - before.machine.stolen_s, seconds),
             },
             crowd: crowd.into(),
             bystander: (bystander.tracks > 0).then(|| bystander.into()),

@@ -3,10 +3,10 @@
 pub mod account;
 pub mod cast;
 pub mod cipher;
+pub mod compare;
 pub mod control;
 pub mod direct;
 pub mod engine;
-pub mod frames;
 pub mod join;
 pub mod measurement;
 pub mod net;

@@ -10,6 +10,7 @@ use super::relay::{BackendName, beside_us};
 use super::rig::{Plan, Target};
 use super::scenario::{Layer, Scenario};
 use crate::failure::Failure;
+use crate::floor::Method;
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
@@ -20,15 +21,28 @@ pub struct RunOptions {
     /// What is played.
     #[command(flatten)]
     pub layer: Layer,
-    /// Start this relay and go in through its control socket; without any target, the one beside this program
+    /// Start this relay and go in through its control socket; without any target, the one beside this program. Several
+    /// are compared by --pairs
     #[arg(long, value_name = "PROGRAM")]
-    pub relay: Option<PathBuf>,
+    pub relay: Vec<PathBuf>,
     /// Go in through the control socket of a relay that runs
-    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["relay", "backend", "shards"])]
+    #[arg(long, value_name = "SOCKET", conflicts_with_all = ["relay", "backend", "backends"])]
     pub direct: Option<PathBuf>,
     /// Backend of the relay that is started [default: the best it has]
     #[arg(long, value_enum)]
     pub backend: Option<BackendName>,
+    /// Measure so many rounds of short stretches, all contenders in turns, and give the median of the ratios to the last
+    #[arg(long, value_name = "ROUNDS")]
+    pub pairs: Option<u32>,
+    /// With --pairs: the same relay on each of these backends
+    #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "backend", requires = "pairs")]
+    pub backends: Vec<BackendName>,
+    /// With --pairs: a bare loop of the same shape is the last contender
+    #[arg(long, requires = "pairs")]
+    pub against_floor: bool,
+    /// How that loop receives and sends [default: as the relay does, with GSO]
+    #[arg(long, value_enum, requires = "against_floor")]
+    pub floor_method: Option<Method>,
     /// Shards of the relay that is started
     #[arg(long, default_value_t = 1)]
     pub shards: usize,
@@ -36,9 +50,9 @@ pub struct RunOptions {
     #[arg(long)]
     pub shard: Option<u32>,
     /// Microseconds between two looks at the sockets while media flows: longer takes less of our core, shorter measures
-    /// delays more truly. 0 looks without a pause
-    #[arg(long, default_value_t = 100)]
-    pub look_us: u64,
+    /// delays more truly. 0 looks without a pause [default: 100; 1000 with --pairs, as the floor does]
+    #[arg(long)]
+    pub look_us: Option<u64>,
     /// Seconds for all peers to come up
     #[arg(long, default_value_t = 30.0)]
     pub setup_timeout: f64,
@@ -51,37 +65,62 @@ pub struct RunOptions {
 }
 
 impl RunOptions {
-    /// What is asked for, complete.
+    /// What is asked for, complete, where there is one relay.
     ///
     /// # Errors
     /// [`Failure::Usage`] names what is impossible.
     pub fn plan(&self) -> Result<Plan, Failure> {
+        let mut plans = self.plans()?;
+        match plans.pop() {
+            Some(plan) if plans.is_empty() => Ok(plan),
+            _ => Err(Failure::Usage("several relays or backends are compared by --pairs".to_owned())),
+        }
+    }
+
+    /// What is asked for, complete, for each relay and backend.
+    ///
+    /// # Errors
+    /// [`Failure::Usage`] names what is impossible.
+    pub fn plans(&self) -> Result<Vec<Plan>, Failure> {
         let file = self.scenario.as_deref().map(Layer::read).transpose()?.unwrap_or_default();
         let scenario = Scenario::resolve(self.layer.clone().over(file))?;
         if !(0.1..=3600.0).contains(&self.setup_timeout) {
             return Err(Failure::Usage("--setup-timeout must be 0.1 to 3600 seconds".to_owned()));
         }
+        if self.pairs == Some(0) {
+            return Err(Failure::Usage("--pairs must be at least 1".to_owned()));
+        }
+        let look_us = self.look_us.unwrap_or(if self.pairs.is_some() { 1000 } else { 100 });
         if !(1..=256).contains(&self.shards) {
             return Err(Failure::Usage("--shards must be 1 to 256".to_owned()));
         }
-        Ok(Plan {
-            scenario,
-            target: self.target()?,
+        let plan = |target| Plan {
+            scenario: scenario.clone(),
+            target,
             shard: self.shard,
-            pace: Pace { look_ns: self.look_us * 1000 },
+            pace: Pace { look_ns: look_us * 1000 },
             setup_limit: Duration::from_secs_f64(self.setup_timeout),
-        })
+        };
+        Ok(self.targets()?.into_iter().map(plan).collect())
     }
 
-    fn target(&self) -> Result<Target, Failure> {
+    fn targets(&self) -> Result<Vec<Target>, Failure> {
         if let Some(socket) = &self.direct {
-            return Ok(Target::Running(socket.clone()));
+            return Ok(vec![Target::Running(socket.clone())]);
         }
-        let program = match &self.relay {
-            Some(program) => program.clone(),
-            None => beside_us()?,
+        let programs = if self.relay.is_empty() { vec![beside_us()?] } else { self.relay.clone() };
+        let backends: Vec<_> = if self.backends.is_empty() {
+            vec![self.backend]
+        } else {
+            self.backends.iter().copied().map(Some).collect()
         };
-        Ok(Target::Start { program, shards: self.shards, backend: self.backend })
+        let target = |program: &PathBuf, backend| Target::Start {
+            program: program.clone(),
+            shards: self.shards,
+            backend,
+        };
+        let of = |program| backends.iter().map(move |backend| target(program, *backend));
+        Ok(programs.iter().flat_map(of).collect())
     }
 
     /// Whether progress is shown.

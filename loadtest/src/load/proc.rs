@@ -50,6 +50,28 @@ impl CpuTimes {
     }
 }
 
+/// CPU time of the whole machine, in seconds: what ran, and what its host gave to others (proc(5), `/proc/stat`).
+#[derive(Clone, Copy, Debug, Default)]
+pub struct MachineTime {
+    /// Time in which something ran.
+    pub busy_s: f64,
+    /// Time in which something wanted to run and could not.
+    pub stolen_s: f64,
+}
+
+impl MachineTime {
+    /// As of now; zero where the kernel does not tell.
+    #[must_use]
+    pub fn now() -> Self {
+        let text = fs::read_to_string("/proc/stat").unwrap_or_default();
+        let line = text.lines().next().and_then(|line| line.strip_prefix("cpu ")).unwrap_or_default();
+        let ticks: Vec<f64> = line.split_ascii_whitespace().filter_map(|word| word.parse().ok()).collect();
+        // user nice system idle iowait irq softirq steal, in hundredths of a second on every Linux of today.
+        let of = |places: &[usize]| places.iter().filter_map(|at| ticks.get(*at)).sum::<f64>() / 100.0;
+        Self { busy_s: of(&[0, 1, 2, 5, 6]), stolen_s: of(&[7]) }
+    }
+}
+
 /// Cores that threads with this prefix may run on, each once, ascending.
 #[must_use]
 pub fn cores_of(pid: u32, prefix: &str) -> Vec<usize> {

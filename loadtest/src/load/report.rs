@@ -93,6 +93,15 @@ impl LoadReport {
         );
         line(
             &mut text,
+            "machine",
+            &format!(
+                "others {:.1} % of a core, stolen by the host {:.1} %",
+                cpu.others_cores * 100.0,
+                cpu.stolen_cores * 100.0
+            ),
+        );
+        line(
+            &mut text,
             "runs",
             &format!(
                 "{:.2} datagrams a send of the relay, {:.2} a receive of ours",

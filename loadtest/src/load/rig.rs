@@ -17,7 +17,7 @@ use super::engine::{Engine, Order, Outcome, Pace, Ready, Snapshot, Stage};
 use super::join::{Port, bring_up};
 use super::measurement::{Measurement, Reading, Second};
 use super::net::Net;
-use super::proc::{CpuTimes, cores_of, resident_bytes, threads_of};
+use super::proc::{CpuTimes, MachineTime, cores_of, resident_bytes, threads_of};
 use super::relay::{BackendName, Relay, all_cores};
 use super::scenario::Scenario;
 use super::world::{Inlet, World};
@@ -150,7 +150,7 @@ impl Rig {
         let engine = Engine::start(Net::shared(peers.len())?, world, peers.len(), plan.pace)?;
         for publisher in peers.iter().filter_map(|peer| peer.publishes) {
             for stream in &scenario.streams {
-                let (_, len_max) = stream.frames.size_range();
+                let (_, len_max) = stream.frames.len_range();
                 let (kind, len_max) = (stream.kind, usize::from(len_max));
                 let stream = stream_number(publisher, kind);
                 let _ = engine.orders.send(Order::Expect { stream, kind, len_max });
@@ -331,6 +331,7 @@ impl Rig {
             snapshot: self.snapshot()?,
             relay: CpuTimes::of(self.pid),
             own: CpuTimes::of(std::process::id()),
+            machine: MachineTime::now(),
             counters: self.joiner.direct.control.counters().await?,
         })
     }

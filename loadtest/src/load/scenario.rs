@@ -7,9 +7,9 @@ use std::time::Duration;
 use clap::{Args, ValueEnum};
 use serde::{Deserialize, Serialize};
 
-use super::frames::Frames;
 use super::payload::{AUDIO_LEN_MIN, VIDEO_LEN_MIN};
 use crate::failure::Failure;
+use crate::frames::Frames;
 use crate::peer::Profile;
 use crate::sdp::Kind;
 
@@ -212,6 +212,8 @@ pub struct Stream {
     pub kind: Kind,
     /// What it sends when.
     pub frames: Arc<Frames>,
+    /// It is no recording: the same packets again and again.
+    pub steady: bool,
 }
 
 /// A scenario, complete and possible.
@@ -326,7 +328,7 @@ impl Scenario {
     /// Packets a second that viewers should see, over all.
     #[must_use]
     pub fn packets_out_per_second(&self) -> f64 {
-        let rate: f64 = self.streams.iter().map(|stream| stream.frames.packets_per_second()).sum();
+        let rate: f64 = self.streams.iter().map(|stream| stream.frames.packet_rate()).sum();
         self.copies() as f64 / self.streams.len() as f64 * rate
     }
 
@@ -345,12 +347,12 @@ impl Scenario {
 
 fn describe(stream: &Stream) -> String {
     let frames = &stream.frames;
-    let (min, max) = frames.size_range();
+    let (min, max) = frames.len_range();
     let size = if min == max { format!("{max} B") } else { format!("{min}-{max} B") };
     let kind = stream.kind.as_str();
-    let per_frame = frames.packets_per_second() / frames.per_second;
+    let per_frame = frames.packet_rate() / frames.per_second;
     let burst = if per_frame > 1.0 { format!(" in bursts of {per_frame:.3}") } else { String::new() };
-    format!("{kind} {:.0} pkt/s x {size}{burst}", frames.packets_per_second())
+    format!("{kind} {:.0} pkt/s x {size}{burst}", frames.packet_rate())
 }
 
 fn streams(layer: &Layer) -> Result<Vec<Stream>, Failure> {
@@ -371,11 +373,11 @@ fn streams(layer: &Layer) -> Result<Vec<Stream>, Failure> {
     }
     match &layer.frames {
         Some(path) => {
-            let frames = Frames::read(path)?;
-            let (min, max) = frames.size_range();
+            let frames = Frames::load(path)?;
+            let (min, max) = frames.len_range();
             check_size("the smallest packet", Kind::Video, min)?;
             check_size("the largest packet", Kind::Video, max)?;
-            streams.push(Stream { kind: Kind::Video, frames: Arc::new(frames) });
+            streams.push(Stream { kind: Kind::Video, frames: Arc::new(frames), steady: false });
         }
         None => {
             let (rate, burst) = (layer.rate.unwrap_or(1000.0), layer.burst.unwrap_or(1));
@@ -394,7 +396,7 @@ fn steady(kind: Kind, rate: f64, burst: usize, size: u16) -> Result<Stream, Fail
         return Err(Failure::Usage(format!("burst {burst} is not between 1 and 1000")));
     }
     check_size("size", kind, size)?;
-    Ok(Stream { kind, frames: Arc::new(Frames::steady(rate, burst, size)) })
+    Ok(Stream { kind, frames: Arc::new(Frames::steady(rate, burst, size)), steady: true })
 }
 
 fn check_size(what: &str, kind: Kind, size: u16) -> Result<(), Failure> {
@@ -435,7 +437,7 @@ mod tests {
         assert_eq!(scenario.cast, Cast::Stage { publishers: 1, viewers: 200 });
         assert_eq!((scenario.suite, scenario.duration), (Suite::Gcm256, Duration::from_millis(2500)));
         assert_eq!(scenario.streams[0].kind, Kind::Audio);
-        assert_eq!(scenario.streams[1].frames.packets, [[1000; 4]]);
+        assert_eq!(scenario.streams[1].frames.frames, [[1000; 4]]);
         assert_eq!((scenario.copies(), scenario.peers()), (400, 201));
         assert_eq!(scenario.packets_out_per_second(), 200.0 * 1050.0);
     }

@@ -3,9 +3,9 @@
 use std::sync::Arc;
 
 use super::cipher::Cipher;
-use super::frames::Frames;
 use super::payload::{Place, Stamp, Template};
 use crate::clock::abs_send_time;
+use crate::frames::Frames;
 use crate::sdp::Kind;
 
 const FIXED_HEADER_LEN: usize = 12;
@@ -87,7 +87,7 @@ impl Source {
     /// A stream that has sent nothing; `seed` decides its first numbers.
     #[must_use]
     pub fn new(spec: SourceSpec, seed: u64) -> Self {
-        let (_, len_max) = spec.frames.size_range();
+        let (_, len_max) = spec.frames.len_range();
         let template = Template::new(spec.kind, signature(spec.stream), usize::from(len_max));
         let mut header = vec![0; FIXED_HEADER_LEN];
         header[0] = 0x80;
@@ -171,7 +171,7 @@ impl Source {
         cipher: &Cipher,
         packet: &mut [u8],
     ) {
-        let frame_len = self.spec.frames.packets[self.frame].len();
+        let frame_len = self.spec.frames.frames[self.frame].len();
         let header_len = self.header.len();
         let payload_len = packet.len() - header_len - cipher.rtp_overhead();
         let marker = match self.spec.kind {
@@ -213,7 +213,7 @@ impl Source {
 
     /// The frame has been sent.
     pub fn end_frame(&mut self) {
-        self.frame = (self.frame + 1) % self.spec.frames.packets.len();
+        self.frame = (self.frame + 1) % self.spec.frames.frames.len();
         self.frames_sent += 1;
         self.picture_id = (self.picture_id + 1) & 0x7fff;
     }
@@ -254,7 +254,7 @@ mod tests {
     use webrtc_util::Unmarshal;
 
     fn source(kind: Kind) -> Source {
-        let frames = Frames { per_second: 25.0, packets: vec![vec![100, 60], vec![200]] };
+        let frames = Frames { per_second: 25.0, frames: vec![vec![100, 60], vec![200]] };
         let extensions = ExtensionIds {
             mid: Some(4),
             abs_send_time: Some(2),
@@ -278,7 +278,7 @@ mod tests {
     /// Sends the next frame; its packets opened: header, stamp, payload length.
     fn send(source: &mut Source, now_ns: u64) -> Vec<(Header, Stamp, usize)> {
         let (near, far) = pair();
-        let sizes = source.frame().packets[source.position()].clone();
+        let sizes = source.frame().frames[source.position()].clone();
         let mut sent = Vec::new();
         for (at, size) in sizes.into_iter().enumerate() {
             let mut packet = vec![0; source.packet_len(size, &near)];
