@@ -8,6 +8,7 @@ use millrace_loadtest::failure::Failure;
 use millrace_loadtest::floor;
 use millrace_loadtest::floor::options::FloorOptions;
 use millrace_loadtest::load::options::RunOptions;
+use millrace_loadtest::load::saturate::{self, SaturateOptions};
 use millrace_loadtest::load::{compare, run};
 use millrace_loadtest::options::SmokeOptions;
 use millrace_loadtest::smoke;
@@ -27,6 +28,8 @@ enum Command {
     Smoke(SmokeOptions),
     /// Load: as many peers as one core can play, counted packet by packet, with the relay's CPU time for each.
     Run(Box<RunOptions>),
+    /// Load raised until packets are lost or late: the curve, and what one core holds.
+    Saturate(Box<SaturateOptions>),
     /// What a delivered packet costs a bare loop on this machine: the least any relay can reach.
     Floor(FloorOptions),
 }
@@ -40,6 +43,7 @@ fn main() -> ExitCode {
     let (as_json, shown) = match Cli::parse().command {
         Command::Smoke(options) => (options.json, play_smoke(options)),
         Command::Run(options) => (options.json, play_load(&options)),
+        Command::Saturate(options) => (options.run.json, play_saturate(&options)),
         Command::Floor(options) => (options.json, play_floor(&options)),
     };
     let (text, good) = match shown {
@@ -69,6 +73,12 @@ fn play_load(options: &RunOptions) -> Result<Shown, Failure> {
     let report = run::run(options)?;
     let text = if options.json { report.json().to_string() } else { report.table() };
     Ok((text, report.problems().is_empty()))
+}
+
+fn play_saturate(options: &SaturateOptions) -> Result<Shown, Failure> {
+    let report = saturate::run(options)?;
+    let text = if options.run.json { report.json().to_string() } else { report.table() };
+    Ok((text, report.knee().is_some()))
 }
 
 fn play_floor(options: &FloorOptions) -> Result<Shown, Failure> {

@@ -17,6 +17,7 @@ pub mod relay;
 pub mod report;
 pub mod rig;
 pub mod run;
+pub mod saturate;
 pub mod scenario;
 pub mod source;
 pub mod track;

@@ -111,6 +111,8 @@ pub struct Rig {
     pub empty_bytes: u64,
     /// The backend it uses.
     pub backend: String,
+    /// Its shards.
+    pub shards: usize,
     /// Whether the engine had to share the relay's cores.
     pub shares_cores: bool,
     /// Dropped last: the peers are gone then.
@@ -157,6 +159,7 @@ impl Rig {
             }
         }
         let backend = control.relay.backend.clone();
+        let shards = control.relay.shards.len();
         let joiner = Arc::new(Joiner {
             scenario,
             direct: Direct::new(control, plan.shard)?,
@@ -172,6 +175,7 @@ impl Rig {
             pid,
             empty_bytes: resident_bytes(pid),
             backend,
+            shards,
             shares_cores,
             _relay: relay,
         })
@@ -183,19 +187,55 @@ impl Rig {
         &self.peers
     }
 
-    /// How many of them are not to come up while the clock runs.
+    /// Those of them who are up before the clock runs.
     #[must_use]
-    pub fn early(&self) -> usize {
-        self.peers.iter().filter(|peer| !peer.late).count()
+    pub fn early(&self) -> Vec<usize> {
+        (0..self.peers.len()).filter(|peer| !self.peers[*peer].late).collect()
     }
 
-    /// Brings peers up at the scenario's rate, up to number `end`, and waits until all that watch see packets.
+    /// Viewers of each session that have joined, as far as only whole turns count: see [`Rig::join_viewers`].
+    #[must_use]
+    pub fn viewers(&self) -> usize {
+        let sessions = self.plan.scenario.sessions;
+        let joined = self.joins.iter().filter(|join| !self.peers[join.peer].watches.is_empty());
+        joined.count() / sessions
+    }
+
+    /// Packets a second that those who have joined should see.
+    #[must_use]
+    pub fn offered_per_s(&self) -> f64 {
+        let rate: f64 = self.plan.scenario.streams.iter().map(|stream| stream.frames.packet_rate()).sum();
+        let watched: usize = self.joins.iter().map(|join| self.peers[join.peer].watches.len()).sum();
+        watched as f64 * rate
+    }
+
+    /// Brings up publishers, and viewers until each session has so many.
     ///
     /// # Errors
     /// The first peer's that failed.
-    pub async fn join(&mut self, end: usize) -> Result<(), Failure> {
-        let from = self.joins.len();
-        let records = join_all(Arc::clone(&self.joiner), &self.peers, from, end).await?;
+    pub async fn join_viewers(&mut self, viewers: usize) -> Result<(), Failure> {
+        let mut seen = vec![0; self.plan.scenario.sessions + 1];
+        let mut wanted = Vec::new();
+        for (peer, plan) in self.peers.iter().enumerate() {
+            let watches = !plan.watches.is_empty();
+            if watches {
+                seen[plan.session] += 1;
+            }
+            if !watches || seen[plan.session] <= viewers {
+                wanted.push(peer);
+            }
+        }
+        let joined: std::collections::BTreeSet<usize> = self.joins.iter().map(|join| join.peer).collect();
+        wanted.retain(|peer| !joined.contains(peer));
+        self.join(wanted).await
+    }
+
+    /// Brings these peers up at the scenario's rate, and waits until all that watch see packets.
+    ///
+    /// # Errors
+    /// The first peer's that failed.
+    pub async fn join(&mut self, peers: Vec<usize>) -> Result<(), Failure> {
+        let records = join_all(Arc::clone(&self.joiner), &self.peers, peers).await?;
         self.joins.extend(records);
         self.await_live().await
     }
@@ -203,8 +243,8 @@ impl Rig {
     /// Until every viewer that has joined sees every track.
     async fn await_live(&self) -> Result<(), Failure> {
         let streams = self.plan.scenario.streams.len();
-        let expected: usize =
-            self.peers[..self.joins.len()].iter().map(|peer| peer.watches.len() * streams).sum();
+        let watched: usize = self.joins.iter().map(|join| self.peers[join.peer].watches.len()).sum();
+        let expected = watched * streams;
         let deadline = Instant::now() + self.plan.setup_limit;
         loop {
             let live = self.snapshot()?.totals.live;
@@ -285,13 +325,10 @@ impl Rig {
     /// The peers that come up while the clock runs.
     fn storm(&self) -> impl Future<Output = Result<Vec<JoinRecord>, Failure>> + 'static {
         let (joiner, peers) = (Arc::clone(&self.joiner), self.peers.clone());
-        let from = self.joins.len();
-        async move {
-            if !joiner.scenario.storm || from >= peers.len() {
-                return Ok(Vec::new());
-            }
-            join_all(joiner, &peers, from, peers.len()).await
-        }
+        let come = self.joins.iter().any(|join| self.peers[join.peer].late);
+        let late =
+            if come { Vec::new() } else { (0..peers.len()).filter(|peer| peers[*peer].late).collect() };
+        async move { join_all(joiner, &peers, late).await }
     }
 
     /// Looks at relay and engine each second until the time is over and the storm too.
@@ -347,14 +384,13 @@ impl Rig {
 async fn join_all(
     joiner: Arc<Joiner>,
     peers: &[PeerPlan],
-    from: usize,
-    end: usize,
+    joining_peers: Vec<usize>,
 ) -> Result<Vec<JoinRecord>, Failure> {
     let pace = Duration::from_secs_f64(1.0 / joiner.scenario.joins_per_second);
     let begin = Instant::now();
     let permits = Arc::new(Semaphore::new(JOINING_MAX));
     let mut joining = JoinSet::new();
-    for (at, peer) in (from..end.min(peers.len())).enumerate() {
+    for (at, peer) in joining_peers.into_iter().enumerate() {
         let (joiner, plan, permits) = (Arc::clone(&joiner), peers[peer].clone(), Arc::clone(&permits));
         joining.spawn(async move {
             sleep_until(begin + pace * at as u32).await;

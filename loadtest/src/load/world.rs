@@ -25,8 +25,7 @@ const NACK_MAX: u64 = 256;
 /// Ticks between two consent checks of a peer: RFC 7675 §5.1 asks for every 5 s.
 const TICKS_PER_CHECK: u64 = 5;
 
-/// Where a peer's ICE and DTLS datagrams go while it comes up. DTLS records go there as long as the peer lives: its
-/// association reads on, and would not take a closed pipe for an end.
+/// Where a peer's ICE and DTLS datagrams go.
 pub struct Inlet {
     /// STUN messages.
     pub stun: mpsc::UnboundedSender<Vec<u8>>,
