@@ -67,6 +67,8 @@ fn viewers_come_up_in_a_storm_while_the_clock_runs() {
     let figures = &report.measurement;
     assert_eq!((figures.crowd.tracks, figures.crowd.silent), (20, 0));
     assert!(figures.bystander.as_ref().unwrap().packets.unique > 0);
+    let storm = figures.storm.as_ref().unwrap();
+    assert!(storm.peers == 20 && storm.seconds > 0.0 && storm.bystander_us.count > 0);
     assert_eq!((report.joins.peers, report.joins.first_packet_ms.count), (23, 21));
 }
 

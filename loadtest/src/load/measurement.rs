@@ -214,6 +214,17 @@ impl JoinFigures {
     }
 }
 
+/// What happened while peers came up in the measured time.
+#[derive(Clone, Copy, Debug, Serialize)]
+pub struct StormFigures {
+    /// Peers that came up.
+    pub peers: usize,
+    /// From the first one's beginning to the last one's keys.
+    pub seconds: f64,
+    /// One-way delay of the bystander meanwhile, in microseconds.
+    pub bystander_us: Quantiles,
+}
+
 /// What one measured stretch showed.
 #[derive(Clone, Debug, Serialize)]
 pub struct Measurement {
@@ -237,6 +248,8 @@ pub struct Measurement {
     pub crowd: GroupFigures,
     /// Those beside it.
     pub bystander: Option<GroupFigures>,
+    /// The storm, if there was one.
+    pub storm: Option<StormFigures>,
     /// How late publishers' frames left, in microseconds: above the delays, the load tool is what is measured.
     pub lateness_us: Quantiles,
     /// Datagrams of ours that the kernel refused.
@@ -259,6 +272,7 @@ impl Measurement {
         after: &Reading,
         outcome: Outcome,
         timeline: Vec<Second>,
+        storm: Option<StormFigures>,
     ) -> Self {
         let totals = &after.snapshot.totals;
         let seconds = after.snapshot.at_ns.saturating_sub(before.snapshot.at_ns.max(began_ns)) as f64 / 1e9;
@@ -293,6 +307,7 @@ impl Measurement {
             },
             crowd: crowd.into(),
             bystander: (bystander.tracks > 0).then(|| bystander.into()),
+            storm,
             lateness_us: Quantiles::of(&outcome.lateness_us),
             refused: outcome.refused,
             repairs: outcome.last.totals.repairs,

@@ -71,6 +71,13 @@ impl LoadReport {
         if let Some(bystander) = &measured.bystander {
             group(&mut text, "bystander ", bystander);
         }
+        if let Some(storm) = &measured.storm {
+            let what = format!("{} peers up within {:.2} s", storm.peers, storm.seconds);
+            line(&mut text, "storm", &what);
+            if storm.bystander_us.count > 0 {
+                line(&mut text, "  bystander us", &short(&storm.bystander_us));
+            }
+        }
         line(
             &mut text,
             "relay CPU",

@@ -15,7 +15,7 @@ use super::control::Control;
 use super::direct::{Direct, stream_number};
 use super::engine::{Engine, Order, Outcome, Pace, Ready, Snapshot, Stage};
 use super::join::{Port, bring_up};
-use super::measurement::{Measurement, Reading, Second};
+use super::measurement::{Measurement, Quantiles, Reading, Second, StormFigures};
 use super::net::Net;
 use super::proc::{CpuTimes, MachineTime, cores_of, resident_bytes, threads_of};
 use super::relay::{BackendName, Relay, all_cores};
@@ -240,11 +240,16 @@ impl Rig {
         self.await_live().await
     }
 
+    /// Tracks that those who have joined watch, with those of a storm.
+    fn watched_with(&self, storm: Option<&Storm>) -> usize {
+        let come = storm.map_or(&[][..], |storm| &storm.joins);
+        let peers = self.joins.iter().chain(come).map(|join| self.peers[join.peer].watches.len());
+        peers.sum::<usize>() * self.plan.scenario.streams.len()
+    }
+
     /// Until every viewer that has joined sees every track.
     async fn await_live(&self) -> Result<(), Failure> {
-        let streams = self.plan.scenario.streams.len();
-        let watched: usize = self.joins.iter().map(|join| self.peers[join.peer].watches.len()).sum();
-        let expected = watched * streams;
+        let expected = self.watched_with(None);
         let deadline = Instant::now() + self.plan.setup_limit;
         loop {
             let live = self.snapshot()?.totals.live;
@@ -306,9 +311,9 @@ impl Rig {
         let began: u64 = self.engine.ask(Order::Begin)?;
         let before = self.read().await?;
         self.stage(Stage::Full)?;
-        let storm = self.storm();
+        let (late, storm) = self.storm();
         let mut seconds = Vec::new();
-        let (last, joined) = self
+        let (last, storm) = self
             .watch(&before, duration, storm, |second| {
                 each_second(&second);
                 seconds.push(second);
@@ -316,19 +321,22 @@ impl Rig {
             .await?;
         self.stage(Stage::Quiet)?;
         self.settle().await?;
-        self.joins.extend(joined?);
         let outcome: Outcome = self.engine.ask(Order::Outcome)?;
+        let storm = storm.filter(|_| late > 0).map(|mut storm| {
+            self.joins.append(&mut storm.joins);
+            storm.figures
+        });
         self.note_first_packets(&outcome);
-        Ok(Measurement::new(self, began, &before, &last, outcome, seconds))
+        Ok(Measurement::new(self, began, &before, &last, outcome, seconds, storm))
     }
 
-    /// The peers that come up while the clock runs.
-    fn storm(&self) -> impl Future<Output = Result<Vec<JoinRecord>, Failure>> + 'static {
+    /// The peers that come up while the clock runs: how many, and their coming.
+    fn storm(&self) -> (usize, impl Future<Output = Result<Vec<JoinRecord>, Failure>> + 'static) {
         let (joiner, peers) = (Arc::clone(&self.joiner), self.peers.clone());
         let come = self.joins.iter().any(|join| self.peers[join.peer].late);
         let late =
             if come { Vec::new() } else { (0..peers.len()).filter(|peer| peers[*peer].late).collect() };
-        async move { join_all(joiner, &peers, late).await }
+        (late.len(), async move { join_all(joiner, &peers, late).await })
     }
 
     /// Looks at relay and engine each second until the time is over and the storm too.
@@ -338,25 +346,28 @@ impl Rig {
         duration: Duration,
         storm: impl Future<Output = Result<Vec<JoinRecord>, Failure>> + 'static,
         mut each: impl FnMut(Second),
-    ) -> Result<(Reading, Result<Vec<JoinRecord>, Failure>), Failure> {
+    ) -> Result<(Reading, Option<Storm>), Failure> {
         let started = Instant::now();
         let end = started + duration;
         tokio::pin!(storm);
-        let mut joined = None;
+        let mut over: Option<Storm> = None;
         let mut previous = before.clone();
         loop {
             let next = (previous.taken + Duration::from_secs(1)).min(end.max(Instant::now() + LOOK));
             tokio::select! {
-                outcome = &mut storm, if joined.is_none() => { joined = Some(outcome); continue; }
+                joins = &mut storm, if over.is_none() => {
+                    over = Some(Storm::new(joins?, started, &self.engine.ask(Order::Outcome)?));
+                    continue;
+                }
                 () = sleep_until(next) => {}
             }
             let reading = self.read().await?;
             each(Second::between(&previous, &reading, before));
             previous = reading;
-            if Instant::now() >= end
-                && let Some(joined) = joined.take()
-            {
-                return Ok((previous, joined));
+            let live = previous.snapshot.totals.live >= self.watched_with(over.as_ref());
+            let given_up = Instant::now() >= end + self.plan.setup_limit;
+            if Instant::now() >= end && over.is_some() && (live || given_up) {
+                return Ok((previous, over));
             }
         }
     }
@@ -378,6 +389,24 @@ impl Rig {
             let first = outcome.first_packet_ns.get(record.peer).copied().flatten();
             record.first_packet = first.map(|first| milliseconds(record.started_ns, first));
         }
+    }
+}
+
+/// A storm that is over.
+struct Storm {
+    joins: Vec<JoinRecord>,
+    figures: StormFigures,
+}
+
+impl Storm {
+    fn new(joins: Vec<JoinRecord>, started: Instant, outcome: &Outcome) -> Self {
+        let [_, bystander] = &outcome.groups;
+        let figures = StormFigures {
+            peers: joins.len(),
+            seconds: started.elapsed().as_secs_f64(),
+            bystander_us: Quantiles::of(&bystander.samples.delay_us),
+        };
+        Self { joins, figures }
     }
 }
 

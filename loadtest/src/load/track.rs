@@ -108,7 +108,7 @@ impl Track {
             return;
         };
         self.rollover_base = Some(rollover.wrapping_sub(cycles));
-        let Some(stamp) = template.read(scratch) else {
+        let Some(stamp) = without_padding(packet, scratch).and_then(|payload| template.read(payload)) else {
             samples.corrupt += 1;
             return;
         };
@@ -139,6 +139,15 @@ impl Track {
         self.account.begin();
         self.reported = (0, 0);
     }
+}
+
+/// The payload without what the relay may have filled it up with (RFC 3550 §5.1); `None` when the count is impossible.
+fn without_padding<'p>(packet: &[u8], payload: &'p [u8]) -> Option<&'p [u8]> {
+    if packet.first()? & 0x20 == 0 {
+        return Some(payload);
+    }
+    let padding = usize::from(*payload.last()?);
+    if padding == 0 { None } else { payload.get(..payload.len().checked_sub(padding)?) }
 }
 
 /// Length of an RTP header with its extension.
@@ -213,6 +222,14 @@ mod tests {
         let samples = &ends.samples;
         assert_eq!((samples.opened, samples.undecryptable, samples.corrupt), (20, 0, 0));
         assert_eq!((samples.misnumbered, samples.delay_us.max()), (0, 100));
+    }
+
+    #[test]
+    fn padding_is_no_content() {
+        assert_eq!(without_padding(&[0x80], &[1, 2, 3]), Some(&[1, 2, 3][..]));
+        assert_eq!(without_padding(&[0xa0], &[1, 7, 2]), Some(&[1][..]));
+        assert_eq!(without_padding(&[0xa0], &[1, 0]), None);
+        assert_eq!(without_padding(&[0xa0], &[1, 9]), None);
     }
 
     #[test]
