@@ -22,7 +22,7 @@ mod stretch;
 
 pub use self::ports::Method;
 pub use self::shape::{Audience, Cipher, Shape, Traffic};
-pub use self::stretch::{Measured, measure};
+pub use self::stretch::{Measured, Place, measure, measure_at};
 
 use std::time::Duration;
 

@@ -124,10 +124,8 @@ impl Shape {
                 Traffic::Even { burst, .. } if !(1..=BURST_MAX).contains(&usize::from(*burst)) => {
                     "the burst must be 1 to 1000"
                 }
-                Traffic::Frames(frames)
-                    if frames.frames.iter().flatten().any(|len| *len < PAYLOAD_LEN_MIN) =>
-                {
-                    "the frames have payloads below 4 bytes"
+                Traffic::Frames(frames) if !has_room(frames.len_range()) => {
+                    "the frames have payloads below 4 or above 1400 bytes"
                 }
                 Traffic::Even { .. } | Traffic::Frames(_) => return Ok(()),
             }
@@ -201,6 +199,10 @@ impl Shape {
     pub(super) const fn is_own(&self, publisher: usize, viewer: usize) -> bool {
         matches!(self.audience, Audience::Rooms { .. }) && publisher == viewer
     }
+}
+
+fn has_room((shortest, longest): (u16, u16)) -> bool {
+    shortest >= PAYLOAD_LEN_MIN && longest <= PAYLOAD_LEN_MAX
 }
 
 #[cfg(test)]

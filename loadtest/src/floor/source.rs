@@ -22,7 +22,7 @@ pub(super) struct Source {
 
 impl Source {
     pub(super) fn new(shape: &Shape, destination: SocketAddr) -> std::io::Result<Self> {
-        let socket = UdpSocket::bind(([127, 0, 0, 1], 0).into(), &SocketOptions::default())?;
+        let socket = UdpSocket::bind(([0, 0, 0, 0], 0).into(), &SocketOptions::default())?;
         let batch = SendBatch::new(MESSAGES, BYTES);
         let route = Route::from(destination);
         Ok(Self { socket, batch, schedule: Schedule::new(shape), route, header_len: shape.header_len() })

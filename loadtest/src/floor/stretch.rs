@@ -1,8 +1,9 @@
 //! One measurement: a loop, a source and a drain for a while.
 
 use std::net::Ipv4Addr;
-use std::sync::Mutex;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Mutex, mpsc};
 use std::time::{Duration, Instant};
 use std::{io, thread};
 
@@ -12,8 +13,9 @@ use super::ports::{Method, Port, Totals};
 use super::shape::Shape;
 use super::source::Source;
 use crate::failure::Failure;
+use crate::kernel::priority::prefer_this_thread;
 use crate::kernel::socket::{SocketOptions, UdpSocket};
-use crate::kernel::{affinity, clock};
+use crate::kernel::{affinity, clock, netns};
 
 /// Traffic before the measured one: it fetches keys and buffers into the caches and pages in.
 const WARM_UP: Duration = Duration::from_millis(100);
@@ -39,6 +41,23 @@ pub struct Measured {
     pub seconds: f64,
 }
 
+/// Where the loop is, and where those are it receives from and sends to.
+#[derive(Clone, Debug, Default)]
+pub enum Place {
+    /// On loopback; every viewer has an address of its own, and one socket drains them all.
+    #[default]
+    Loopback,
+    /// The loop is in a network namespace, as a server is that is measured there.
+    Namespace {
+        /// Where the namespace is mounted.
+        path: PathBuf,
+        /// The loop's address in there.
+        inside: Ipv4Addr,
+        /// Ours, which all viewers share; each has a socket of its own.
+        outside: Ipv4Addr,
+    },
+}
+
 /// Measures the floor of a shape. The loop has the first core this process may run on, where a relay's first shard
 /// runs; everything else has the others. Blocks for `duration` and about a quarter of a second more.
 ///
@@ -46,27 +65,46 @@ pub struct Measured {
 /// [`Failure::Usage`] for a shape that cannot be; [`Failure::Io`] when the kernel refuses a socket, a thread or
 /// io_uring; [`Failure::Late`] when the loop does not come to rest, as on a machine that cannot keep up.
 pub fn measure(shape: &Shape, method: Method, duration: Duration) -> Result<Measured, Failure> {
+    measure_at(&Place::Loopback, &affinity::allowed_cores()?, shape, method, duration)
+}
+
+/// The same elsewhere; of `cores` the first is the loop's.
+///
+/// # Errors
+/// As [`measure`], and when the namespace cannot be entered.
+pub fn measure_at(
+    place: &Place,
+    cores: &[usize],
+    shape: &Shape,
+    method: Method,
+    duration: Duration,
+) -> Result<Measured, Failure> {
     shape.check()?;
-    let cores = affinity::allowed_cores()?;
     let (own, others) = cores.split_first().ok_or_else(|| io::Error::other("no core to run on"))?;
     let others = if others.is_empty() { vec![*own] } else { others.to_vec() };
-    let drain = Drain::start(others.clone())?;
-    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0).into(), &SocketOptions::default())?;
-    let address = (Ipv4Addr::LOCALHOST, socket.address().port()).into();
-    let fan = Fan::new(shape, Ipv4Addr::LOCALHOST.into(), method.has_runs(), |number| drain.viewer(number));
-    let source = Source::new(shape, address)?;
+    let (inside, drain) = match place {
+        Place::Loopback => (Ipv4Addr::LOCALHOST, Drain::on_loopback(shape.viewers(), others.clone())?),
+        Place::Namespace { inside, outside, .. } => {
+            (*inside, Drain::at(*outside, shape.viewers(), others.clone())?)
+        }
+    };
+    let fan = Fan::new(shape, inside.into(), method.has_runs(), |number| drain.viewer(number));
     let watch = Watch::default();
+    let (bound, port) = mpsc::channel();
     thread::scope(|scope| {
         // The threads' names are for `perf` and `top`.
         let name = |name: &str| thread::Builder::new().name(name.to_owned());
         name("floor-loop").spawn_scoped(scope, || {
-            let looped = affinity::pin_this_thread(&[*own])
-                .and_then(|()| run_loop(Port::open(method, socket)?, fan, shape.header_len(), &watch));
+            let looped = open_in(place, *own, method, bound)
+                .and_then(|port| run_loop(port, fan, shape.header_len(), &watch));
             watch.end(looped);
         })?;
+        let port = port.recv().map_err(|_| watch.failure())?;
+        let source = Source::new(shape, (inside, port).into())?;
         let stretch = name("floor-source").spawn_scoped(scope, || {
             affinity::pin_this_thread(&others)?;
             clock::use_exact_timers()?;
+            let _ = prefer_this_thread();
             run_stretches(shape, source, &drain, &watch, duration)
         });
         // Ends the loop, also when there is no source.
@@ -75,6 +113,22 @@ pub fn measure(shape: &Shape, method: Method, duration: Duration) -> Result<Meas
         watch.stop.store(true, Ordering::Relaxed);
         measured
     })
+}
+
+/// Moves the loop's thread to its core and place and binds its socket there.
+fn open_in(place: &Place, core: usize, method: Method, bound: mpsc::Sender<u16>) -> io::Result<Port> {
+    affinity::pin_this_thread(&[core])?;
+    // As a relay's threads where it is measured.
+    let _ = prefer_this_thread();
+    if let Place::Namespace { path, .. } = place {
+        netns::enter(path)?;
+    }
+    let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0).into(), &SocketOptions::default())?;
+    let port = socket.address().port();
+    let opened = Port::open(method, socket)?;
+    // Nobody may be waiting any more.
+    let _ = bound.send(port);
+    Ok(opened)
 }
 
 /// What the loop's thread shows the others.
@@ -86,6 +140,7 @@ struct Watch {
     /// As of the last time it was.
     seen: Mutex<(Totals, u64)>,
     failed: Mutex<Option<io::Error>>,
+    ended: AtomicBool,
 }
 
 impl Watch {
@@ -96,6 +151,16 @@ impl Watch {
 
     fn end(&self, looped: io::Result<()>) {
         *self.failed.lock().expect("no holder panics") = looped.err();
+        self.ended.store(true, Ordering::Release);
+    }
+
+    /// Why the loop ended before its time.
+    fn failure(&self) -> Failure {
+        while !self.ended.load(Ordering::Acquire) {
+            thread::yield_now();
+        }
+        let failed = self.failed.lock().expect("no holder panics").take();
+        failed.unwrap_or_else(|| io::Error::other("the floor's loop ended")).into()
     }
 
     /// Totals and CPU time once the loop has come to rest.
@@ -104,8 +169,8 @@ impl Watch {
         let idle = self.idle.load(Ordering::Acquire);
         // The first may have begun before the last packet came.
         while self.idle.load(Ordering::Acquire) < idle + 2 {
-            if let Some(error) = self.failed.lock().expect("no holder panics").take() {
-                return Err(error.into());
+            if self.ended.load(Ordering::Acquire) {
+                return Err(self.failure());
             }
             if start.elapsed() > SETTLE {
                 return Err(Failure::Late("the floor's loop did not come to rest".to_owned()));
