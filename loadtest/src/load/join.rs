@@ -72,10 +72,24 @@ pub async fn bring_up(
     let nominated = timeout(STEP_TIMEOUT, nominate(&mut agent, &mut port, far.address)).await;
     nominated.map_err(|_| Failure::Ice(format!("no answer from {}", far.address)))??;
     let ice = started.elapsed();
-    let Port { peer, orders, dtls, .. } = port;
-    let pipe = Arc::new(Pipe { peer, orders: orders.into(), far: far.address, inbox: Mutex::new(dtls) });
-    let handshake = handshake(identity, pipe, far.fingerprint, profile, true);
-    let association = timeout(STEP_TIMEOUT, handshake)
+    let Port { peer, orders, dtls, mut stun } = port;
+    let pipe = Pipe { peer, orders: orders.clone().into(), far: far.address, inbox: Mutex::new(dtls) };
+    let handshake = handshake(identity, Arc::new(pipe), far.fingerprint, profile, true);
+    let answering = async {
+        tokio::pin!(handshake);
+        loop {
+            tokio::select! {
+                done = &mut handshake => return done,
+                // A full agent makes checks of its own, and speaks no DTLS before one is answered.
+                Some(message) = stun.recv() => {
+                    if let Outcome::Reply(reply) = agent.handle(now_us(), far.address, &message) {
+                        send(&orders, peer, reply)?;
+                    }
+                }
+            }
+        }
+    };
+    let association = timeout(STEP_TIMEOUT, answering)
         .await
         .map_err(|_| Failure::Dtls("no handshake within 10 s".to_owned()))??;
     let (keys, _) = Keys::from_handshake(&association.dtls, true).await?;

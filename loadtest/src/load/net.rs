@@ -93,6 +93,12 @@ impl Net {
         Self { sockets, shared, inbox: ReceiveBatch::new(RECEIVE_BATCH, BUFFER_BYTES), outbox }
     }
 
+    /// The port a peer is at.
+    #[must_use]
+    pub fn port_of(&self, peer: usize) -> u16 {
+        self.sockets[if self.shared { 0 } else { peer }].address().port()
+    }
+
     /// Takes what has come, up to a bound: each datagram with its peer and the time it was taken. What a socket reports
     /// of earlier sends is passed over.
     pub fn receive(&mut self, mut take: impl FnMut(usize, &[u8], u64)) -> Arrived {

@@ -51,12 +51,24 @@ impl Relay {
     /// # Errors
     /// When it does not start; with the end of its log.
     pub fn start(program: &Path, shards: usize, backend: Option<BackendName>) -> Result<Self, Failure> {
+        Self::start_as(Command::new(program), program, shards, backend)
+    }
+
+    /// The same with a command that becomes `program`, such as one that moves it elsewhere first.
+    ///
+    /// # Errors
+    /// As [`Relay::start`].
+    pub fn start_as(
+        mut command: Command,
+        program: &Path,
+        shards: usize,
+        backend: Option<BackendName>,
+    ) -> Result<Self, Failure> {
         let failed = |why: String| Failure::Late(format!("--relay {}: {why}", program.display()));
         let unique = format!("millrace-loadtest-{}-{:08x}", std::process::id(), rand::random::<u32>());
         let folder = std::env::temp_dir().join(unique);
         fs::create_dir_all(&folder).map_err(|error| failed(error.to_string()))?;
         let log = fs::File::create(folder.join("log")).map_err(|error| failed(error.to_string()))?;
-        let mut command = Command::new(program);
         command
             .args(["--media-port", "0", "--shards", &shards.to_string(), "--data-dir"])
             .arg(&folder)

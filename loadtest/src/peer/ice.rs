@@ -20,6 +20,9 @@ use crate::sdp::IceCredentials;
 const PRIORITY: u32 = (110 << 24) | (32_542 << 8) | 255;
 /// Chromium's GOOG-NETWORK-INFO, comprehension-optional: network 1, cost 10.
 const ATTR_NETWORK_INFO: AttrType = AttrType(0xC057);
+/// We stay the controlling side also towards a full agent that begins as one: the larger number wins the conflict
+/// (RFC 8445 §7.3.1.1).
+const TIE_BREAKER: u64 = u64::MAX;
 /// Open checks we remember; an answer to an older one is stale.
 const PENDING_MAX: usize = 64;
 /// Consent ends this long after the last valid response (RFC 7675 §5.1).
@@ -46,7 +49,6 @@ pub enum Outcome {
 pub struct Agent {
     local: IceCredentials,
     remote: IceCredentials,
-    tie_breaker: u64,
     pending: Vec<(TransactionId, bool)>,
     last_success_us: u64,
     /// Checks sent so far.
@@ -59,16 +61,7 @@ impl Agent {
     /// A controlling agent; consent starts to run at `now_us`.
     #[must_use]
     pub fn new(local: IceCredentials, remote: IceCredentials, now_us: u64) -> Self {
-        let tie_breaker = rand::random();
-        Self {
-            local,
-            remote,
-            tie_breaker,
-            pending: Vec::new(),
-            last_success_us: now_us,
-            checks: 0,
-            successes: 0,
-        }
+        Self { local, remote, pending: Vec::new(), last_success_us: now_us, checks: 0, successes: 0 }
     }
 
     /// Writes the next Binding request.
@@ -83,7 +76,7 @@ impl Agent {
             Box::new(id),
             raw(ATTR_USERNAME, username.into_bytes()),
             raw(ATTR_NETWORK_INFO, vec![0, 1, 0, 10]),
-            raw(ATTR_ICE_CONTROLLING, self.tie_breaker.to_be_bytes().to_vec()),
+            raw(ATTR_ICE_CONTROLLING, TIE_BREAKER.to_be_bytes().to_vec()),
             raw(ATTR_PRIORITY, PRIORITY.to_be_bytes().to_vec()),
         ];
         if nominate {
