@@ -271,7 +271,7 @@ pub fn source_id(publisher: usize, kind: Kind) -> u16 {
     (index << 1) | u16::from(kind == Kind::Video)
 }
 
-fn publish_parameters(kinds: &[Kind], offer: &str) -> serde_json::Value {
+pub(crate) fn publish_parameters(kinds: &[Kind], offer: &str) -> serde_json::Value {
     let (audio, video) = (kinds.contains(&Kind::Audio), kinds.contains(&Kind::Video));
     let mut parameters = json!({ "doLoopback": false, "hasAudio": audio, "hasVideo": video });
     if audio {

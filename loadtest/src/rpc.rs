@@ -103,6 +103,11 @@ impl Rpc {
         self.notifications.recv().await
     }
 
+    /// Drops what the server sends by itself from now on, instead of keeping it for somebody who never asks.
+    pub fn ignore_notifications(&mut self) {
+        self.notifications.close();
+    }
+
     /// How often the socket was lost and won back.
     #[must_use]
     pub fn reconnects(&self) -> u32 {

@@ -9,6 +9,7 @@ pub mod affinity;
 pub mod clock;
 pub mod netns;
 pub mod priority;
+pub mod ready;
 pub mod receive;
 pub mod send;
 pub mod socket;

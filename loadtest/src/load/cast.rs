@@ -14,6 +14,8 @@ pub enum Group {
 /// One peer: one transport.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct PeerPlan {
+    /// Who it belongs to, from 0: somebody may have several transports.
+    pub participant: usize,
     /// Its session, from 0.
     pub session: usize,
     /// Its number among all publishers, if it publishes.
@@ -34,6 +36,7 @@ pub fn peers(scenario: &Scenario) -> Vec<PeerPlan> {
     if scenario.bystander {
         // A session of its own, placed with the first.
         let plan = PeerPlan {
+            participant: 0,
             session: scenario.sessions,
             publishes: Some(0),
             watches: Vec::new(),
@@ -45,8 +48,14 @@ pub fn peers(scenario: &Scenario) -> Vec<PeerPlan> {
         publishers = 1;
     }
     for session in 0..scenario.sessions {
-        let plan =
-            PeerPlan { session, publishes: None, watches: Vec::new(), late: false, group: Group::Crowd };
+        let plan = PeerPlan {
+            participant: 0,
+            session,
+            publishes: None,
+            watches: Vec::new(),
+            late: false,
+            group: Group::Crowd,
+        };
         let first = publishers;
         match scenario.cast {
             Cast::Stage { publishers: count, viewers } => {
@@ -69,7 +78,27 @@ pub fn peers(scenario: &Scenario) -> Vec<PeerPlan> {
         }
     }
     peers.sort_by_key(|peer| peer.late);
+    peers.iter_mut().enumerate().for_each(|(participant, peer)| peer.participant = participant);
     peers
+}
+
+/// The same with a transport for each stream, as browsers have them towards the server: first what each publishes, then
+/// what it watches.
+#[must_use]
+pub fn transports(scenario: &Scenario) -> Vec<PeerPlan> {
+    let peers = peers(scenario);
+    let publishes = |peer: &PeerPlan| PeerPlan { watches: Vec::new(), ..peer.clone() };
+    let watches = |peer: &PeerPlan, publisher: usize| PeerPlan {
+        publishes: None,
+        watches: vec![publisher],
+        ..peer.clone()
+    };
+    let publishing = peers.iter().filter(|peer| peer.publishes.is_some()).map(publishes);
+    let watching =
+        peers.iter().flat_map(|peer| peer.watches.iter().map(|publisher| watches(peer, *publisher)));
+    let mut all: Vec<PeerPlan> = publishing.chain(watching).collect();
+    all.sort_by_key(|peer| peer.late);
+    all
 }
 
 #[cfg(test)]
@@ -99,6 +128,19 @@ mod tests {
         let late = cast(Layer { storm: Some(true), ..layer });
         let order: Vec<_> = late.iter().map(|peer| peer.late).collect();
         assert_eq!(order, [vec![false; 6], vec![true; 6]].concat());
+    }
+
+    #[test]
+    fn with_a_transport_for_each_stream_publishing_goes_first() {
+        let layer = Layer { room: Some(3), ..Layer::default() };
+        let all = transports(&Scenario::resolve(layer).unwrap());
+        let told: Vec<_> = all
+            .iter()
+            .map(|peer| (peer.participant, peer.publishes, peer.watches.first().copied()))
+            .collect();
+        assert_eq!(told[..3], [(0, Some(0), None), (1, Some(1), None), (2, Some(2), None)]);
+        assert_eq!(told[3..5], [(0, None, Some(1)), (0, None, Some(2))]);
+        assert_eq!(told.len(), 9);
     }
 
     #[test]

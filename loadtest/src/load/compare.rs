@@ -108,7 +108,7 @@ fn nobody() -> Failure {
 fn program(plan: &Plan) -> Option<&Path> {
     match &plan.target {
         Target::Start { program, .. } => Some(program),
-        Target::Running(_) => None,
+        Target::Running(_) | Target::Server { .. } => None,
     }
 }
 

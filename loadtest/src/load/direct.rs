@@ -9,7 +9,7 @@ use super::cast::PeerPlan;
 use super::control::Control;
 use super::join::Far;
 use super::scenario::{Scenario, Stream};
-use super::source::{ExtensionIds, SourceSpec};
+use super::source::{ExtensionIds, SourceSpec, turn};
 use super::track::TrackSpec;
 use crate::failure::Failure;
 use crate::sdp::{IceCredentials, Kind};
@@ -83,6 +83,19 @@ impl Direct {
         let place = (session % sessions) % shards.len();
         let shard = self.shard.map_or(place, |shard| shard as usize);
         (shards[shard].shard, u16::try_from(shards[shard].port).unwrap_or(0))
+    }
+
+    /// Removes peers.
+    ///
+    /// # Errors
+    /// When the relay is gone.
+    pub async fn remove(&self, sessions: usize, peers: &[(usize, &PeerPlan)]) -> Result<(), Failure> {
+        for (peer, plan) in peers {
+            let (shard, _) = self.shard_of(plan.session, sessions);
+            let remove = contract::RemovePeer { peer: *peer as u64 + 1 };
+            self.control.put(shard, Command::RemovePeer(remove)).await?;
+        }
+        Ok(())
     }
 
     /// Puts a peer, its tracks and its subscriptions.
@@ -209,8 +222,6 @@ fn source(
 ) -> SourceSpec {
     let extensions =
         ExtensionIds { mid: Some(4), abs_send_time: Some(2), transport_cc: Some(3), audio_level: Some(1) };
-    // The golden ratio spreads any number of publishers evenly; the seed turns the whole.
-    let turn = publisher as f64 * 0.618_033_988_749_895 + (scenario.seed % 997) as f64 / 997.0;
     SourceSpec {
         peer,
         stream: stream_number(publisher, stream.kind),
@@ -220,7 +231,7 @@ fn source(
         payload_type: if stream.kind == Kind::Video { VP8 } else { OPUS },
         extensions,
         mid: mid.to_string(),
-        offset: turn.fract(),
+        offset: turn(publisher, scenario.seed),
     }
 }
 

@@ -19,6 +19,7 @@ pub mod rig;
 pub mod run;
 pub mod saturate;
 pub mod scenario;
+pub mod signaling;
 pub mod source;
 pub mod track;
 pub mod world;

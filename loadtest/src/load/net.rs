@@ -7,6 +7,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use crate::failure::Failure;
+use crate::kernel::ready::Ready;
 use crate::kernel::receive::{GRO_BUFFER_BYTES, ReceiveBatch};
 use crate::kernel::send::{Route, SendBatch};
 use crate::kernel::socket::{SocketOptions, UdpSocket};
@@ -31,6 +32,9 @@ const SEND_BATCH_BYTES: usize = 256 << 10;
 pub struct Net {
     sockets: Vec<UdpSocket>,
     shared: bool,
+    /// Of several sockets those that have something.
+    ready: Option<Ready>,
+    looked: Vec<usize>,
     inbox: ReceiveBatch,
     /// What is to be sent.
     pub outbox: Outbox,
@@ -60,7 +64,7 @@ impl Net {
             ..SocketOptions::default()
         };
         let socket = UdpSocket::bind((Ipv4Addr::UNSPECIFIED, 0).into(), &options)?;
-        Ok(Self::with(vec![socket], true, peers))
+        Ok(Self::with(vec![socket], None, peers))
     }
 
     /// A socket for each peer, of the family of `remote`.
@@ -79,10 +83,15 @@ impl Net {
             IpAddr::V6(_) => (std::net::Ipv6Addr::UNSPECIFIED, 0).into(),
         };
         let sockets = (0..peers).map(|_| UdpSocket::bind(any, &options)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Self::with(sockets, false, peers))
+        let ready = Ready::new()?;
+        for (number, socket) in sockets.iter().enumerate() {
+            ready.add(socket, number)?;
+        }
+        Ok(Self::with(sockets, Some(ready), peers))
     }
 
-    fn with(sockets: Vec<UdpSocket>, shared: bool, peers: usize) -> Self {
+    fn with(sockets: Vec<UdpSocket>, ready: Option<Ready>, peers: usize) -> Self {
+        let shared = ready.is_none();
         let outbox = Outbox {
             batch: SendBatch::new(SEND_BATCH, SEND_BATCH_BYTES),
             routes: vec![None; peers],
@@ -90,7 +99,8 @@ impl Net {
             sender: 0,
             shared,
         };
-        Self { sockets, shared, inbox: ReceiveBatch::new(RECEIVE_BATCH, BUFFER_BYTES), outbox }
+        let inbox = ReceiveBatch::new(RECEIVE_BATCH, BUFFER_BYTES);
+        Self { sockets, shared, ready, looked: vec![0], inbox, outbox }
     }
 
     /// The port a peer is at.
@@ -103,7 +113,11 @@ impl Net {
     /// of earlier sends is passed over.
     pub fn receive(&mut self, mut take: impl FnMut(usize, &[u8], u64)) -> Arrived {
         let mut arrived = Arrived::default();
-        for at in 0..self.sockets.len() {
+        if let Some(ready) = &mut self.ready {
+            self.looked.clear();
+            self.looked.extend(ready.look());
+        }
+        for &at in &self.looked {
             for call in 0.. {
                 // An ICMP error of an earlier send is reported once; what lies behind it comes next time.
                 let Ok(trains) = self.inbox.receive(&self.sockets[at]) else { break };

@@ -1,5 +1,6 @@
 //! The command line of `run`.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -28,6 +29,15 @@ pub struct RunOptions {
     /// Go in through the control socket of a relay that runs
     #[arg(long, value_name = "SOCKET", conflicts_with_all = ["relay", "backend", "backends"])]
     pub direct: Option<PathBuf>,
+    /// Go in through a server's front door, http or https; any certificate is accepted
+    #[arg(long, conflicts_with_all = ["relay", "direct", "backend", "backends", "shard"], requires = "secret")]
+    pub url: Option<String>,
+    /// The server's secret
+    #[arg(long, env = "MILLRACE_SECRET", hide_env_values = true)]
+    pub secret: Option<String>,
+    /// With --url: connect to this one of the announced addresses
+    #[arg(long, value_name = "IP", requires = "url")]
+    pub candidate: Option<IpAddr>,
     /// Backend of the relay that is started [default: the best it has]
     #[arg(long, value_enum)]
     pub backend: Option<BackendName>,
@@ -105,6 +115,9 @@ impl RunOptions {
     }
 
     fn targets(&self) -> Result<Vec<Target>, Failure> {
+        if let (Some(url), Some(secret)) = (self.url.clone(), self.secret.clone()) {
+            return Ok(vec![Target::Server { url, secret, candidate: self.candidate }]);
+        }
         if let Some(socket) = &self.direct {
             return Ok(vec![Target::Running(socket.clone())]);
         }

@@ -1,6 +1,8 @@
 //! A relay, an engine and the peers between them: brought up, then measured as often as one likes.
 
+use std::collections::BTreeSet;
 use std::future::Future;
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -9,9 +11,9 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::cast::{PeerPlan, peers};
+use super::cast::{PeerPlan, peers, transports};
 use super::cipher::Cipher;
-use super::control::Control;
+use super::control::{Control, Counters};
 use super::direct::{Direct, stream_number};
 use super::engine::{Engine, Order, Outcome, Pace, Ready, Snapshot, Stage};
 use super::join::{Port, bring_up};
@@ -20,8 +22,10 @@ use super::net::Net;
 use super::proc::{CpuTimes, MachineTime, cores_of, resident_bytes, threads_of};
 use super::relay::{BackendName, Relay, all_cores};
 use super::scenario::Scenario;
+use super::signaling::Signaling;
 use super::world::{Inlet, World};
 use crate::failure::Failure;
+use crate::http::Endpoint;
 use crate::kernel::affinity::pin_this_thread;
 use crate::kernel::clock::monotonic_ns;
 use crate::kernel::priority::prefer_thread;
@@ -53,6 +57,15 @@ pub enum Target {
     },
     /// A relay that runs, by its control socket.
     Running(PathBuf),
+    /// A server, through its front door.
+    Server {
+        /// Its address, http or https.
+        url: String,
+        /// Its secret.
+        secret: String,
+        /// The announced address to connect to; without it, the best of IPv4.
+        candidate: Option<IpAddr>,
+    },
 }
 
 /// How a rig is to be.
@@ -91,9 +104,31 @@ pub struct JoinRecord {
 /// Everything that is needed to bring peers up, shared by their tasks.
 struct Joiner {
     scenario: Scenario,
-    direct: Direct,
+    way: Way,
     identity: Identity,
     orders: Mutex<std::sync::mpsc::Sender<Order>>,
+}
+
+/// How peers are made known to the relay.
+enum Way {
+    Direct(Direct),
+    Server(Box<Signaling>),
+}
+
+impl Way {
+    async fn counters(&self) -> Result<Counters, Failure> {
+        match self {
+            Self::Direct(direct) => direct.control.counters().await,
+            Self::Server(signaling) => signaling.counters().await,
+        }
+    }
+}
+
+/// What the relay says of itself.
+struct Facts {
+    pid: u32,
+    backend: String,
+    shards: usize,
 }
 
 /// A relay with peers on it.
@@ -127,16 +162,16 @@ impl Rig {
     /// When the relay does not start or speak.
     pub async fn build(plan: Plan) -> Result<Self, Failure> {
         let all = all_cores();
-        let (relay, socket) = match &plan.target {
-            Target::Start { program, shards, backend } => {
-                let relay = Relay::start(program, *shards, *backend)?;
-                let socket = relay.socket();
-                (Some(relay), socket)
-            }
-            Target::Running(socket) => (None, socket.clone()),
+        let scenario = plan.scenario.clone();
+        let peers = match &plan.target {
+            Target::Server { .. } => transports(&scenario),
+            Target::Start { .. } | Target::Running(_) => peers(&scenario),
         };
-        let control = Control::connect(&socket).await?;
-        let pid = control.relay.pid;
+        let relay = match &plan.target {
+            Target::Start { program, shards, backend } => Some(Relay::start(program, *shards, *backend)?),
+            Target::Running(_) | Target::Server { .. } => None,
+        };
+        let (way, Facts { pid, backend, shards }) = open(&plan, relay.as_ref(), &peers).await?;
         debug_assert!(relay.as_ref().is_none_or(|relay| relay.pid() == pid));
         if relay.is_some() {
             // The same for relay and engine, or what others do on the machine would show in the delays.
@@ -146,10 +181,8 @@ impl Rig {
         let free: Vec<usize> = all.iter().copied().filter(|core| !taken.contains(core)).collect();
         let shares_cores = free.is_empty();
         pin_this_thread(if shares_cores { &all } else { &free })?;
-        let scenario = plan.scenario.clone();
-        let peers = peers(&scenario);
         let world = World::new(peers.len(), scenario.sample, scenario.nack, scenario.seed);
-        let engine = Engine::start(Net::shared(peers.len())?, world, peers.len(), plan.pace)?;
+        let engine = Engine::start(net(&plan.target, peers.len())?, world, peers.len(), plan.pace)?;
         for publisher in peers.iter().filter_map(|peer| peer.publishes) {
             for stream in &scenario.streams {
                 let (_, len_max) = stream.frames.len_range();
@@ -158,11 +191,9 @@ impl Rig {
                 let _ = engine.orders.send(Order::Expect { stream, kind, len_max });
             }
         }
-        let backend = control.relay.backend.clone();
-        let shards = control.relay.shards.len();
         let joiner = Arc::new(Joiner {
             scenario,
-            direct: Direct::new(control, plan.shard)?,
+            way,
             identity: Identity::generate()?,
             orders: engine.orders.clone().into(),
         });
@@ -197,8 +228,9 @@ impl Rig {
     #[must_use]
     pub fn viewers(&self) -> usize {
         let sessions = self.plan.scenario.sessions;
-        let joined = self.joins.iter().filter(|join| !self.peers[join.peer].watches.is_empty());
-        joined.count() / sessions
+        let joined = self.joins.iter().map(|join| &self.peers[join.peer]);
+        let watching = joined.filter(|peer| !peer.watches.is_empty()).map(|peer| peer.participant);
+        watching.collect::<BTreeSet<_>>().len() / sessions
     }
 
     /// Packets a second that those who have joined should see.
@@ -214,18 +246,18 @@ impl Rig {
     /// # Errors
     /// The first peer's that failed.
     pub async fn join_viewers(&mut self, viewers: usize) -> Result<(), Failure> {
-        let mut seen = vec![0; self.plan.scenario.sessions + 1];
+        let mut seen = vec![BTreeSet::new(); self.plan.scenario.sessions + 1];
         let mut wanted = Vec::new();
         for (peer, plan) in self.peers.iter().enumerate() {
-            let watches = !plan.watches.is_empty();
-            if watches {
-                seen[plan.session] += 1;
-            }
-            if !watches || seen[plan.session] <= viewers {
+            let seen = &mut seen[plan.session];
+            if plan.watches.is_empty() || seen.contains(&plan.participant) || seen.len() < viewers {
                 wanted.push(peer);
+                if !plan.watches.is_empty() {
+                    seen.insert(plan.participant);
+                }
             }
         }
-        let joined: std::collections::BTreeSet<usize> = self.joins.iter().map(|join| join.peer).collect();
+        let joined: BTreeSet<usize> = self.joins.iter().map(|join| join.peer).collect();
         wanted.retain(|peer| !joined.contains(peer));
         self.join(wanted).await
     }
@@ -380,8 +412,23 @@ impl Rig {
             relay: CpuTimes::of(self.pid),
             own: CpuTimes::of(std::process::id()),
             machine: MachineTime::now(),
-            counters: self.joiner.direct.control.counters().await?,
+            counters: self.joiner.way.counters().await?,
         })
+    }
+
+    /// Takes everything back that is not ended by dropping the rig: peers of a relay, and sessions of a server, that go
+    /// on.
+    pub async fn close(&self) {
+        match (&self.joiner.way, &self.plan.target) {
+            (Way::Server(signaling), _) => signaling.close().await,
+            (Way::Direct(direct), Target::Running(_)) => {
+                let peers: Vec<_> =
+                    self.joins.iter().map(|join| (join.peer, &self.peers[join.peer])).collect();
+                // A relay that is gone has no peers.
+                let _ = direct.remove(self.plan.scenario.sessions, &peers).await;
+            }
+            (Way::Direct(_), _) => {}
+        }
     }
 
     fn note_first_packets(&mut self, outcome: &Outcome) {
@@ -390,6 +437,45 @@ impl Rig {
             record.first_packet = first.map(|first| milliseconds(record.started_ns, first));
         }
     }
+}
+
+/// The way to the relay, and who it is.
+async fn open(plan: &Plan, relay: Option<&Relay>, peers: &[PeerPlan]) -> Result<(Way, Facts), Failure> {
+    let socket = match (&plan.target, relay) {
+        (Target::Server { url, secret, candidate }, _) => {
+            let publishers = peers.iter().filter_map(|peer| peer.publishes).max().map_or(0, |last| last + 1);
+            let sessions = plan.scenario.sessions + 1;
+            let signaling = Signaling::new(url, secret, *candidate, sessions, publishers)?;
+            let (pid, backend, shards) = signaling.relay().await?;
+            // Elsewhere the number may be somebody else's.
+            let pid = if is_local(url) { pid } else { 0 };
+            return Ok((Way::Server(Box::new(signaling)), Facts { pid, backend, shards }));
+        }
+        (_, Some(relay)) => relay.socket(),
+        (Target::Running(socket), None) => socket.clone(),
+        (Target::Start { .. }, None) => return Err(Failure::Late("the relay was not started".to_owned())),
+    };
+    let control = Control::connect(&socket).await?;
+    let hello = Arc::clone(&control.relay);
+    let facts = Facts { pid: hello.pid, backend: hello.backend.clone(), shards: hello.shards.len() };
+    Ok((Way::Direct(Direct::new(control, plan.shard)?), facts))
+}
+
+/// One socket where the relay is on this host, else one for each peer.
+fn net(target: &Target, peers: usize) -> Result<Net, Failure> {
+    match target {
+        Target::Server { url, candidate, .. } if !is_local(url) => {
+            Net::separate(peers, candidate.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
+        }
+        Target::Server { .. } | Target::Start { .. } | Target::Running(_) => Net::shared(peers),
+    }
+}
+
+/// Whether the server is on this host by name.
+fn is_local(url: &str) -> bool {
+    let Ok(endpoint) = Endpoint::parse(url) else { return false };
+    let address: Option<IpAddr> = endpoint.host.parse().ok();
+    endpoint.host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
 
 /// A storm that is over.
@@ -440,8 +526,14 @@ impl Joiner {
     async fn join(&self, peer: usize, plan: &PeerPlan) -> Result<JoinRecord, Failure> {
         let started_ns = monotonic_ns();
         let local = IceCredentials::generate();
-        let digest = self.identity.digest;
-        let prepared = self.direct.prepare(&self.scenario, peer, plan, &local, digest).await?;
+        let prepared = match &self.way {
+            Way::Direct(direct) => {
+                direct.prepare(&self.scenario, peer, plan, &local, self.identity.digest).await?
+            }
+            Way::Server(signaling) => {
+                signaling.prepare(&self.scenario, peer, plan, &local, &self.identity).await?
+            }
+        };
         let signaling = milliseconds(started_ns, monotonic_ns());
         let (stun_sender, stun) = mpsc::unbounded_channel();
         let (dtls_sender, dtls) = mpsc::unbounded_channel();

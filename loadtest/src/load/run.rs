@@ -19,6 +19,7 @@ pub fn run(options: &RunOptions) -> Result<LoadReport, Failure> {
         let (warm_up, duration) = (rig.plan.scenario.warm_up, rig.plan.scenario.duration);
         let shows = options.shows_progress();
         let measurement = rig.measure(warm_up, duration, |second| show(shows, second)).await?;
+        rig.close().await;
         Ok(report(&rig, measurement))
     })
 }

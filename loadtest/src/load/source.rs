@@ -77,6 +77,13 @@ pub struct Source {
     pub key_frames: u64,
 }
 
+/// Where in its frame interval a publisher sends. The golden ratio spreads any number of publishers evenly; the seed
+/// turns the whole.
+#[must_use]
+pub fn turn(publisher: usize, seed: u64) -> f64 {
+    (publisher as f64 * 0.618_033_988_749_895 + (seed % 997) as f64 / 997.0).fract()
+}
+
 /// Number by which a stream signs its payloads.
 #[must_use]
 pub fn signature(stream: usize) -> u16 {
