@@ -9,7 +9,7 @@ use millrace_loadtest::floor;
 use millrace_loadtest::floor::options::FloorOptions;
 use millrace_loadtest::load::options::RunOptions;
 use millrace_loadtest::load::saturate::{self, SaturateOptions};
-use millrace_loadtest::load::{compare, run};
+use millrace_loadtest::load::{compare, html, run};
 use millrace_loadtest::options::SmokeOptions;
 use millrace_loadtest::smoke;
 use serde_json::json;
@@ -67,16 +67,23 @@ fn play_smoke(options: SmokeOptions) -> Result<Shown, Failure> {
 fn play_load(options: &RunOptions) -> Result<Shown, Failure> {
     if let Some(rounds) = options.pairs {
         let report = compare::run(options, rounds)?;
+        save_page(options, || report.html())?;
         let text = if options.json { report.json().to_string() } else { report.table() };
         return Ok((text, true));
     }
     let report = run::run(options)?;
+    save_page(options, || report.html())?;
     let text = if options.json { report.json().to_string() } else { report.table() };
     Ok((text, report.problems().is_empty()))
 }
 
+fn save_page(options: &RunOptions, page: impl FnOnce() -> String) -> Result<(), Failure> {
+    options.html.as_deref().map_or(Ok(()), |path| html::save(path, &page()))
+}
+
 fn play_saturate(options: &SaturateOptions) -> Result<Shown, Failure> {
     let report = saturate::run(options)?;
+    save_page(&options.run, || report.html())?;
     let text = if options.run.json { report.json().to_string() } else { report.table() };
     Ok((text, report.knee().is_some()))
 }

@@ -6,7 +6,7 @@ use tokio::time::Instant;
 use super::account::Counts;
 use super::control::Counters;
 use super::engine::{GroupOutcome, Outcome, Snapshot};
-use super::proc::{CpuTimes, MachineTime, resident_bytes};
+use super::proc::{CpuTimes, MachineTime, Used, resident_bytes};
 use super::rig::{JoinRecord, Rig, SHARD_THREADS};
 use crate::histogram::Histogram;
 
@@ -97,7 +97,7 @@ impl Second {
         let seconds = (after.taken - before.taken).as_secs_f64().max(1e-9);
         let (old, new) = (&before.snapshot.totals, &after.snapshot.totals);
         let received = new.received.saturating_sub(old.received);
-        let (_, shards) = after.relay.since(&before.relay, SHARD_THREADS);
+        let shards = after.relay.since(&before.relay, SHARD_THREADS).named_ns;
         let engine = after.snapshot.cpu_ns.saturating_sub(before.snapshot.cpu_ns);
         Self {
             t_s: (after.taken - began.taken).as_secs_f64(),
@@ -158,6 +158,8 @@ impl From<&GroupOutcome> for GroupFigures {
 pub struct CpuFigures {
     /// Shard threads, in cores.
     pub shard_cores: f64,
+    /// What shard threads waited for their cores while others had them, in cores.
+    pub shard_waited_cores: f64,
     /// The whole relay, in cores.
     pub relay_cores: f64,
     /// The engine's thread, in cores.
@@ -276,8 +278,9 @@ impl Measurement {
     ) -> Self {
         let totals = &after.snapshot.totals;
         let seconds = after.snapshot.at_ns.saturating_sub(before.snapshot.at_ns.max(began_ns)) as f64 / 1e9;
-        let (relay_ns, shard_ns) = after.relay.since(&before.relay, SHARD_THREADS);
-        let (own_ns, engine_ns) = after.own.since(&before.own, ENGINE_THREAD);
+        let Used { all_ns: relay_ns, named_ns: shard_ns, named_waited_ns: waited_ns } =
+            after.relay.since(&before.relay, SHARD_THREADS);
+        let Used { all_ns: own_ns, named_ns: engine_ns, .. } = after.own.since(&before.own, ENGINE_THREAD);
         let packets = totals.received as f64;
         let busy_s = after.machine.busy_s - before.machine.busy_s;
         let cores = |ns: u64| ratio(ns as f64 / 1e9, seconds);
@@ -296,6 +299,7 @@ impl Measurement {
             ),
             cpu: CpuFigures {
                 shard_cores: cores(shard_ns),
+                shard_waited_cores: cores(waited_ns),
                 relay_cores: cores(relay_ns),
                 engine_cores: cores(engine_ns),
                 loadtest_cores: cores(own_ns),

@@ -12,6 +12,7 @@ use super::rig::{Plan, Target};
 use super::scenario::{Layer, Scenario};
 use crate::failure::Failure;
 use crate::floor::Method;
+use crate::kernel::priority::prefer_strictly;
 
 /// Options of `run`.
 #[derive(Args, Clone, Debug)]
@@ -63,12 +64,19 @@ pub struct RunOptions {
     /// delays more truly. 0 looks without a pause [default: 100; 1000 with --pairs, as the floor does]
     #[arg(long)]
     pub look_us: Option<u64>,
+    /// On a machine that others use: while relay and load tool can run nobody else has their cores (SCHED_FIFO; needs
+    /// CAP_SYS_NICE). Without it they are only preferred
+    #[arg(long)]
+    pub realtime: bool,
     /// Seconds for all peers to come up
     #[arg(long, default_value_t = 30.0)]
     pub setup_timeout: f64,
     /// One JSON object on stdout instead of the table
     #[arg(long)]
     pub json: bool,
+    /// A page of figures and plots, in one file that opens offline
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
     /// A line of progress on stderr every second even when that is no terminal
     #[arg(long)]
     pub progress: bool,
@@ -96,6 +104,18 @@ impl RunOptions {
         let scenario = Scenario::resolve(self.layer.clone().over(file))?;
         if !(0.1..=3600.0).contains(&self.setup_timeout) {
             return Err(Failure::Usage("--setup-timeout must be 0.1 to 3600 seconds".to_owned()));
+        }
+        if let Some(path) = &self.html {
+            // Now rather than after a long run.
+            let failed = |error| Failure::Usage(format!("--html {}: {error}", path.display()));
+            std::fs::OpenOptions::new().append(true).create(true).open(path).map_err(failed)?;
+        }
+        if self.realtime {
+            if self.look_us == Some(0) {
+                let why = "--realtime leaves others nothing beside --look-us 0, and the kernel takes it back";
+                return Err(Failure::Usage(why.to_owned()));
+            }
+            prefer_strictly();
         }
         if self.pairs == Some(0) {
             return Err(Failure::Usage("--pairs must be at least 1".to_owned()));

@@ -12,6 +12,19 @@ pub struct ThreadTime {
     pub id: u32,
     /// CPU time in nanoseconds.
     pub cpu_ns: u64,
+    /// Time in which it could have run and somebody else did, in nanoseconds.
+    pub waited_ns: u64,
+}
+
+/// CPU time of several threads, in nanoseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Used {
+    /// All threads.
+    pub all_ns: u64,
+    /// Those that were asked for.
+    pub named_ns: u64,
+    /// What those waited for a core.
+    pub named_waited_ns: u64,
 }
 
 /// CPU times of a process at one moment.
@@ -28,22 +41,25 @@ impl CpuTimes {
         let thread = |path: &Path| {
             let name = fs::read_to_string(path.join("comm")).ok()?.trim_end().to_owned();
             let times = fs::read_to_string(path.join("schedstat")).ok()?;
-            let cpu_ns = times.split_ascii_whitespace().next()?.parse().ok()?;
-            Some(ThreadTime { name, id: path.file_name()?.to_str()?.parse().ok()?, cpu_ns })
+            let mut words = times.split_ascii_whitespace().map(|word| word.parse().ok());
+            let (cpu_ns, waited_ns) = (words.next()??, words.next()??);
+            Some(ThreadTime { name, id: path.file_name()?.to_str()?.parse().ok()?, cpu_ns, waited_ns })
         };
         Self { threads: tasks.flatten().filter_map(|task| thread(&task.path())).collect() }
     }
 
     /// CPU time since `before` of all threads, and of those whose name begins with `prefix`.
     #[must_use]
-    pub fn since(&self, before: &Self, prefix: &str) -> (u64, u64) {
-        let mut sums = (0, 0);
+    pub fn since(&self, before: &Self, prefix: &str) -> Used {
+        let mut sums = Used::default();
         for thread in &self.threads {
             let earlier = before.threads.iter().find(|other| other.id == thread.id);
             let used = thread.cpu_ns.saturating_sub(earlier.map_or(0, |earlier| earlier.cpu_ns));
-            sums.0 += used;
+            let waited = thread.waited_ns.saturating_sub(earlier.map_or(0, |earlier| earlier.waited_ns));
+            sums.all_ns += used;
             if thread.name.starts_with(prefix) {
-                sums.1 += used;
+                sums.named_ns += used;
+                sums.named_waited_ns += waited;
             }
         }
         sums
@@ -136,8 +152,8 @@ mod tests {
             .unwrap()
             .join()
             .unwrap();
-        let (all, busy) = after.since(&before, "busy-");
-        assert!(busy >= 1_000_000 && all >= busy, "{all} {busy}");
+        let used = after.since(&before, "busy-");
+        assert!(used.named_ns >= 1_000_000 && used.all_ns >= used.named_ns, "{used:?}");
         assert!(resident_bytes(std::process::id()) > 1 << 20);
         assert!(resident_bytes(u32::MAX) == 0 && CpuTimes::of(u32::MAX).threads.is_empty());
     }

@@ -4,7 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
-use super::measurement::{GroupFigures, JoinFigures, Measurement, Quantiles, Second};
+use super::measurement::{CpuFigures, GroupFigures, JoinFigures, Measurement, Quantiles, Second};
+use super::rig::JoinRecord;
 
 /// What a run showed, and of what.
 #[derive(Clone, Debug)]
@@ -15,6 +16,10 @@ pub struct LoadReport {
     pub backend: String,
     /// How peers came up.
     pub joins: JoinFigures,
+    /// Likewise, one by one.
+    pub join_records: Vec<JoinRecord>,
+    /// Whether the relay's process is one of this machine, so that its CPU time and memory are known.
+    pub knows_relay: bool,
     /// Memory of the relay before the first peer.
     pub empty_bytes: u64,
     /// Peers.
@@ -47,6 +52,7 @@ impl LoadReport {
             "look_us": self.look_us,
             "empty_bytes": self.empty_bytes,
             "joins": self.joins,
+            "join_records": self.join_records,
             "measurement": self.measurement,
         })
     }
@@ -78,16 +84,7 @@ impl LoadReport {
                 line(&mut text, "  bystander us", &short(&storm.bystander_us));
             }
         }
-        line(
-            &mut text,
-            "relay CPU",
-            &format!(
-                "{:.0} ns a delivered packet (shards; {:.0} ns with all threads), {:.1} % of a core",
-                cpu.ns_per_packet,
-                cpu.relay_ns_per_packet,
-                cpu.shard_cores * 100.0
-            ),
-        );
+        line(&mut text, "relay CPU", &self.relay_cpu(cpu));
         line(
             &mut text,
             "load tool CPU",
@@ -102,8 +99,9 @@ impl LoadReport {
             &mut text,
             "machine",
             &format!(
-                "others {:.1} % of a core, stolen by the host {:.1} %",
+                "others {:.1} % of a core, the relay's shards waited {:.1} % for them; stolen by the host {:.1} %",
                 cpu.others_cores * 100.0,
+                cpu.shard_waited_cores * 100.0,
                 cpu.stolen_cores * 100.0
             ),
         );
@@ -135,7 +133,22 @@ impl LoadReport {
         text
     }
 
+    fn relay_cpu(&self, cpu: &CpuFigures) -> String {
+        if !self.knows_relay {
+            return "not known, it is not on this machine".to_owned();
+        }
+        format!(
+            "{:.0} ns a delivered packet (shards; {:.0} ns with all threads), {:.1} % of a core",
+            cpu.ns_per_packet,
+            cpu.relay_ns_per_packet,
+            cpu.shard_cores * 100.0
+        )
+    }
+
     fn memory(&self) -> String {
+        if !self.knows_relay {
+            return "not known".to_owned();
+        }
         let mebibytes = |bytes: u64| bytes as f64 / f64::from(1 << 20);
         let grown = self.measurement.relay_bytes.saturating_sub(self.empty_bytes);
         format!(

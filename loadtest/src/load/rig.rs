@@ -11,7 +11,7 @@ use tokio::sync::{Semaphore, mpsc};
 use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use super::cast::{PeerPlan, peers, transports};
+use super::cast::{Group, PeerPlan, peers, transports};
 use super::cipher::Cipher;
 use super::control::{Control, Counters};
 use super::direct::{Direct, stream_number};
@@ -229,7 +229,8 @@ impl Rig {
     pub fn viewers(&self) -> usize {
         let sessions = self.plan.scenario.sessions;
         let joined = self.joins.iter().map(|join| &self.peers[join.peer]);
-        let watching = joined.filter(|peer| !peer.watches.is_empty()).map(|peer| peer.participant);
+        let crowd = joined.filter(|peer| !peer.watches.is_empty() && peer.group == Group::Crowd);
+        let watching = crowd.map(|peer| peer.participant);
         watching.collect::<BTreeSet<_>>().len() / sessions
     }
 

@@ -6,6 +6,7 @@ use super::measurement::{JoinFigures, Measurement, Second};
 use super::options::RunOptions;
 use super::report::{LoadReport, progress};
 use super::rig::{Plan, Rig};
+use super::scenario::Cast;
 use crate::failure::Failure;
 
 /// Runs what the options ask for.
@@ -52,10 +53,17 @@ pub(super) fn report(rig: &Rig, measurement: Measurement) -> LoadReport {
     if rig.shares_cores {
         notes.push("the relay's shards have every core: the load tool shares them with it".to_owned());
     }
+    let mut scenario = rig.plan.scenario.clone();
+    if let Cast::Stage { publishers, .. } = scenario.cast {
+        // Of those who were to come, as many as came.
+        scenario.cast = Cast::Stage { publishers, viewers: rig.viewers() };
+    }
     LoadReport {
-        scenario: rig.plan.scenario.summary(),
+        scenario: scenario.summary(),
         backend: rig.backend.clone(),
         joins: JoinFigures::of(&rig.joins),
+        join_records: rig.joins.clone(),
+        knows_relay: rig.pid != 0,
         empty_bytes: rig.empty_bytes,
         peers: rig.joins.len(),
         look_us: rig.plan.pace.look_ns / 1000,

@@ -82,6 +82,8 @@ pub struct Point {
     pub p99_us: f64,
     /// CPU of the relay's shards, in cores.
     pub shard_cores: f64,
+    /// What they waited for their cores while others had them, in cores.
+    pub shard_waited_cores: f64,
     /// CPU of the relay's shards for each delivered packet.
     pub ns_per_packet: f64,
     /// CPU of the engine's thread, in cores.
@@ -321,6 +323,7 @@ impl SaturateOptions {
             p50_us: delay.p50,
             p99_us: delay.p99,
             shard_cores: measured.cpu.shard_cores,
+            shard_waited_cores: measured.cpu.shard_waited_cores,
             ns_per_packet: measured.cpu.ns_per_packet,
             engine_cores: measured.cpu.engine_cores,
             holds: loss <= self.loss_max && delay.p99 <= self.p99_max_ms * 1000.0,
@@ -427,8 +430,17 @@ fn head(raise: Raise) -> String {
         Raise::Rate => "x rate",
     };
     format!(
-        "{level:>9}{:>12}{:>12}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}{:>8}",
-        "offered/s", "received/s", "Gbit/s", "loss %", "p50 us", "p99 us", "relay %", "ns/pkt", "tool %"
+        "{level:>9}{:>12}{:>12}{:>9}{:>9}{:>9}{:>10}{:>9}{:>9}{:>9}{:>8}",
+        "offered/s",
+        "received/s",
+        "Gbit/s",
+        "loss %",
+        "p50 us",
+        "p99 us",
+        "relay %",
+        "waited %",
+        "ns/pkt",
+        "tool %"
     )
 }
 
@@ -444,7 +456,7 @@ fn row(point: &Point) -> String {
         (false, true) => "  breaks, the load tool's core is full",
     };
     format!(
-        "{level:>9}{:>12.0}{:>12.0}{:>9.3}{:>9.3}{:>9.0}{:>10.0}{:>9.1}{:>9.0}{:>8.1}{verdict}",
+        "{level:>9}{:>12.0}{:>12.0}{:>9.3}{:>9.3}{:>9.0}{:>10.0}{:>9.1}{:>9.1}{:>9.0}{:>8.1}{verdict}",
         point.offered_per_s,
         point.received_per_s,
         point.gbit_s,
@@ -452,6 +464,7 @@ fn row(point: &Point) -> String {
         point.p50_us,
         point.p99_us,
         point.shard_cores * 100.0,
+        point.shard_waited_cores * 100.0,
         point.ns_per_packet,
         point.engine_cores * 100.0
     )
@@ -471,6 +484,7 @@ pub(super) mod tests {
             p50_us: 50.0,
             p99_us: 100.0 + level,
             shard_cores: level / 500.0,
+            shard_waited_cores: 0.0,
             ns_per_packet: 2000.0,
             engine_cores: 0.4,
             holds,
