@@ -24,6 +24,7 @@ pub mod publisher;
 pub mod relay;
 pub mod report;
 pub mod rest;
+pub mod rivals;
 pub mod rpc;
 pub mod sdp;
 pub mod sequence;

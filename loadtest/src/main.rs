@@ -11,6 +11,8 @@ use millrace_loadtest::load::options::RunOptions;
 use millrace_loadtest::load::saturate::{self, SaturateOptions};
 use millrace_loadtest::load::{compare, html, run};
 use millrace_loadtest::options::SmokeOptions;
+use millrace_loadtest::rivals;
+use millrace_loadtest::rivals::options::{JanusOptions, Rival};
 use millrace_loadtest::smoke;
 use serde_json::json;
 
@@ -32,6 +34,9 @@ enum Command {
     Saturate(Box<SaturateOptions>),
     /// What a delivered packet costs a bare loop on this machine: the least any relay can reach.
     Floor(FloorOptions),
+    /// Our relay beside another server, in one run and under the same load.
+    #[command(subcommand)]
+    Compare(Rival),
 }
 
 /// Text for stdout, and whether all is well.
@@ -45,6 +50,7 @@ fn main() -> ExitCode {
         Command::Run(options) => (options.json, play_load(&options)),
         Command::Saturate(options) => (options.run.json, play_saturate(&options)),
         Command::Floor(options) => (options.json, play_floor(&options)),
+        Command::Compare(Rival::Janus(options)) => (options.json, compare_janus(&options)),
     };
     let (text, good) = match shown {
         Ok(shown) => shown,
@@ -92,5 +98,11 @@ fn play_floor(options: &FloorOptions) -> Result<Shown, Failure> {
     let report = floor::run(options)?;
     let text = if options.json { report.json().to_string() } else { report.table() };
     // A loss makes the figure doubtful, not wrong: it is shown.
+    Ok((text, true))
+}
+
+fn compare_janus(options: &JanusOptions) -> Result<Shown, Failure> {
+    let report = rivals::janus(options)?;
+    let text = if options.json { report.json().to_string() } else { report.table() };
     Ok((text, true))
 }

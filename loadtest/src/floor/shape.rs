@@ -14,6 +14,8 @@ pub const RTP_HEADER_LEN: usize = 12;
 pub const TAG_LEN: usize = 16;
 /// Extension block of a viewer with MID, transport-wide number and abs-send-time: 4 + 2 + 3 + 4 bytes, padded.
 pub const EXTENSION_LEN: usize = 16;
+/// The same with the MID alone: 4 + 3 bytes, padded.
+pub const EXTENSION_LEN_MID: usize = 8;
 /// Longest header: a block may have 64 bytes.
 pub(super) const HEADER_LEN_MAX: usize = RTP_HEADER_LEN + 64;
 /// A payload begins with the number of its publisher.

@@ -16,6 +16,7 @@ use crate::failure::Failure;
 use crate::kernel::priority::prefer_this_thread;
 use crate::kernel::socket::{SocketOptions, UdpSocket};
 use crate::kernel::{affinity, clock, netns};
+use crate::load::relay::all_cores;
 
 /// Traffic before the measured one: it fetches keys and buffers into the caches and pages in.
 const WARM_UP: Duration = Duration::from_millis(100);
@@ -58,14 +59,14 @@ pub enum Place {
     },
 }
 
-/// Measures the floor of a shape. The loop has the first core this process may run on, where a relay's first shard
+/// Measures the floor of a shape. The loop has the first core this process was started with, where a relay's first shard
 /// runs; everything else has the others. Blocks for `duration` and about a quarter of a second more.
 ///
 /// # Errors
 /// [`Failure::Usage`] for a shape that cannot be; [`Failure::Io`] when the kernel refuses a socket, a thread or
 /// io_uring; [`Failure::Late`] when the loop does not come to rest, as on a machine that cannot keep up.
 pub fn measure(shape: &Shape, method: Method, duration: Duration) -> Result<Measured, Failure> {
-    measure_at(&Place::Loopback, &affinity::allowed_cores()?, shape, method, duration)
+    measure_at(&Place::Loopback, &all_cores(), shape, method, duration)
 }
 
 /// The same elsewhere; of `cores` the first is the loop's.
