@@ -93,6 +93,17 @@ pub(crate) fn every_address() -> Outcome {
     Outcome::Counted { passed, failed }
 }
 
+/// Whether this process may make network namespaces, or why not.
+pub(crate) fn may_be_made() -> Result<(), String> {
+    if !is_root() {
+        return Err("only root makes them".into());
+    }
+    let name = format!("{PREFIX}{}-x", std::process::id());
+    let made = shell(&format!("ip netns add {name}"));
+    remove(&name);
+    made.map(drop)
+}
+
 /// Why there is no world.
 enum Refused {
     /// Not one namespace could be made.

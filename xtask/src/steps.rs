@@ -91,6 +91,7 @@ pub(crate) fn test(report: &mut Report, groups: &[Group], effort: Effort) {
     }
     if wanted(Group::Network) {
         report.step("network namespaces", netns::every_address);
+        report.step("beside Janus", beside_janus);
     }
     if wanted(Group::Browser) {
         browser(report);
@@ -138,6 +139,20 @@ fn smoke(backend: &str, effort: Effort) -> Outcome {
     let mut command = program_within(LIMIT_S, &loadtest.to_string_lossy(), &["smoke"], "");
     command.args(["--url", &server.url, "--secret", &server.secret, "--duration", effort.seconds()]);
     run(command.args(SMOKE))
+}
+
+/// That the comparison works, not what it says: figures of a second are worth nothing. Janus is not among what setup
+/// installs, for Debian's package starts it as a service.
+fn beside_janus() -> Outcome {
+    if !exists("janus") {
+        return Outcome::Skipped("Janus is not installed: apt-get install janus".into());
+    }
+    if let Err(why) = netns::may_be_made() {
+        return Outcome::Skipped(format!("no network namespace can be made: {why}"));
+    }
+    let loadtest = binary("millrace-loadtest");
+    let mut command = program_within(LIMIT_S, &loadtest.to_string_lossy(), &["compare", "janus"], "");
+    run(command.args(["--viewers", "5", "--rate", "200", "--pairs", "1", "--seconds", "1"]))
 }
 
 /// One file after the other: they share two cores with the browser and the server.
