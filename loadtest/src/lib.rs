@@ -5,6 +5,9 @@
 //! [`source`] makes the packets, each with a number, the time of sending and a pattern ([`stamp`]). A viewer does the
 //! same for its subscription and holds every packet against that stamp ([`track`], [`tally`]). [`smoke`] conducts the
 //! scenario and [`report`] says in one sentence each what was missed.
+//!
+//! What a figure is worth shows beside others of the same minute: [`floor`] is a bare loop that does only what cannot be
+//! left out, [`rivals`] are other servers under the same load. [`kernel`] is how all of them reach the sockets.
 
 #![deny(unsafe_code)]
 

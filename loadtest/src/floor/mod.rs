@@ -5,9 +5,9 @@
 //! relay over floor says what the relay itself costs, whatever the machine and its mood.
 //!
 //! - [`shape`]: who sends what to whom; [`schedule`]: and when;
-//! - [`source`] and [`drain`]: both ends, on the other cores;
-//! - [`ports`]: the ways in and out ([`Method`]); [`fan`]: sealing in between;
-//! - [`stretch`]: one measurement of all that; [`report`]: several, for people and machines.
+//! - `source` and `drain`: both ends, on the other cores;
+//! - `ports`: the ways in and out ([`Method`]); [`fan`]: sealing in between;
+//! - `stretch`: one measurement of all that; [`report`]: several, for people and machines.
 
 pub mod fan;
 pub mod options;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use std::{fmt, io, mem};
 
 use io_uring::types::{BufRingEntry, Fixed, SubmitArgs, Timespec};
-use io_uring::{IoUring, cqueue, opcode, squeue};
+use io_uring::{EnterFlags, IoUring, cqueue, opcode, squeue};
 
 use super::address::NAME_BYTES;
 use super::cmsg::RECEIVE_BYTES;
@@ -111,6 +111,17 @@ impl Uring {
             }
             _ => {}
         }
+        self.outlet.batch.clear();
+        if self.collect() > 0 {
+            // The wait ended with the first of them; others have come since.
+            self.outlet.look()?;
+            self.collect();
+        }
+        Ok(self.inlet.received.len())
+    }
+
+    /// Takes what the kernel reports; gives how many datagrams there are.
+    fn collect(&mut self) -> usize {
         for completion in self.outlet.ring.completion() {
             if completion.user_data() == SEND {
                 // A send that succeeds reports nothing.
@@ -119,8 +130,7 @@ impl Uring {
                 self.inlet.note(&completion);
             }
         }
-        self.outlet.batch.clear();
-        Ok(self.inlet.received.len())
+        self.inlet.received.len()
     }
 }
 
@@ -147,6 +157,13 @@ impl Outlet {
     #[must_use]
     pub const fn refused(&self) -> u64 {
         self.refused
+    }
+
+    /// Has the kernel report what has happened, without waiting.
+    fn look(&self) -> io::Result<()> {
+        let flags = EnterFlags::GETEVENTS.bits();
+        // SAFETY: no argument is passed, and nothing is submitted.
+        unsafe { self.ring.submitter().enter::<libc::sigset_t>(0, 0, flags, None) }.map(drop)
     }
 
     fn queue_batch(&mut self) -> io::Result<()> {
