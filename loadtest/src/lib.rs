@@ -6,6 +6,9 @@
 //! same for its subscription and holds every packet against that stamp ([`track`], [`tally`]). [`smoke`] conducts the
 //! scenario and [`report`] says in one sentence each what was missed.
 //!
+//! That is right for a handful of peers and too dear for load: [`load`] keeps the handshakes and plays the media of all
+//! peers on one plain thread.
+//!
 //! What a figure is worth shows beside others of the same minute: [`floor`] is a bare loop that does only what cannot be
 //! left out, [`rivals`] are other servers under the same load. [`kernel`] is how all of them reach the sockets.
 

@@ -27,7 +27,7 @@ pub struct RunOptions {
     /// are compared by --pairs
     #[arg(long, value_name = "PROGRAM")]
     pub relay: Vec<PathBuf>,
-    /// Go in through the control socket of a relay that runs
+    /// Go in through the control socket of a relay that runs by itself: a signaling process would be sent away
     #[arg(long, value_name = "SOCKET", conflicts_with_all = ["relay", "backend", "backends"])]
     pub direct: Option<PathBuf>,
     /// Go in through a server's front door, http or https; any certificate is accepted

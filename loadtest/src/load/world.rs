@@ -427,3 +427,188 @@ fn reception_report(track: &mut Track) -> Option<ReceptionReport> {
         ..ReceptionReport::default()
     })
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::frames::Frames;
+    use crate::load::cipher::tests::pair;
+    use crate::load::payload::{Place, Stamp};
+    use crate::load::source::ExtensionIds;
+    use crate::sdp::IceCredentials;
+    use rtcp::payload_feedbacks::picture_loss_indication::PictureLossIndication;
+    use rtcp::transport_feedbacks::transport_layer_cc::TransportLayerCc;
+    use rtcp::transport_feedbacks::transport_layer_nack::TransportLayerNack;
+    use std::sync::Arc;
+    use webrtc_util::Marshal;
+
+    const SSRC: u32 = 0x1000_0000;
+
+    /// A viewer of two tracks that is up, and the relay's end of its cipher.
+    struct Stage {
+        world: World,
+        relay: Cipher,
+        stun: mpsc::UnboundedReceiver<Vec<u8>>,
+        dtls: mpsc::UnboundedReceiver<Vec<u8>>,
+    }
+
+    impl Stage {
+        fn new(tracks: Vec<TrackSpec>, sources: Vec<SourceSpec>) -> Self {
+            let mut world = World::new(2, 1, true, 1);
+            let (stun_sender, stun) = mpsc::unbounded_channel();
+            let (dtls_sender, dtls) = mpsc::unbounded_channel();
+            let inlet = Inlet { stun: stun_sender, dtls: dtls_sender };
+            world.open(1, ([127, 0, 0, 1], 9).into(), inlet, tracks);
+            world.handle(1, &[0, 1, 2], 1);
+            world.handle(1, &[22, 1, 2], 1);
+            let (near, relay) = pair();
+            let agent = Agent::new(IceCredentials::generate(), IceCredentials::generate(), 0);
+            world.ready(1, near, agent, Some(3), sources);
+            Self { world, relay, stun, dtls }
+        }
+
+        fn viewer(ssrcs: &[u32]) -> Self {
+            let track =
+                |(stream, ssrc): (usize, &u32)| TrackSpec { ssrc: *ssrc, stream, group: Group::Crowd };
+            let mut stage = Self::new(ssrcs.iter().enumerate().map(track).collect(), Vec::new());
+            for stream in 0..ssrcs.len() {
+                stage.world.expect(stream, Kind::Video, 200);
+            }
+            stage
+        }
+
+        /// A packet of a stream with a transport-wide number, sealed by the relay.
+        fn packet(&self, ssrc: u32, stream: usize, index: u64) -> Vec<u8> {
+            let mut packet = vec![0x90, 96, 0, 0, 0, 0, 0, 0, 0, 0, 0, 0];
+            packet[2..4].copy_from_slice(&(index as u16).to_be_bytes());
+            packet[8..12].copy_from_slice(&ssrc.to_be_bytes());
+            packet.extend_from_slice(&[0xbe, 0xde, 0, 1, 0x31, (index >> 8) as u8, index as u8, 0]);
+            let header_len = packet.len();
+            packet.resize(header_len + 100 + 16, 0);
+            let template = Template::new(Kind::Video, signature(stream), 200);
+            let stamp = Stamp { number: index as u32, sent_ns: 1_000 };
+            template.write(stamp, Place::Start, 1, &mut packet[header_len..header_len + 100]);
+            self.relay.seal_rtp(ssrc, index, header_len, &mut packet);
+            packet
+        }
+
+        fn take(&mut self, ssrc: u32, stream: usize, index: u64) {
+            let packet = self.packet(ssrc, stream, index);
+            self.world.handle(1, &packet, 51_000);
+        }
+
+        /// What the viewer sent by RTCP, opened.
+        fn replies(&mut self) -> Vec<bytes::Bytes> {
+            let replies = std::mem::take(&mut self.world.replies);
+            replies
+                .iter()
+                .map(|(peer, bytes)| {
+                    assert_eq!(*peer, 1);
+                    self.relay.open_rtcp(bytes).expect("sealed for the relay")
+                })
+                .collect()
+        }
+    }
+
+    #[test]
+    fn every_track_has_its_account_wherever_its_ssrc_lies() {
+        for ssrcs in [[SSRC, SSRC + 1], [SSRC, SSRC + 77]] {
+            let mut stage = Stage::viewer(&ssrcs);
+            for (stream, ssrc) in ssrcs.into_iter().enumerate() {
+                (0..10).for_each(|index| stage.take(ssrc, stream, index));
+            }
+            stage.take(999, 0, 0);
+            let totals = &stage.world.totals;
+            assert_eq!((totals.received, totals.repairs, totals.live), (20, 1, 2));
+            for track in stage.world.tracks() {
+                assert_eq!(track.account.counts(Some(10)).lost, 0);
+            }
+            let samples = stage.world.samples_of(Group::Crowd);
+            assert_eq!((samples.opened, samples.corrupt, samples.undecryptable), (20, 0, 0));
+            assert_eq!(samples.delay_us.quantile(0.5), 50);
+            assert_eq!(stage.world.first_packet_ns(1), Some(51_000));
+        }
+    }
+
+    #[test]
+    fn a_viewer_asks_for_what_is_missing_and_tells_what_came() {
+        let mut stage = Stage::viewer(&[SSRC]);
+        for index in [5, 6, 9] {
+            stage.take(SSRC, 0, index);
+        }
+        let compound = stage.replies().remove(0);
+        let packets = rtcp::packet::unmarshal(&mut compound.clone()).unwrap();
+        let nack = packets[0].as_any().downcast_ref::<TransportLayerNack>().unwrap();
+        let asked: Vec<u16> = nack.nacks.iter().flat_map(|pair| pair.packet_list()).collect();
+        assert_eq!((nack.media_ssrc, asked), (SSRC, vec![7, 8]));
+        stage.world.feedback(1);
+        let compound = stage.replies().remove(0);
+        let packets = rtcp::packet::unmarshal(&mut compound.clone()).unwrap();
+        let feedback = packets[0].as_any().downcast_ref::<TransportLayerCc>().unwrap();
+        assert_eq!((feedback.base_sequence_number, feedback.packet_status_count), (5, 5));
+        stage.world.tick(1, 1_000_000_000);
+        let mut counts = RtcpCounts::default();
+        stage.replies().iter().for_each(|compound| drop(counts.handle(compound)));
+        assert_eq!((counts.rr, counts.sr), (1, 0));
+    }
+
+    #[test]
+    fn consent_is_asked_for_every_fifth_second() {
+        let mut stage = Stage::viewer(&[SSRC]);
+        for second in 0..10 {
+            stage.world.tick(1, second);
+        }
+        let checks = stage.world.replies.iter().filter(|(_, bytes)| bytes[0] < 4).count();
+        assert_eq!(checks, 2);
+    }
+
+    #[test]
+    fn a_publisher_answers_a_picture_loss_with_a_key_frame_and_reports_what_it_sent() {
+        let spec = SourceSpec {
+            peer: 1,
+            stream: 0,
+            kind: Kind::Video,
+            frames: Arc::new(Frames::steady(100.0, 1, 100)),
+            ssrc: 7,
+            payload_type: 96,
+            extensions: ExtensionIds::default(),
+            mid: String::new(),
+            offset: 0.0,
+        };
+        let mut stage = Stage::new(Vec::new(), vec![spec]);
+        let mut key_frames = Vec::new();
+        for _ in 0..3 {
+            let (source, cipher, _) = stage.world.sender(0).unwrap();
+            let mut packet = vec![0; source.packet_len(100, cipher)];
+            source.write(0, 1, 1, 0, cipher, &mut packet);
+            source.end_frame();
+            key_frames.push(source.key_frames);
+            if key_frames.len() == 2 {
+                let pli = PictureLossIndication { sender_ssrc: 1, media_ssrc: 7 }.marshal().unwrap();
+                let sealed = stage.relay.seal_rtcp(&pli).unwrap();
+                stage.world.handle(1, &sealed, 5);
+            }
+        }
+        assert_eq!(key_frames, [1, 1, 2], "the first, and the one asked for");
+        stage.world.tick(1, 1_000_000_000);
+        let mut counts = RtcpCounts::default();
+        stage.replies().iter().for_each(|compound| drop(counts.handle(compound)));
+        assert_eq!((counts.sr, stage.world.totals.rtcp.pli), (1, 1));
+    }
+
+    #[test]
+    fn handshakes_go_to_who_comes_up_and_strangers_nowhere() {
+        let mut stage = Stage::viewer(&[SSRC]);
+        assert_eq!(stage.stun.try_recv().unwrap(), [0, 1, 2]);
+        assert_eq!(stage.dtls.try_recv().unwrap(), [22, 1, 2]);
+        stage.world.handle(1, &[0, 1, 2], 1);
+        assert!(stage.stun.try_recv().is_err(), "up: its agent keeps consent");
+        for peer in [0, 7] {
+            for first in [0, 22, 128, 200] {
+                stage.world.handle(peer, &[first; 40], 1);
+            }
+        }
+        assert_eq!(stage.world.totals.unknown, 2);
+        assert_eq!(extension(&[0x90; 15], 3), None);
+    }
+}

@@ -180,7 +180,7 @@ impl Crowd {
         self.stage(Stage::Quiet)?;
         let elapsed = began.elapsed();
         self.settle().await?;
-        let (cpu_ns, _) = CpuTimes::of(self.pid).since(&before, "");
+        let cpu_ns = CpuTimes::of(self.pid).since(&before, "").all_ns;
         let outcome: Outcome = self.engine.ask(Order::Outcome)?;
         let crowd = &outcome.groups[Group::Crowd as usize];
         let delivered = crowd.counts.unique;
