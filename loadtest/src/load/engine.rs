@@ -8,23 +8,18 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
-use std::net::SocketAddr;
 use std::sync::mpsc::{Receiver, Sender, TryRecvError, channel};
 use std::thread::{Builder, JoinHandle};
 
-use super::account::Counts;
 use super::cast::Group;
-use super::cipher::Cipher;
 use super::net::Net;
-use super::source::SourceSpec;
-use super::track::{Samples, TrackSpec};
-use super::world::{Inlet, Totals, World};
+pub use super::order::{GroupOutcome, Order, Outcome, Ready, Snapshot, Stage};
+use super::track::Samples;
+use super::world::World;
 use crate::failure::Failure;
 use crate::histogram::Histogram;
 use crate::kernel::clock::{monotonic_ns, sleep_until, thread_cpu_ns, use_exact_timers};
 use crate::kernel::priority::prefer_this_thread;
-use crate::peer::ice::Agent;
-use crate::sdp::Kind;
 
 /// Frames a second of each stream while peers come up, at most: enough for a first packet, too few to be in the way.
 const JOIN_FRAMES_PER_SECOND: f64 = 20.0;
@@ -44,118 +39,6 @@ const FEEDBACK_ROUND_NS: u64 = 100_000_000;
 pub struct Pace {
     /// Time between two looks at the sockets while media flows; 0 looks without a pause.
     pub look_ns: u64,
-}
-
-/// How fast publishers send.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Slowly, while peers come up.
-    Join,
-    /// As the scenario says.
-    Full,
-    /// Not at all.
-    Quiet,
-}
-
-/// What others ask of the thread.
-pub enum Order {
-    /// A peer begins to come up.
-    Open {
-        /// Its number.
-        peer: usize,
-        /// Where the relay is.
-        remote: SocketAddr,
-        /// Where its handshake goes.
-        inlet: Inlet,
-        /// What it will see.
-        tracks: Vec<TrackSpec>,
-    },
-    /// Send this for a peer.
-    Send(usize, Vec<u8>),
-    /// A peer is up.
-    Ready(Box<Ready>),
-    /// What a published stream looks like to its viewers.
-    Expect {
-        /// Its number.
-        stream: usize,
-        /// Audio or video.
-        kind: Kind,
-        /// Longest payload.
-        len_max: usize,
-    },
-    /// Frames come this much faster from now on than the scenario says.
-    Speed(f64),
-    /// Publishers send like this from now on; answered with the time it was taken note of.
-    Stage(Stage, Sender<u64>),
-    /// Count from now on. Nothing may be under way.
-    Begin(Sender<u64>),
-    /// Say how things stand.
-    Snapshot(Sender<Snapshot>),
-    /// Say what came of it so far.
-    Outcome(Sender<Outcome>),
-    /// End.
-    Stop,
-}
-
-/// A peer that is up.
-pub struct Ready {
-    /// Its number.
-    pub peer: usize,
-    /// Its keys.
-    pub cipher: Cipher,
-    /// Its side of ICE, for consent.
-    pub agent: Agent,
-    /// Extension id of the transport-wide number it gives feedback on.
-    pub transport_cc: Option<u8>,
-    /// What it publishes.
-    pub sources: Vec<SourceSpec>,
-}
-
-/// How things stand, since the counting began.
-#[derive(Clone, Debug)]
-pub struct Snapshot {
-    /// When.
-    pub at_ns: u64,
-    /// CPU time of the thread.
-    pub cpu_ns: u64,
-    /// Totals.
-    pub totals: Totals,
-    /// Datagrams and trains taken from the sockets.
-    pub datagrams: u64,
-    /// Trains.
-    pub trains: u64,
-    /// Delay in microseconds since the last snapshot, by group.
-    pub recent_us: [Histogram; 2],
-}
-
-/// What came of a group of viewers.
-#[derive(Clone, Debug, Default)]
-pub struct GroupOutcome {
-    /// All its tracks together.
-    pub counts: Counts,
-    /// Most packets lost by one track.
-    pub lost_by_one_max: u64,
-    /// Tracks.
-    pub tracks: usize,
-    /// Tracks that never showed a packet.
-    pub silent: usize,
-    /// What looking into packets showed.
-    pub samples: Samples,
-}
-
-/// What came of a run.
-#[derive(Clone, Debug)]
-pub struct Outcome {
-    /// The last snapshot.
-    pub last: Snapshot,
-    /// By [`Group`].
-    pub groups: [GroupOutcome; 2],
-    /// When each peer's first packet came.
-    pub first_packet_ns: Vec<Option<u64>>,
-    /// Datagrams of ours the kernel refused.
-    pub refused: u64,
-    /// How late frames left, in microseconds.
-    pub lateness_us: Histogram,
 }
 
 /// The thread, as others see it.

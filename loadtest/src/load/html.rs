@@ -4,11 +4,11 @@ use std::fmt::Write;
 use std::path::Path;
 
 use super::compare::CompareReport;
+use super::curve::{Point, Raise, SaturateReport};
+use super::joiner::JoinRecord;
 use super::measurement::{Quantiles, Second};
 use super::plot::{Axis, Scale, Series, escape, lines, number};
 use super::report::LoadReport;
-use super::rig::JoinRecord;
-use super::saturate::{Raise, SaturateReport};
 use crate::failure::Failure;
 
 const STYLE: &str = include_str!("report.css");
@@ -65,7 +65,7 @@ impl SaturateReport {
             Raise::Rate => "times the rate",
         };
         let level = Axis { label, scale: Scale::Linear };
-        let of = |name: &str, value: fn(&super::saturate::Point) -> f64| {
+        let of = |name: &str, value: fn(&Point) -> f64| {
             Series::new(name, self.points.iter().map(|point| (point.level, value(point))))
         };
         let delays = [of("p50", |point| point.p50_us), of("p99", |point| point.p99_us)];
@@ -204,8 +204,8 @@ fn joins(records: &[JoinRecord]) -> String {
 mod tests {
     use super::*;
     use crate::load::compare::Stretch;
+    use crate::load::curve::tests::point;
     use crate::load::plot::tests::assert_well_formed;
-    use crate::load::saturate::tests::point;
 
     #[test]
     fn a_curve_is_one_page_without_anything_from_elsewhere() {

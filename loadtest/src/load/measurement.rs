@@ -6,8 +6,9 @@ use tokio::time::Instant;
 use super::account::Counts;
 use super::control::Counters;
 use super::engine::{GroupOutcome, Outcome, Snapshot};
+use super::joiner::JoinRecord;
 use super::proc::{CpuTimes, MachineTime, Used, resident_bytes};
-use super::rig::{JoinRecord, Rig, SHARD_THREADS};
+use super::rig::{Rig, SHARD_THREADS};
 use crate::histogram::Histogram;
 
 /// Name of the engine's thread.

@@ -8,8 +8,9 @@ use clap::Args;
 
 use super::engine::Pace;
 use super::relay::{BackendName, beside_us};
-use super::rig::{Plan, Target};
+use super::rig::Plan;
 use super::scenario::{Layer, Scenario};
+use super::way::Target;
 use crate::failure::Failure;
 use crate::floor::Method;
 use crate::kernel::priority::prefer_strictly;

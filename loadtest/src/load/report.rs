@@ -4,8 +4,8 @@ use std::fmt::Write;
 
 use serde_json::{Value, json};
 
+use super::joiner::JoinRecord;
 use super::measurement::{CpuFigures, GroupFigures, JoinFigures, Measurement, Quantiles, Second};
-use super::rig::JoinRecord;
 
 /// What a run showed, and of what.
 #[derive(Clone, Debug)]

@@ -2,38 +2,26 @@
 
 use std::collections::BTreeSet;
 use std::future::Future;
-use std::net::{IpAddr, Ipv4Addr};
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Semaphore, mpsc};
-use tokio::task::JoinSet;
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::cast::{Group, PeerPlan, peers, transports};
-use super::cipher::Cipher;
-use super::control::{Control, Counters};
-use super::direct::{Direct, stream_number};
-use super::engine::{Engine, Order, Outcome, Pace, Ready, Snapshot, Stage};
-use super::join::{Port, bring_up};
+use super::direct::stream_number;
+use super::engine::{Engine, Order, Outcome, Pace, Snapshot, Stage};
+use super::joiner::{JoinRecord, Joiner, join_all, milliseconds};
 use super::measurement::{Measurement, Quantiles, Reading, Second, StormFigures};
-use super::net::Net;
 use super::proc::{CpuTimes, MachineTime, cores_of, resident_bytes, threads_of};
-use super::relay::{BackendName, Relay, all_cores};
+use super::relay::{Relay, all_cores};
 use super::scenario::Scenario;
-use super::signaling::Signaling;
-use super::world::{Inlet, World};
+use super::way::{Facts, Target, net, open};
+use super::world::World;
 use crate::failure::Failure;
-use crate::http::Endpoint;
 use crate::kernel::affinity::pin_this_thread;
-use crate::kernel::clock::monotonic_ns;
 use crate::kernel::priority::prefer_thread;
 use crate::peer::Identity;
-use crate::sdp::IceCredentials;
 
-/// Peers that come up at the same time, at most.
-const JOINING_MAX: usize = 512;
 /// How often it is looked whether something has come to pass.
 const LOOK: Duration = Duration::from_millis(20);
 /// What is under way has arrived when nothing came for this long.
@@ -42,31 +30,6 @@ const SETTLED_LOOKS: usize = 3;
 const SETTLE_MAX: Duration = Duration::from_secs(3);
 /// Names of the relay's threads that move media.
 pub const SHARD_THREADS: &str = "shard-";
-
-/// Where the relay is.
-#[derive(Clone, Debug)]
-pub enum Target {
-    /// A program to start.
-    Start {
-        /// The program.
-        program: PathBuf,
-        /// Its shards.
-        shards: usize,
-        /// Its backend, or the best it has.
-        backend: Option<BackendName>,
-    },
-    /// A relay that runs, by its control socket.
-    Running(PathBuf),
-    /// A server, through its front door.
-    Server {
-        /// Its address, http or https.
-        url: String,
-        /// Its secret.
-        secret: String,
-        /// The announced address to connect to; without it, the best of IPv4.
-        candidate: Option<IpAddr>,
-    },
-}
 
 /// How a rig is to be.
 #[derive(Clone, Debug)]
@@ -81,54 +44,6 @@ pub struct Plan {
     pub pace: Pace,
     /// Time for every peer to come up and to see a packet.
     pub setup_limit: Duration,
-}
-
-/// How one peer came up, in milliseconds.
-#[derive(Clone, Copy, Debug, serde::Serialize)]
-pub struct JoinRecord {
-    /// Its number.
-    pub peer: usize,
-    /// Until the relay knew it.
-    pub signaling: f64,
-    /// ICE.
-    pub ice: f64,
-    /// DTLS.
-    pub dtls: f64,
-    /// When it began.
-    #[serde(skip)]
-    pub started_ns: u64,
-    /// From the beginning to the first packet, for a viewer that saw one.
-    pub first_packet: Option<f64>,
-}
-
-/// Everything that is needed to bring peers up, shared by their tasks.
-struct Joiner {
-    scenario: Scenario,
-    way: Way,
-    identity: Identity,
-    orders: Mutex<std::sync::mpsc::Sender<Order>>,
-}
-
-/// How peers are made known to the relay.
-enum Way {
-    Direct(Direct),
-    Server(Box<Signaling>),
-}
-
-impl Way {
-    async fn counters(&self) -> Result<Counters, Failure> {
-        match self {
-            Self::Direct(direct) => direct.control.counters().await,
-            Self::Server(signaling) => signaling.counters().await,
-        }
-    }
-}
-
-/// What the relay says of itself.
-struct Facts {
-    pid: u32,
-    backend: String,
-    shards: usize,
 }
 
 /// A relay with peers on it.
@@ -191,12 +106,8 @@ impl Rig {
                 let _ = engine.orders.send(Order::Expect { stream, kind, len_max });
             }
         }
-        let joiner = Arc::new(Joiner {
-            scenario,
-            way,
-            identity: Identity::generate()?,
-            orders: engine.orders.clone().into(),
-        });
+        let joiner = Joiner::new(scenario, way, Identity::generate()?, engine.orders.clone());
+        let joiner = Arc::new(joiner);
         Ok(Self {
             plan,
             peers,
@@ -420,16 +331,8 @@ impl Rig {
     /// Takes everything back that is not ended by dropping the rig: peers of a relay, and sessions of a server, that go
     /// on.
     pub async fn close(&self) {
-        match (&self.joiner.way, &self.plan.target) {
-            (Way::Server(signaling), _) => signaling.close().await,
-            (Way::Direct(direct), Target::Running(_)) => {
-                let peers: Vec<_> =
-                    self.joins.iter().map(|join| (join.peer, &self.peers[join.peer])).collect();
-                // A relay that is gone has no peers.
-                let _ = direct.remove(self.plan.scenario.sessions, &peers).await;
-            }
-            (Way::Direct(_), _) => {}
-        }
+        let peers: Vec<_> = self.joins.iter().map(|join| (join.peer, &self.peers[join.peer])).collect();
+        self.joiner.way.close(&self.plan.target, self.plan.scenario.sessions, &peers).await;
     }
 
     fn note_first_packets(&mut self, outcome: &Outcome) {
@@ -438,45 +341,6 @@ impl Rig {
             record.first_packet = first.map(|first| milliseconds(record.started_ns, first));
         }
     }
-}
-
-/// The way to the relay, and who it is.
-async fn open(plan: &Plan, relay: Option<&Relay>, peers: &[PeerPlan]) -> Result<(Way, Facts), Failure> {
-    let socket = match (&plan.target, relay) {
-        (Target::Server { url, secret, candidate }, _) => {
-            let publishers = peers.iter().filter_map(|peer| peer.publishes).max().map_or(0, |last| last + 1);
-            let sessions = plan.scenario.sessions + 1;
-            let signaling = Signaling::new(url, secret, *candidate, sessions, publishers)?;
-            let (pid, backend, shards) = signaling.relay().await?;
-            // Elsewhere the number may be somebody else's.
-            let pid = if is_local(url) { pid } else { 0 };
-            return Ok((Way::Server(Box::new(signaling)), Facts { pid, backend, shards }));
-        }
-        (_, Some(relay)) => relay.socket(),
-        (Target::Running(socket), None) => socket.clone(),
-        (Target::Start { .. }, None) => return Err(Failure::Late("the relay was not started".to_owned())),
-    };
-    let control = Control::connect(&socket).await?;
-    let hello = Arc::clone(&control.relay);
-    let facts = Facts { pid: hello.pid, backend: hello.backend.clone(), shards: hello.shards.len() };
-    Ok((Way::Direct(Direct::new(control, plan.shard)?), facts))
-}
-
-/// One socket where the relay is on this host, else one for each peer.
-fn net(target: &Target, peers: usize) -> Result<Net, Failure> {
-    match target {
-        Target::Server { url, candidate, .. } if !is_local(url) => {
-            Net::separate(peers, candidate.unwrap_or(IpAddr::V4(Ipv4Addr::UNSPECIFIED)))
-        }
-        Target::Server { .. } | Target::Start { .. } | Target::Running(_) => Net::shared(peers),
-    }
-}
-
-/// Whether the server is on this host by name.
-fn is_local(url: &str) -> bool {
-    let Ok(endpoint) = Endpoint::parse(url) else { return false };
-    let address: Option<IpAddr> = endpoint.host.parse().ok();
-    endpoint.host == "localhost" || address.is_some_and(|address| address.is_loopback())
 }
 
 /// A storm that is over.
@@ -495,70 +359,4 @@ impl Storm {
         };
         Self { joins, figures }
     }
-}
-
-async fn join_all(
-    joiner: Arc<Joiner>,
-    peers: &[PeerPlan],
-    joining_peers: Vec<usize>,
-) -> Result<Vec<JoinRecord>, Failure> {
-    let pace = Duration::from_secs_f64(1.0 / joiner.scenario.joins_per_second);
-    let begin = Instant::now();
-    let permits = Arc::new(Semaphore::new(JOINING_MAX));
-    let mut joining = JoinSet::new();
-    for (at, peer) in joining_peers.into_iter().enumerate() {
-        let (joiner, plan, permits) = (Arc::clone(&joiner), peers[peer].clone(), Arc::clone(&permits));
-        joining.spawn(async move {
-            sleep_until(begin + pace * at as u32).await;
-            let _permit = permits.acquire_owned().await;
-            let joined = joiner.join(peer, &plan).await;
-            joined.map_err(|failure| Failure::Late(format!("peer {peer}: {failure}")))
-        });
-    }
-    let mut records = Vec::new();
-    while let Some(joined) = joining.join_next().await {
-        records.push(joined.map_err(|error| Failure::Late(error.to_string()))??);
-    }
-    records.sort_by_key(|record| record.peer);
-    Ok(records)
-}
-
-impl Joiner {
-    async fn join(&self, peer: usize, plan: &PeerPlan) -> Result<JoinRecord, Failure> {
-        let started_ns = monotonic_ns();
-        let local = IceCredentials::generate();
-        let prepared = match &self.way {
-            Way::Direct(direct) => {
-                direct.prepare(&self.scenario, peer, plan, &local, self.identity.digest).await?
-            }
-            Way::Server(signaling) => {
-                signaling.prepare(&self.scenario, peer, plan, &local, &self.identity).await?
-            }
-        };
-        let signaling = milliseconds(started_ns, monotonic_ns());
-        let (stun_sender, stun) = mpsc::unbounded_channel();
-        let (dtls_sender, dtls) = mpsc::unbounded_channel();
-        let orders = self.orders.lock().unwrap_or_else(PoisonError::into_inner).clone();
-        let send =
-            |order| orders.send(order).map_err(|_| Failure::Late("the engine's thread has ended".to_owned()));
-        let inlet = Inlet { stun: stun_sender, dtls: dtls_sender };
-        send(Order::Open { peer, remote: prepared.far.address, inlet, tracks: prepared.tracks })?;
-        let port = Port { peer, orders: orders.clone(), stun, dtls };
-        let profile = self.scenario.suite.profile();
-        let up = bring_up(port, &self.identity, local, &prepared.far, profile).await?;
-        let ready = Ready {
-            peer,
-            cipher: Cipher::new(&up.keys)?,
-            agent: up.agent,
-            transport_cc: prepared.transport_cc,
-            sources: prepared.sources,
-        };
-        send(Order::Ready(Box::new(ready)))?;
-        let (ice, dtls) = (up.times.ice, up.times.dtls);
-        Ok(JoinRecord { peer, signaling, ice, dtls, started_ns, first_packet: None })
-    }
-}
-
-fn milliseconds(from_ns: u64, to_ns: u64) -> f64 {
-    to_ns.saturating_sub(from_ns) as f64 / 1e6
 }

@@ -455,6 +455,26 @@ mod tests {
     }
 
     #[test]
+    fn the_scenarios_that_come_with_it_can_be_played() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("scenarios");
+        let files = std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path());
+        let copies = |path: &PathBuf| Scenario::resolve(Layer::read(path).unwrap()).unwrap().copies();
+        let mut found: Vec<_> = files
+            .filter(|path| path.extension().is_some_and(|extension| extension == "toml"))
+            .map(|path| (path.file_stem().unwrap().to_string_lossy().into_owned(), copies(&path)))
+            .collect();
+        found.sort();
+        let expected = [
+            ("audio-panel", 4000),
+            ("chromium-frames", 200),
+            ("single-packets", 200),
+            ("small-rooms", 3000),
+            ("storm", 200),
+        ];
+        assert_eq!(found, expected.map(|(name, copies)| (name.to_owned(), copies)));
+    }
+
+    #[test]
     fn what_is_impossible_is_said_in_words() {
         for (words, why) in [
             ("--size 20", "size of video is 20, not between"),
