@@ -13,7 +13,7 @@ use super::measurement::ratio;
 use super::options::RunOptions;
 use super::relay::all_cores;
 use super::rig::{Plan, Rig};
-use super::run::{bring_up, runtime, show};
+use super::run::{bring_up, play, show};
 use super::scenario::{Cast, Scenario, Suite};
 use super::way::Target;
 use crate::failure::Failure;
@@ -71,7 +71,7 @@ pub fn run(options: &RunOptions, rounds: u32) -> Result<CompareReport, Failure> 
         return Err(Failure::Usage(why.to_owned()));
     }
     let floor = if options.against_floor { Some(shape(&scenario)?) } else { None };
-    runtime()?.block_on(async {
+    play(async {
         let mut names = Vec::new();
         let mut contenders = Vec::new();
         let several = plans.iter().any(|plan| program(plan) != program(&plans[0]));

@@ -85,7 +85,10 @@ impl Relay {
         pin_this_thread(&all_cores())?;
         let child = command.spawn();
         pin_this_thread(&ours)?;
-        let child = child.map_err(|error| failed(error.to_string()))?;
+        let child = child.map_err(|error| {
+            let _ = fs::remove_dir_all(&folder);
+            failed(error.to_string())
+        })?;
         let mut relay = Self { child, folder };
         relay.await_ready().map_err(failed)?;
         Ok(relay)

@@ -1,6 +1,10 @@
 //! `run`: one scenario, measured once.
 
+use std::future::Future;
 use std::io::Write;
+
+use tokio::signal::ctrl_c;
+use tokio::signal::unix::{SignalKind, signal};
 
 use super::measurement::{JoinFigures, Measurement, Second};
 use super::options::RunOptions;
@@ -15,7 +19,7 @@ use crate::failure::Failure;
 /// Impossible options, a relay that does not start, peers that do not come up. What is missed later is in the report.
 pub fn run(options: &RunOptions) -> Result<LoadReport, Failure> {
     let plan = options.plan()?;
-    runtime()?.block_on(async {
+    play(async {
         let mut rig = bring_up(plan).await?;
         let (warm_up, duration) = (rig.plan.scenario.warm_up, rig.plan.scenario.duration);
         let shows = options.shows_progress();
@@ -25,11 +29,21 @@ pub fn run(options: &RunOptions) -> Result<LoadReport, Failure> {
     })
 }
 
-pub(super) fn runtime() -> Result<tokio::runtime::Runtime, Failure> {
+/// Plays `work` to its end, or until somebody ends the program: then too it is dropped in order, and the relays that it
+/// started end with it.
+pub(super) fn play<T>(work: impl Future<Output = Result<T, Failure>>) -> Result<T, Failure> {
     // Before anything is pinned.
     let _ = super::relay::all_cores();
     // One thread, so that it stays on the cores its rig moves it to.
-    Ok(tokio::runtime::Builder::new_current_thread().enable_all().build()?)
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let mut ended = signal(SignalKind::terminate())?;
+        tokio::select! {
+            done = work => done,
+            _ = ctrl_c() => Err(Failure::Late("interrupted".to_owned())),
+            _ = ended.recv() => Err(Failure::Late("ended".to_owned())),
+        }
+    })
 }
 
 /// Builds a rig and brings up everybody who is to be there from the beginning.

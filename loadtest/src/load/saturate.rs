@@ -10,7 +10,7 @@ use super::measurement::{Measurement, ratio};
 use super::options::RunOptions;
 use super::report::LoadReport;
 use super::rig::{Plan, Rig};
-use super::run::{bring_up, report, runtime};
+use super::run::{bring_up, play, report};
 use super::scenario::{Cast, PEERS_MAX};
 use crate::failure::Failure;
 
@@ -58,7 +58,7 @@ pub struct SaturateOptions {
 pub fn run(options: &SaturateOptions) -> Result<SaturateReport, Failure> {
     options.check()?;
     let plan = options.run.plan()?;
-    runtime()?.block_on(async {
+    play(async {
         let mut climb = Climb { options, plan, rig: None, points: Vec::new(), ended: None };
         climb.up().await?;
         climb.refine().await?;
