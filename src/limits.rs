@@ -34,6 +34,18 @@ pub const HEADER_EXTENSION_BYTES_MAX: usize = 160;
 pub const COMMANDS_PER_CYCLE: usize = 32;
 /// Commands that may wait for one shard; one more is refused as busy.
 pub const MAILBOX_COMMANDS_MAX: usize = 4096;
+/// Shards that can hand packets to each other: a bit each in a track's record.
+pub const BRIDGED_SHARDS_MAX: usize = 64;
+/// Packets of a shard that may be on their way to others. At 1 000 packets/s a second: whoever is further behind is better
+/// served by a key frame.
+pub const BRIDGE_PACKETS_MAX: usize = 1024;
+/// Packets and words from other shards that may wait for one.
+pub const PARCELS_WAITING_MAX: usize = 2 * BRIDGE_PACKETS_MAX;
+/// Packets and words from other shards that a shard takes in one cycle, as many as datagrams.
+pub const PARCELS_PER_CYCLE: usize = 128;
+/// How often a shard repeats which tracks of others it wants: what was lost between two shards is made good by then.
+pub const DEMAND_INTERVAL: Duration = Duration::from_millis(1000);
+
 /// Handshake datagrams a shard works on in one cycle, after media: at 0.2 to 0.6 ms each (reference measurements)
 /// this bounds what a reconnect storm can add to a media packet's delay.
 pub const HANDSHAKES_PER_CYCLE: usize = 2;
@@ -56,4 +68,5 @@ const _: () = assert!(
     CACHE_PAYLOAD_BYTES + 12 + HEADER_EXTENSION_BYTES_MAX + 2 + 16 <= crate::egress::DATAGRAM_BYTES_MAX,
     "a kept packet fits a datagram with header, extensions, original sequence number and tag"
 );
+const _: () = assert!(BRIDGED_SHARDS_MAX <= u64::BITS as usize);
 const _: () = assert!(HANDSHAKES_PER_CYCLE <= HANDSHAKE_QUEUE_MAX);

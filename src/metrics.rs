@@ -70,6 +70,16 @@ counters! {
     dtls_failed,
     /// Peers whose consent expired.
     consent_expired,
+    /// Packets handed to other shards for their viewers.
+    bridge_out,
+    /// Their payload bytes.
+    bridge_out_bytes,
+    /// Packets taken over from other shards.
+    bridge_in,
+    /// Their payload bytes.
+    bridge_in_bytes,
+    /// Packets and words for other shards that found no room.
+    bridge_dropped,
     /// Commands carried out.
     commands_done,
     /// Commands refused.

@@ -10,15 +10,16 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::{BackendChoice, Config};
+use crate::control::bridge::Port;
 use crate::control::listener::{Control, Current, Identity, ShardHandle};
 use crate::control::mailbox::{Mail, Mailbox};
 use crate::control::panics;
-use crate::control::worker::{self, Running, Seat, SeatError};
+use crate::control::worker::{self, Connections, Running, Seat, SeatError};
 use crate::crypto::random;
 use crate::dtls::{Certificate, Settings, Version};
 use crate::io::private_file;
@@ -142,6 +143,14 @@ struct RunningShard {
     thread: thread::JoinHandle<()>,
 }
 
+/// A shard's thread that waits to be connected.
+struct StartedShard {
+    port: u16,
+    running: Running,
+    connect: Sender<Connections>,
+    thread: thread::JoinHandle<()>,
+}
+
 fn start_shards(
     config: &Config,
     dtls: &Arc<Settings>,
@@ -162,6 +171,7 @@ fn start_shards(
         let port = sockets.port();
         let shard_config = ShardConfig {
             id,
+            shards: u32::try_from(count).expect("far fewer shards than 2^32"),
             seed: u64::from_be_bytes(random::array()),
             epoch: clock::epoch(),
             dtls: dtls.clone(),
@@ -174,16 +184,26 @@ fn start_shards(
         let seat =
             Seat { config: shard_config, sockets, backend, core: core(shard), events: signaling.clone() };
         let (started, starting) = bounded(1);
-        let (mail_sender, mail) = bounded(1);
-        let thread = worker::start(seat, started, mail)?;
+        let (connect, connected) = bounded(1);
+        let thread = worker::start(seat, started, connected)?;
         let running = starting.recv().map_err(|_| io::Error::other("a shard's thread ended at once"))?;
-        let Running { backend, refused, waker } =
-            running.map_err(|error| StartError::Shard { shard: id, error })?;
-        let (mailbox, receiver) = Mailbox::new(waker);
-        let _ = mail_sender.send(receiver);
-        Ok(RunningShard { handle: ShardHandle { port, mailbox }, backend, refused, thread })
+        let running = running.map_err(|error| StartError::Shard { shard: id, error })?;
+        Ok(StartedShard { port, running, connect, thread })
     };
-    (0..count).map(start).collect()
+    let started: Vec<StartedShard> = (0..count).map(start).collect::<Result<_, StartError>>()?;
+    Ok(connect(started))
+}
+
+/// Connects the shards with control and with each other. From here on they work.
+fn connect(started: Vec<StartedShard>) -> Vec<RunningShard> {
+    let ports = Port::connect(started.iter().map(|shard| Some(shard.running.waker.clone())));
+    let connect = |(shard, bridge): (StartedShard, Port)| {
+        let StartedShard { port, running: Running { backend, refused, waker }, connect, thread } = shard;
+        let (mailbox, mail) = Mailbox::new(waker);
+        let _ = connect.send(Connections { mail, port: bridge });
+        RunningShard { handle: ShardHandle { port, mailbox }, backend, refused, thread }
+    };
+    started.into_iter().zip(ports).map(connect).collect()
 }
 
 /// Ends every shard. A full mailbox empties by itself; a thread that has ended needs no mail.

@@ -175,6 +175,37 @@ fn what_cannot_be_done_is_refused_in_words() {
 }
 
 #[test]
+fn a_viewer_may_be_on_another_shard_than_the_publisher() {
+    let relay = Relay::start("bridge");
+    let mut connection = relay.connect();
+    let Reply::Hello(hello) = connection.ask(0, HELLO) else { panic!("no hello") };
+    assert!(hello.bridges);
+    let codec =
+        contract::Codec { format: 1, payload_type: 96, clock_rate_hz: 90_000, ..contract::Codec::default() };
+    let track = contract::PutTrack { track: 9, peer: 5, codecs: vec![codec], ..Default::default() };
+    let put = |home| {
+        let codecs = vec![codec];
+        let ids = contract::PutSubscription { subscription: 7, track: 9, peer: 6, ..Default::default() };
+        Ask::PutSubscription(contract::PutSubscription { ssrc: 1, codecs, home, ..ids })
+    };
+    for (shard, command) in
+        [(0, Ask::PutPeer(peer(5))), (1, Ask::PutPeer(peer(6))), (1, put(Some(0))), (0, Ask::PutTrack(track))]
+    {
+        assert!(matches!(connection.ask(shard, command), Reply::Done(_)));
+    }
+    assert_eq!(connection.refused(1, put(Some(2))), Rejection::Unknown);
+    let Reply::Snapshot(snapshot) = connection.ask(0, Ask::Snapshot(contract::SnapshotRequest {})) else {
+        panic!("no snapshot");
+    };
+    let held = &snapshot.subscriptions[0];
+    assert_eq!(
+        (held.shard, held.home, snapshot.tracks.len()),
+        (1, Some(0), 1),
+        "a mirror is no track of its own"
+    );
+}
+
+#[test]
 fn a_frame_that_is_none_ends_its_connection_and_nothing_else() {
     let relay = Relay::start("frames");
     for bytes in [&[0xFF; 8][..], &[0, 0, 0, 4, 0xFF, 0xFF, 0xFF, 0xFF]] {

@@ -24,6 +24,7 @@ use millrace_control::{Command, FromRelay, Rejection, Reply, ToRelay, frame};
 
 use super::mailbox::{Mail, Mailbox, ReplyTo, rejected};
 use crate::io::credentials;
+use crate::limits::BRIDGED_SHARDS_MAX;
 
 /// Frames that may wait for a signaling process that does not read; more are lost, which it sees as time-outs.
 const FRAMES_WAITING_MAX: usize = 4_096;
@@ -242,6 +243,7 @@ impl Control {
             addresses: self.identity.addresses.iter().map(ToString::to_string).collect(),
             backend: self.identity.backend.into(),
             pid: std::process::id(),
+            bridges: self.shards.len() <= BRIDGED_SHARDS_MAX,
         }))
     }
 

@@ -1,4 +1,5 @@
-//! The only place where threads meet: a bounded mailbox a shard, with one wake for a burst of mail.
+//! Where threads meet: a bounded mailbox a shard, with one wake for a burst of mail. Shards among themselves meet in
+//! `bridge`, nobody anywhere else.
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use millrace_control as contract;

@@ -1,5 +1,6 @@
 //! How signaling reaches the shards, and how shards run: the control socket, the mailboxes, the shard threads.
 
+pub mod bridge;
 pub mod listener;
 pub mod mailbox;
 pub mod panics;

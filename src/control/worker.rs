@@ -4,9 +4,11 @@ use std::panic::{self, AssertUnwindSafe};
 use std::thread;
 use std::time::Duration;
 
+use arrayvec::ArrayVec;
 use crossbeam_channel::{Receiver, Sender};
 use millrace_control as contract;
 
+use super::bridge::Port;
 use super::listener::Current;
 use super::mailbox::{Mail, ReplyTo, rejected};
 use crate::egress::Egress;
@@ -16,8 +18,10 @@ use crate::io::cycle::{self, Core};
 use crate::io::mapping::Mapping;
 use crate::io::waker::Waker;
 use crate::io::{AnyBackend, Backend, BackendKind, OpenError, QueueSize, alloc, clock, socket::Sockets};
-use crate::limits::{COMMANDS_PER_CYCLE, PEERS_MAX};
+use crate::limits::{COMMANDS_PER_CYCLE, PARCELS_PER_CYCLE, PEERS_MAX};
 use crate::records::{MAPPING_BYTES, Records};
+use crate::router::fanout::BURST_MAX;
+use crate::router::parcel::{Content, Parcel};
 use crate::shard::{Shard, ShardConfig};
 use crate::time::Timestamp;
 
@@ -45,6 +49,14 @@ pub struct Running {
     pub waker: Waker,
 }
 
+/// What a shard's thread is connected to, once all of them run.
+pub struct Connections {
+    /// From the control threads.
+    pub mail: Receiver<Mail>,
+    /// To and from the other shards.
+    pub port: Port,
+}
+
 /// Why a shard does not run.
 #[derive(Debug, thiserror::Error)]
 pub enum SeatError {
@@ -56,14 +68,14 @@ pub enum SeatError {
     Mapping(#[from] std::io::Error),
 }
 
-/// Starts the thread of a shard. It says on `started` how that went; it reads `mail` once it is sent there.
+/// Starts the thread of a shard. It says on `started` how that went, and begins to work once it is `connected`.
 ///
 /// # Errors
 /// When there is no thread.
 pub fn start(
     seat: Seat,
     started: Sender<Result<Running, SeatError>>,
-    mail: Receiver<Receiver<Mail>>,
+    connected: Receiver<Connections>,
 ) -> std::io::Result<thread::JoinHandle<()>> {
     let name = format!("shard-{}", seat.config.id);
     thread::Builder::new().name(name).spawn(move || {
@@ -85,10 +97,14 @@ pub fn start(
                     },
                 };
                 drop(started.send(Ok(running)));
-                let Ok(mail) = mail.recv() else { return };
+                let Ok(connections) = connected.recv() else { return };
                 match opened.backend {
-                    AnyBackend::Uring(mut backend) => live(&mut backend, mapping, config, &events, &mail),
-                    AnyBackend::Mmsg(mut backend) => live(&mut backend, mapping, config, &events, &mail),
+                    AnyBackend::Uring(mut backend) => {
+                        live(&mut backend, mapping, config, &events, connections);
+                    }
+                    AnyBackend::Mmsg(mut backend) => {
+                        live(&mut backend, mapping, config, &events, connections);
+                    }
                 }
             }
         }
@@ -106,7 +122,7 @@ fn live<B: Backend>(
     mut mapping: Mapping,
     mut config: ShardConfig,
     events: &Current,
-    mail: &Receiver<Mail>,
+    mut connections: Connections,
 ) {
     let mut panics = RecentPanics::default();
     loop {
@@ -121,7 +137,8 @@ fn live<B: Backend>(
             let shard = Shard::new(config.clone(), records, clock::now());
             let mut worker = Worker {
                 shard,
-                mail,
+                mail: &connections.mail,
+                port: &mut connections.port,
                 events,
                 io: IoCounters::default(),
                 media: MediaAllocations::from_now(),
@@ -175,6 +192,7 @@ impl RecentPanics {
 struct Worker<'a, 'm> {
     shard: Shard<'m>,
     mail: &'a Receiver<Mail>,
+    port: &'a mut Port,
     events: &'a Current,
     io: IoCounters,
     media: MediaAllocations,
@@ -204,6 +222,37 @@ impl MediaAllocations {
 }
 
 impl Worker<'_, '_> {
+    /// What other shards sent: media first of all, as from the network.
+    fn take_parcels(&mut self, now: Timestamp, egress: &mut impl Egress) {
+        while let Some(packet) = self.port.returned() {
+            self.shard.recycle(packet);
+        }
+        for _ in 0..PARCELS_PER_CYCLE / BURST_MAX {
+            // As with datagrams, what is in hand when the shard panics is lost.
+            let mut parcels: ArrayVec<Parcel, BURST_MAX> = self.port.receive().take(BURST_MAX).collect();
+            if parcels.is_empty() {
+                return;
+            }
+            // A word is a command of another shard.
+            let words = parcels.iter().any(|parcel| !matches!(parcel.content, Content::Packet(_)));
+            if words {
+                self.media.pause();
+            }
+            self.shard.handle_parcels(now, &mut parcels, egress);
+            parcels.into_iter().for_each(|parcel| self.port.give_back(parcel));
+            if words {
+                self.media.resume();
+            }
+        }
+    }
+
+    /// Hands over what the shard has for others, whole bursts at a time so that their runs stay whole too.
+    fn post_parcels(&mut self) {
+        let port = &mut *self.port;
+        self.shard.flush_parcels(|to, parcel| port.post(to, parcel));
+        port.wake();
+    }
+
     fn carry_out(&mut self, now: Timestamp, mail: Mail) {
         match mail {
             Mail::Command { command, reply } => self.answer(now, &command, reply),
@@ -229,7 +278,10 @@ impl Core for Worker<'_, '_> {
         self.shard.handle_datagrams(now, trains, egress);
     }
 
-    fn handle_commands(&mut self, now: Timestamp, _: &mut impl Egress) {
+    fn handle_commands(&mut self, now: Timestamp, egress: &mut impl Egress) {
+        self.take_parcels(now, egress);
+        // Before our own packets leave: the other shards work meanwhile.
+        self.post_parcels();
         self.media.pause();
         for mail in self.mail.try_iter().take(COMMANDS_PER_CYCLE) {
             self.carry_out(now, mail);
@@ -253,11 +305,12 @@ impl Core for Worker<'_, '_> {
     }
 
     fn has_deferred(&self) -> bool {
-        self.shard.has_deferred() || !self.mail.is_empty()
+        self.shard.has_deferred() || !self.mail.is_empty() || !self.port.is_empty()
     }
 
     fn end_of_cycle(&mut self, counters: &IoCounters) {
         self.io = *counters;
+        self.post_parcels();
         self.media.pause();
         while let Some(event) = self.shard.poll_event() {
             self.events.send_event(event);

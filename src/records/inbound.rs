@@ -15,11 +15,11 @@ pub struct InboundRecord {
     pub replay: ReplayWindow,
     /// How its packets are numbered without those that carry only padding.
     pub dense: DenseRecord,
-    /// Its sender.
+    /// Its sender; [`PeerSlot::NONE`] for a stream of a mirror.
     pub peer: PeerSlot,
     /// What it belongs to.
     pub track: TrackSlot,
-    /// Its SSRC.
+    /// Its SSRC; for a stream of a mirror its place in its home's table.
     pub ssrc: u32,
     /// For RTX the stream it repairs, else [`InboundSlot::NONE`].
     pub repairs: InboundSlot,

@@ -38,6 +38,11 @@ impl Kept {
         bytes: [0; OSN_BYTES + CACHE_PAYLOAD_BYTES],
     };
 
+    /// The payload as it came.
+    pub fn payload(&self) -> &[u8] {
+        &self.bytes[OSN_BYTES..OSN_BYTES + self.payload_len]
+    }
+
     /// The RTX payload that repairs `sequence`: that number, then the original payload.
     pub fn rtx_payload(&mut self, sequence: u16) -> &[u8] {
         self.bytes[..OSN_BYTES].copy_from_slice(&sequence.to_be_bytes());

@@ -4,6 +4,7 @@
 pub mod cache;
 pub mod dense;
 pub mod fanout;
+pub mod parcel;
 pub mod resend;
 mod runs;
 pub mod switch;

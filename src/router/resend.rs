@@ -3,6 +3,7 @@
 use super::cache::Cache;
 use super::viewer::Viewer;
 use crate::egress::Egress;
+use crate::ids::InboundSlot;
 use crate::limits::RESEND_INTERVAL_MIN;
 use crate::metrics::Counters;
 use crate::peer::outbound::{Outbound, Outgoing};
@@ -20,7 +21,19 @@ pub struct Asking<'a> {
     pub viewer: &'a mut Viewer,
 }
 
+/// A packet that a viewer misses and that is not kept.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Missed {
+    /// Its stream.
+    pub source: InboundSlot,
+    /// Its number there.
+    pub dense: u64,
+}
+
 /// Sends the packet that the viewer knows as `sequence` once more, if it is still kept.
+///
+/// # Errors
+/// When it is not.
 pub fn resend(
     now: Timestamp,
     sequence: u16,
@@ -28,21 +41,27 @@ pub fn resend(
     cache: Option<&mut Cache>,
     counters: &mut Counters,
     egress: &mut impl Egress,
-) {
+) -> Result<(), Missed> {
     let Asking { subscription, outbound, viewer } = asking;
     let interval = viewer.round_trip.unwrap_or_default().max(RESEND_INTERVAL_MIN);
     if !subscription.has(SubscriptionRecord::RTX)
         || !outbound.admits(now)
         || !viewer.guard.admit(now, interval, sequence, subscription.packets)
     {
-        return;
+        return Ok(());
     }
     let source = subscription.switch.source;
-    let kept = subscription.switch.dense_of(sequence).and_then(|dense| cache?.get(source, dense));
-    let found = kept.and_then(|kept| Some((subscription.codecs.rtx_of_format(kept.format)?, kept)));
-    let Some((payload_type, kept)) = found else {
+    let Some(dense) = subscription.switch.dense_of(sequence) else {
         counters.rtx_missed += 1;
-        return;
+        return Ok(());
+    };
+    let Some(kept) = cache.and_then(|cache| cache.get(source, dense)) else {
+        counters.rtx_missed += 1;
+        return Err(Missed { source, dense });
+    };
+    let Some(payload_type) = subscription.codecs.rtx_of_format(kept.format) else {
+        counters.rtx_missed += 1;
+        return Ok(());
     };
     let index = subscription.rtx_index;
     subscription.rtx_index += 1;
@@ -65,4 +84,5 @@ pub fn resend(
         }
         Err(reason) => counters.discard(reason),
     }
+    Ok(())
 }

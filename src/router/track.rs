@@ -1,8 +1,9 @@
 //! One published stream on the heap: who watches it, what is kept of it, who waits for a key frame.
 
 use super::cache::Cache;
+use super::viewer::ResendGuard;
 use crate::feedback::keyframe::KeyframeRequests;
-use crate::ids::SubscriptionSlot;
+use crate::ids::{InboundSlot, SubscriptionSlot};
 
 /// The parts of a track that are rebuilt after a restart.
 #[derive(Default)]
@@ -19,4 +20,10 @@ pub struct Track {
     pub ask_now: bool,
     /// Number of the last FIR.
     pub fir_sequence: u8,
+    /// Of a mirror: its streams, each with its place in its home's table.
+    pub far_streams: Vec<(InboundSlot, InboundSlot)>,
+    /// Of a mirror: keeps its home from being asked for one packet again and again.
+    pub far_asked: Option<Box<ResendGuard>>,
+    /// Of a mirror: packets that came.
+    pub far_packets: u64,
 }

@@ -4,6 +4,7 @@ use millrace_control as contract;
 
 use super::Shard;
 use crate::ice;
+use crate::ids::TrackId;
 use crate::records::SubscriptionRecord;
 use crate::records::peer::PeerState;
 
@@ -32,12 +33,18 @@ impl Shard<'_> {
             subscription: subscription.id.0,
             peer: self.records.peers[subscription.peer].id.0,
             track: subscription.track.0,
+            home: self.far_home(subscription.track),
         });
         contract::Snapshot {
             peers: peers.collect(),
             tracks: tracks.collect(),
             subscriptions: subscriptions.collect(),
         }
+    }
+
+    fn far_home(&self, track: TrackId) -> Option<u32> {
+        let slot = self.routes.by_track.get(&track)?;
+        self.records.tracks[*slot].far_home()
     }
 
     /// How many look-ups there are of each kind, so that tests see whether anything is left behind.

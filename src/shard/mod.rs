@@ -8,11 +8,13 @@
 //!   handle_command   what signaling asks
 //!   handle_timeout   feedback, reports, handshakes, consent
 //!   poll_event       what signaling is told
+//!   handle_parcel, flush_parcels   bridge/: what shards tell each other
 //! ```
 //!
 //! The same seed and the same inputs give the same run. What must outlast the shard stands in the records it borrows;
 //! everything else here can be made from them again (`restore.rs`).
 
+mod bridge;
 pub mod command;
 mod describe;
 mod handshakes;
@@ -49,6 +51,7 @@ use crate::router::track::Track;
 use crate::router::viewer::Viewer;
 use crate::time::{Epoch, Timestamp};
 use crate::wire::demux::{self, Kind};
+use bridge::Bridge;
 use handshakes::HandshakeQueue;
 use on_rtp::Pending;
 use routes::Routes;
@@ -59,6 +62,8 @@ use timers::{Timer, Timers};
 pub struct ShardConfig {
     /// Its id, from 0.
     pub id: u32,
+    /// How many shards there are.
+    pub shards: u32,
     /// Seed of everything random in it that is not a key.
     pub seed: u64,
     /// Ties its time to the DTLS library's.
@@ -83,6 +88,7 @@ pub struct Shard<'m> {
     viewers: Vec<Option<Box<Viewer>>>,
     handshakes: HandshakeQueue,
     bindings: Allowance,
+    bridge: Bridge,
     timers: Timers,
     events: VecDeque<contract::EventKind>,
     random: Random,
@@ -103,6 +109,7 @@ impl<'m> Shard<'m> {
             viewers: empty(SUBSCRIPTIONS_MAX, || None),
             handshakes: HandshakeQueue::new(),
             bindings: Allowance::new([random.next_u64(), random.next_u64()]),
+            bridge: Bridge::new(config.id),
             timers: Timers::new(INBOUND_MAX),
             events: VecDeque::new(),
             random,

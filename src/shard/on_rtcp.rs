@@ -67,6 +67,7 @@ impl Shard<'_> {
         let Some(&stream) = self.routes.by_ssrc.get(&(slot, info.ssrc)) else { return };
         if let Some(inbound) = self.inbound[stream.index()].as_mut() {
             inbound.publisher = PublisherReport::new(now, info);
+            self.report_afar(stream);
         }
     }
 
@@ -85,17 +86,20 @@ impl Shard<'_> {
             return;
         }
         let track = self.viewed[subscription.index()];
-        let Some(viewer) = self.viewers[subscription.index()].as_mut() else { return };
-        let mut asking = Asking {
-            subscription: &mut self.records.subscriptions[subscription],
-            outbound: &mut self.outbound[slot.index()],
-            viewer,
-        };
         for sequence in nack.sequences().take(*left) {
             *left -= 1;
             self.records.counters.nack_in += 1;
+            let Some(viewer) = self.viewers[subscription.index()].as_mut() else { return };
+            let mut asking = Asking {
+                subscription: &mut self.records.subscriptions[subscription],
+                outbound: &mut self.outbound[slot.index()],
+                viewer,
+            };
             let cache = self.tracks[track.index()].cache.as_mut();
-            resend(now, sequence, &mut asking, cache, self.records.counters, egress);
+            let sent = resend(now, sequence, &mut asking, cache, self.records.counters, egress);
+            if let Err(missed) = sent {
+                self.ask_home_for(now, track, missed);
+            }
         }
     }
 

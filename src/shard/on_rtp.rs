@@ -49,8 +49,8 @@ struct Opened<'a> {
 
 /// Packets of one track that are on their way to its viewers.
 pub(super) struct Pending<'b> {
-    track: TrackSlot,
-    burst: Burst<'b>,
+    pub(super) track: TrackSlot,
+    pub(super) burst: Burst<'b>,
 }
 
 impl Default for Pending<'_> {
@@ -315,6 +315,7 @@ impl Shard<'_> {
             return;
         }
         let slot = pending.track;
+        self.bridge.forward(&self.records.tracks[slot], &pending.burst, self.records.counters);
         let mut viewers = Viewers {
             subscriptions: &mut self.records.subscriptions,
             outbound: &mut self.outbound,

@@ -26,6 +26,7 @@ impl Shard<'_> {
                 Timer::SenderReports(slot) => self.on_sender_report_timer(now, PeerSlot(slot), egress),
                 Timer::Handshake(slot) => self.on_handshake_timer(now, PeerSlot(slot), egress),
                 Timer::Ice(slot) => self.on_consent_timer(now, PeerSlot(slot)),
+                Timer::Demand(slot) => self.on_demand_timer(now, TrackSlot(slot)),
             }
         }
         self.timers.set_floor(Timestamp::ZERO);

@@ -120,11 +120,11 @@ impl Shard<'_> {
     pub(super) fn on_keyframe_timer(&mut self, now: Timestamp, slot: TrackSlot, egress: &mut impl Egress) {
         let track = &mut self.tracks[slot.index()];
         let due = std::mem::take(&mut track.ask_now) || track.keyframes.handle_timeout(now);
-        if track.subscribers.is_empty() {
+        if track.subscribers.is_empty() && self.records.tracks[slot].demand == 0 {
             track.keyframes.cancel();
         }
         self.timers.arm(Timer::Keyframe(slot.0), track.keyframes.next_deadline());
-        if due {
+        if due && !self.request_from_home(slot) {
             self.request_from_publisher(slot, egress);
         }
     }

@@ -31,6 +31,7 @@ impl Shard<'_> {
         streams.iter().for_each(|slot| self.install_inbound(*slot));
         let subscriptions: Vec<SubscriptionSlot> = slots(&self.records.subscriptions);
         subscriptions.iter().for_each(|slot| self.restore_subscription(now, *slot));
+        tracks.iter().for_each(|slot| self.demand(now, *slot));
         self.records.counters.rebuilds += 1;
         let peers = u32::try_from(peers.len()).unwrap_or(u32::MAX);
         self.events.push_back(contract::EventKind::Rebuilt(contract::ShardRebuilt { peers }));

@@ -20,9 +20,11 @@ pub(super) enum Timer {
     Handshake(u32),
     /// Consent of a peer.
     Ice(u32),
+    /// A track of another shard that is wanted here. The slot is the track's.
+    Demand(u32),
 }
 
-const KINDS: usize = 6;
+const KINDS: usize = 7;
 
 impl Timer {
     const fn place(self) -> (usize, usize) {
@@ -33,6 +35,7 @@ impl Timer {
             Self::SenderReports(slot) => (3, slot as usize),
             Self::Handshake(slot) => (4, slot as usize),
             Self::Ice(slot) => (5, slot as usize),
+            Self::Demand(slot) => (6, slot as usize),
         }
     }
 }

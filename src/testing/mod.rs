@@ -5,6 +5,8 @@
 //!   Browser ── Net ──> Shard ── Outbox ── audit: it verifies, no nonce twice ── Net ──> Browser
 //! ```
 //!
+//! [`pair::Pair`] is two such worlds whose shards hand each other packets.
+//!
 //! [`world::World::freeze`] drops the shard and keeps the rest, so that another shard can be made over the same
 //! [`memory::Memory`]. The stories that are told with it are in [`stories`].
 
@@ -13,5 +15,6 @@ mod media;
 mod memory;
 mod net;
 mod outbox;
+mod pair;
 mod stories;
 mod world;

@@ -72,6 +72,10 @@ pub(crate) struct Rest {
     /// Whose an address is.
     addresses: BTreeMap<SocketAddr, usize>,
     epoch: Epoch,
+    /// Id of the shard, and how many there are.
+    pub(crate) shard: (u32, u32),
+    /// The shard that the tracks to watch are published on, where that is another one.
+    pub(crate) home: Option<u32>,
     pub(crate) seed: u64,
     random: Random,
     made: u64,
@@ -117,6 +121,11 @@ pub(crate) struct World<'m> {
 
 impl<'m> World<'m> {
     pub(crate) fn new(memory: &'m mut Memory, seed: u64) -> Self {
+        Self::member(memory, seed, (0, 1))
+    }
+
+    /// One shard of several, by its id and their number.
+    pub(crate) fn member(memory: &'m mut Memory, seed: u64, shard: (u32, u32)) -> Self {
         // The one clock reading: the handshakes' library wants an instant to count from.
         let instant = clock::epoch().instant(Timestamp::ZERO);
         let rest = Rest {
@@ -126,6 +135,8 @@ impl<'m> World<'m> {
             events: Vec::new(),
             addresses: BTreeMap::new(),
             epoch: Epoch::new(instant, BEGINNING),
+            shard,
+            home: None,
             seed,
             random: Random::new(seed),
             made: 0,
@@ -136,7 +147,8 @@ impl<'m> World<'m> {
     /// A new shard over what the last one left.
     pub(crate) fn resume(memory: &'m mut Memory, rest: Rest) -> Self {
         let config = ShardConfig {
-            id: 0,
+            id: rest.shard.0,
+            shards: rest.shard.1,
             seed: rest.seed,
             epoch: rest.epoch,
             dtls: Arc::clone(&RELAY.1),
@@ -300,6 +312,7 @@ impl<'m> World<'m> {
             codecs: vec![codec.on(110)],
             cname: format!("cname{track}"),
             kind: codec.media_kind() as i32,
+            home: self.rest.home,
         }
     }
 
@@ -379,10 +392,15 @@ impl<'m> World<'m> {
         panic!("not everybody is connected after 5 s");
     }
 
-    fn step(&mut self, until: Timestamp) -> bool {
+    /// When something happens next.
+    pub(crate) fn next_moment(&self) -> Timestamp {
         let browsers = self.rest.browsers.iter().map(Browser::next_deadline).min();
         let own = self.rest.net.next_arrival().min(self.shard.next_deadline());
-        let next = own.min(browsers.unwrap_or(Timestamp::NEVER));
+        own.min(browsers.unwrap_or(Timestamp::NEVER))
+    }
+
+    fn step(&mut self, until: Timestamp) -> bool {
+        let next = self.next_moment();
         if next > until {
             return false;
         }

@@ -303,6 +303,10 @@ pub struct PutSubscription {
     /// Audio or video.
     #[prost(enumeration = "MediaKind", tag = "9")]
     pub kind: i32,
+    /// The shard that the track's publisher is on, where that is not the viewer's own. The latest word on a track
+    /// counts for all of its viewers on this shard. Only for a relay that [bridges](RelayHello::bridges).
+    #[prost(uint32, optional, tag = "10")]
+    pub home: Option<u32>,
 }
 
 /// Ends a subscription.
@@ -393,6 +397,9 @@ pub struct RelayHello {
     /// Process id of the relay.
     #[prost(uint32, tag = "7")]
     pub pid: u32,
+    /// Whether a viewer may be on another shard than the publisher ([`PutSubscription::home`]).
+    #[prost(bool, tag = "8")]
+    pub bridges: bool,
 }
 
 /// One shard.
@@ -503,6 +510,9 @@ pub struct SubscriptionInfo {
     /// Its track.
     #[prost(uint64, tag = "4")]
     pub track: u64,
+    /// Where the track is fetched from, as in [`PutSubscription::home`].
+    #[prost(uint32, optional, tag = "5")]
+    pub home: Option<u32>,
 }
 
 /// How far a peer got.

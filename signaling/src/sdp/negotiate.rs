@@ -67,5 +67,7 @@ fn put_subscription(section: &Accepted<'_>, terms: &Terms<'_>) -> PutSubscriptio
         codecs: section.codecs.iter().map(super::codec::Selected::codec).collect(),
         cname: answer::cname(terms),
         kind: section.kind.into(),
+        // Whoever says it to the relay knows the shards.
+        home: None,
     }
 }

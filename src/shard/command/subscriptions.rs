@@ -5,7 +5,7 @@ use millrace_control as contract;
 
 use super::{Refusal, Shard, codec_table, media_kind};
 use crate::ids::{PeerId, PeerSlot, SubscriptionId, SubscriptionSlot, TrackId, TrackSlot};
-use crate::limits::MID_BYTES_MAX;
+use crate::limits::{BRIDGED_SHARDS_MAX, MID_BYTES_MAX};
 use crate::records::{MediaKind, SubscriptionRecord, SwitchRecord, Text};
 use crate::shard::timers::Timer;
 use crate::time::Timestamp;
@@ -19,8 +19,11 @@ impl Shard<'_> {
         let peer = self.routes.by_peer.get(&PeerId(put.peer)).copied();
         let peer = peer.ok_or_else(|| Refusal::unknown(format!("no peer {} to watch from", put.peer)))?;
         let wanted = checked(put, peer)?;
+        self.check_home(put)?;
         if let Some(&slot) = self.routes.by_subscription.get(&wanted.id) {
-            return self.update_subscription(slot, &wanted);
+            self.update_subscription(slot, &wanted)?;
+            self.comes_from(now, self.viewed[slot.index()], put.home);
+            return Ok(());
         }
         self.check_viewer_ssrcs(&wanted)?;
         let track = self.track_for_viewer(wanted.track, media_kind(put.kind()))?;
@@ -34,10 +37,31 @@ impl Shard<'_> {
             covered(retired.ssrc) && retired.rtx().is_none_or(covered)
         });
         self.install_subscription(slot, track);
+        self.comes_from(now, track, put.home);
         if self.outbound[peer.index()].is_live() {
             self.start_viewing(now, slot);
         }
         Ok(())
+    }
+
+    /// Whether the track can come from where the command says.
+    fn check_home(&self, put: &contract::PutSubscription) -> Result<(), Refusal> {
+        let Some(home) = put.home.filter(|home| *home != self.config.id) else { return Ok(()) };
+        if home >= self.config.shards || self.config.id as usize >= BRIDGED_SHARDS_MAX {
+            let message = format!("shard {} gets nothing from shard {home}", self.config.id);
+            return Err(Refusal::unknown(message));
+        }
+        let here = self.routes.by_track.get(&TrackId(put.track));
+        if here.is_some_and(|slot| !self.records.tracks[*slot].peer.is_none()) {
+            return Err(Refusal::invalid(format!("track {} has its publisher on this shard", put.track)));
+        }
+        Ok(())
+    }
+
+    /// A track that is watched comes from `home`, if that is another shard.
+    fn comes_from(&mut self, now: Timestamp, track: TrackSlot, home: Option<u32>) {
+        self.set_home(track, home.filter(|home| *home != self.config.id));
+        self.demand(now, track);
     }
 
     /// A new subscription with its first numbers: random ones, or those that follow what was sent under its SSRCs.

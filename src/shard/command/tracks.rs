@@ -23,7 +23,11 @@ impl Shard<'_> {
         self.check_room(put, peer)?;
         let slot = match self.routes.by_track.get(&wanted.id) {
             Some(&slot) => self.update_track(slot, wanted),
-            None => self.create_track(wanted)?,
+            None => {
+                let slot = self.create_track(wanted)?;
+                self.announce_published(wanted.id);
+                slot
+            }
         };
         self.drop_unsignaled(put, peer, slot);
         self.signal_ssrcs(put, peer, slot)
@@ -31,17 +35,21 @@ impl Shard<'_> {
 
     /// Brings a track that exists to its wanted state; its publisher may be another one now.
     fn update_track(&mut self, slot: TrackSlot, wanted: TrackRecord) -> TrackSlot {
+        self.end_mirror(slot);
         if self.records.tracks[slot].peer != wanted.peer {
             self.detach_publisher(slot);
             if let Some(publisher) = self.peers[wanted.peer.index()].as_mut() {
                 publisher.tracks.push(slot);
             }
+            self.announce_published(wanted.id);
         }
-        self.records.tracks[slot] = wanted;
+        let TrackRecord { demand, publication, .. } = self.records.tracks[slot];
+        self.records.tracks[slot] = TrackRecord { demand, publication, ..wanted };
         slot
     }
 
-    fn create_track(&mut self, record: TrackRecord) -> Result<TrackSlot, Refusal> {
+    fn create_track(&mut self, wanted: TrackRecord) -> Result<TrackSlot, Refusal> {
+        let record = TrackRecord { publication: self.random.next_u64(), ..wanted };
         let slot = self.records.tracks.insert(record).ok_or_else(|| Refusal::full("tracks"))?;
         self.install_track(slot);
         Ok(slot)
@@ -55,6 +63,7 @@ impl Shard<'_> {
         if let Some(publisher) = record.peer.get().and_then(|peer| self.peers[peer.index()].as_mut()) {
             publisher.tracks.push(slot);
         }
+        self.install_demand(slot);
     }
 
     /// The track of that id; one without a publisher is made for a viewer who comes first.
@@ -169,6 +178,9 @@ impl Shard<'_> {
     /// Makes what an incoming stream has besides its record; also after a restart.
     pub(crate) fn install_inbound(&mut self, slot: InboundSlot) {
         let record = &self.records.inbound[slot];
+        if record.peer.is_none() {
+            return self.install_far_stream(slot);
+        }
         self.routes.by_ssrc.insert((record.peer, record.ssrc), slot);
         self.inbound[slot.index()] = Some(Box::new(Inbound::default()));
         if let Some(peer) = self.peers[record.peer.index()].as_mut() {
@@ -177,7 +189,9 @@ impl Shard<'_> {
     }
 
     fn remove_inbound(&mut self, slot: InboundSlot) {
-        let InboundRecord { peer, ssrc, latched, .. } = self.records.inbound[slot];
+        let InboundRecord { peer, track, ssrc, latched, .. } = self.records.inbound[slot];
+        // Whoever is handed packets of the stream that takes this place must tell it from this one.
+        self.records.tracks[track].publication = self.random.next_u64();
         // Its place among those that may come unsignaled is free again.
         self.records.peers[peer].latched_ssrcs -= latched;
         self.routes.by_ssrc.remove(&(peer, ssrc));
@@ -224,6 +238,7 @@ impl Shard<'_> {
     pub(super) fn drop_track_if_unused(&mut self, slot: TrackSlot) {
         let record = self.records.tracks[slot];
         if record.peer.is_none() && self.tracks[slot.index()].subscribers.is_empty() {
+            self.end_mirror(slot);
             self.routes.by_track.remove(&record.id);
             self.timers.disarm(Timer::Keyframe(slot.0));
             self.tracks[slot.index()] = Track::default();
@@ -263,5 +278,6 @@ fn checked(put: &contract::PutTrack, peer: PeerSlot) -> Result<TrackRecord, Refu
         | flag(put.nack, TrackRecord::NACK)
         | flag(put.pli, TrackRecord::PLI)
         | flag(put.fir, TrackRecord::FIR);
-    Ok(TrackRecord { id: TrackId(put.track), peer, flags, codecs: codec_table(&put.codecs)?, mid })
+    let codecs = codec_table(&put.codecs)?;
+    Ok(TrackRecord { id: TrackId(put.track), peer, flags, codecs, mid, ..TrackRecord::zeroed() })
 }

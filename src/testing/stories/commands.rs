@@ -3,7 +3,10 @@
 use millrace_control::{self as contract, Command};
 
 use super::{assert_all_seen, ms};
+use crate::feedback::report::PublisherReport;
+use crate::ids::{InboundSlot, TrackId};
 use crate::limits::INBOUND_MAX;
+use crate::router::parcel::{Content, FarStream, Packet, Parcel};
 use crate::testing::media::Codec;
 use crate::testing::memory::Memory;
 use crate::testing::world::World;
@@ -114,7 +117,26 @@ impl Signaling {
             codecs: self.codecs(),
             cname: self.word(10),
             kind: self.below(3) as i32,
+            home: self.0.one_in(3).then(|| self.below(3) as u32),
         }
+    }
+
+    /// Whatever another shard might say.
+    fn parcel(&mut self) -> Parcel {
+        let stream = FarStream { publication: self.below(2), place: InboundSlot(self.below(3) as u32) };
+        let content = match self.below(6) {
+            0 => Content::Report { stream, report: PublisherReport::NONE },
+            1 => Content::Published,
+            2 => Content::Demand(self.0.one_in(2)),
+            3 => Content::Keyframe,
+            4 => Content::Missing { stream, dense: self.below(9) },
+            _ => {
+                let mut packet = Box::new(Packet::EMPTY);
+                (packet.stream, packet.repair) = (stream, self.0.one_in(4));
+                Content::Packet(packet)
+            }
+        };
+        Parcel { from: 1 + self.below(2) as u32, track: TrackId(self.id()), content }
     }
 }
 
@@ -123,7 +145,7 @@ fn any_commands_in_any_order() {
     let (mut done, mut refused) = (0, 0);
     for seed in 0..20 {
         let mut memory = Memory::new();
-        let mut world = World::new(&mut memory, seed);
+        let mut world = World::member(&mut memory, seed, (0, 2));
         let empty = world.shard.routes_held();
         let mut signaling = Signaling(Random::new(seed));
         for step in 0..1_500 {
@@ -136,6 +158,9 @@ fn any_commands_in_any_order() {
                 let after = (world.shard.snapshot(), world.held(), world.shard.routes_held());
                 assert!(before == after, "refused, and something changed: {command:?}");
             }
+            let (now, mut parcels) = (world.rest.now, [signaling.parcel(), signaling.parcel()]);
+            world.shard.handle_parcels(now, &mut parcels, &mut world.outbox);
+            world.shard.flush_parcels(|_, _| Ok(()));
             if step % 10 == 0 {
                 world.run(ms(20));
             }

@@ -1,5 +1,6 @@
 //! What the relay does, told as calls.
 
+mod bridge;
 mod call;
 mod commands;
 mod cost;
@@ -13,6 +14,9 @@ mod transport;
 use std::time::Duration;
 
 use super::browser::heard::What;
+use super::browser::sink::Sink;
+use super::browser::source::Sent;
+use super::media::Codec;
 use super::world::{Camera, View, World};
 
 const fn ms(millis: u64) -> Duration {
@@ -23,12 +27,17 @@ const fn ms(millis: u64) -> Duration {
 /// without a gap.
 #[track_caller]
 fn assert_all_seen(world: &World<'_>, view: View, camera: Camera) {
-    let (sent, seen) = (world.sent(camera), world.seen(view));
+    assert_all_arrived(&world.sent(camera), world.seen(view), camera.codec);
+}
+
+/// The same where sender and receiver are on different shards.
+#[track_caller]
+fn assert_all_arrived(sent: &[&Sent], seen: &Sink, codec: Codec) {
     assert!(seen.packets.len() > 2, "hardly anything arrived");
     assert_eq!(seen.missing(), Vec::<u64>::new());
     let payloads = seen.payloads();
     let start = sent.iter().position(|sent| sent.payload == payloads[0]).expect("a packet of this camera");
-    assert!(sent[start].key || !camera.codec.is_video(), "it begins at a key frame");
+    assert!(sent[start].key || !codec.is_video(), "it begins at a key frame");
     let wanted: Vec<_> = sent[start..].iter().map(|sent| &sent.payload[..]).collect();
     assert!(payloads == wanted, "{} packets seen, {} sent since the start", payloads.len(), wanted.len());
     let markers = |markers: &mut dyn Iterator<Item = bool>| markers.collect::<Vec<_>>();
