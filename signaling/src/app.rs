@@ -16,7 +16,7 @@ use crate::config::Config;
 use crate::openvidu::events;
 use crate::openvidu::rpc::{Budget, Outbox};
 use crate::relay::Link;
-use crate::session::{Changes, Reason, Refusal, Session};
+use crate::session::{Changes, PlacedPeer, Reason, Refusal, Session};
 use crate::state::{Client, Shared, State};
 use crate::store::{Store, StoreError, Writer};
 
@@ -161,12 +161,17 @@ impl App {
     }
 
     /// Makes the relay forget peers of a session.
-    pub fn forget_media(&self, state: &mut State, session: &str, peers: &[u64]) {
-        for peer in peers {
-            state.peers.remove(peer);
+    pub fn forget_media(&self, state: &mut State, session: &str, peers: &[PlacedPeer]) {
+        for removed in peers {
+            state.peers.remove(&removed.peer);
         }
-        if let Some(shard) = state.sessions.get(session).and_then(|session| session.shard) {
-            self.link.forget(shard, peers.to_vec());
+        let Some(home) = state.sessions.get(session).and_then(|session| session.shard) else { return };
+        let mut by_shard: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for removed in peers {
+            by_shard.entry(removed.shard.unwrap_or(home)).or_default().push(removed.peer);
+        }
+        for (shard, peers) in by_shard {
+            self.link.forget(shard, peers);
         }
     }
 

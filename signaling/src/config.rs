@@ -80,6 +80,11 @@ pub struct Config {
           default_value = "MEDIA_SERVER_PREFERRED")]
     pub forced_video_codec: ForcedVideoCodec,
 
+    /// Viewers' connections of one session on the shard of its publishers; more go where there is least to do. 0 keeps
+    /// every session on one shard.
+    #[arg(long, env = "MILLRACE_VIEWERS_PER_SHARD", default_value_t = 150)]
+    pub viewers_per_shard: usize,
+
     /// Seconds between two searches for sessions nobody ever joined; 0 is never.
     #[arg(long, env = "OPENVIDU_SESSIONS_GARBAGE_INTERVAL", default_value_t = 900)]
     pub garbage_interval_s: u64,

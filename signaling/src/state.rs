@@ -65,9 +65,11 @@ impl State {
     pub fn reservations(&self) -> BTreeMap<u32, u64> {
         let mut reserved = BTreeMap::new();
         for session in self.sessions.values() {
-            if let Some(shard) = session.shard {
-                let peers = u64::try_from(session.media().count()).unwrap_or(u64::MAX);
-                *reserved.entry(shard).or_insert(0) += placement::SESSION_WEIGHT + peers;
+            if let Some(home) = session.shard {
+                *reserved.entry(home).or_insert(0) += placement::SESSION_WEIGHT;
+                for media in session.media() {
+                    *reserved.entry(media.shard_or(home)).or_insert(0) += 1;
+                }
             }
         }
         reserved
@@ -85,6 +87,17 @@ impl State {
         let shard = self.shard_for(id, relay)?;
         self.sessions.get_mut(id)?.shard = Some(shard);
         Some(shard)
+    }
+
+    /// Where one more viewer of a session that is placed goes; at most `at_home_max` go to its own shard, 0 for any
+    /// number of them. `None` as in [`Self::shard_for`].
+    pub fn shard_for_viewer(&self, id: &str, relay: &RelayHello, at_home_max: usize) -> Option<u32> {
+        let home = self.shard_for(id, relay)?;
+        let stays = at_home_max == 0 || self.sessions.get(id)?.viewers_at_home() < at_home_max;
+        if stays || !relay.bridges {
+            return Some(home);
+        }
+        placement::choose(&relay.shards, &self.reservations())
     }
 
     /// Notes that a peer is about to be made.
@@ -160,15 +173,19 @@ impl Owner for Shared {
         for id in placed {
             state.place(&id, relay);
         }
+        for session in state.sessions.values_mut() {
+            session.forget_shards(|wanted| relay.shards.iter().any(|shard| shard.shard == wanted));
+        }
         let same_epoch = state.relay_epoch.replace(relay.epoch) == Some(relay.epoch);
         let is_held: BTreeSet<(u32, u64)> = held.peers.iter().map(|peer| (peer.shard, peer.peer)).collect();
         let mut commands = Vec::new();
         let mut lost = Vec::new();
         for session in state.sessions.values() {
-            let Some(shard) = session.shard else { continue };
+            let Some(home) = session.shard else { continue };
             for media in session.media() {
+                let shard = media.shard_or(home);
                 if is_held.contains(&(shard, media.id())) || state.revives(media.id(), same_epoch) {
-                    commands.extend(media.commands().into_iter().map(|command| (shard, command)));
+                    commands.extend(media.commands(home).into_iter().map(|command| (shard, command)));
                 } else {
                     lost.push(media.id());
                 }
@@ -203,11 +220,11 @@ impl Owner for Shared {
 
 #[cfg(test)]
 mod tests {
-    use millrace_control::{PeerEvent, PeerInfo, ShardInfo};
+    use millrace_control::{PeerEvent, PeerInfo, PutSubscription, ShardInfo};
 
     use super::*;
     use crate::session::Role;
-    use crate::session::testing::{empty, join, stream};
+    use crate::session::testing::{empty, join, media, stream};
 
     fn relay(shards: u32) -> RelayHello {
         let shards = (0..shards).map(|shard| ShardInfo { shard, port: 5000 + shard, peers: 0 }).collect();
@@ -233,6 +250,61 @@ mod tests {
         assert_eq!([3, 2, 1, 0].map(|n| place(&mut state, n)), [Some(1), Some(0), Some(1), Some(0)]);
         assert_eq!(state.place("ses_9", &relay(2)), None);
         assert_eq!(state.place("ses_0", &relay(0)), None);
+    }
+
+    fn watching(peer: u64, shard: Option<u32>) -> Media {
+        let subscriptions = vec![PutSubscription { subscription: peer, track: 11, ..Default::default() }];
+        Media { subscriptions, shard, ..media(peer) }
+    }
+
+    /// A session with a publisher on `home` and viewers at home and elsewhere.
+    fn room(session: &mut Session, home: u32, viewers: [Option<u32>; 3]) {
+        session.shard = Some(home);
+        join(session, "con_A", Role::Publisher);
+        let _ = session.publish("con_A", stream("con_A", 1)).unwrap();
+        for (peer, shard) in (2..).zip(viewers) {
+            let viewer = format!("con_{peer}");
+            join(session, &viewer, Role::Subscriber);
+            let _ = session.subscribe(&viewer, "str_CAM_Xxxx_con_A", watching(peer, shard), 1).unwrap();
+        }
+    }
+
+    #[test]
+    fn viewers_stay_at_home_until_there_are_many() {
+        let shared = with_sessions(1);
+        let mut state = shared.lock();
+        room(state.sessions.get_mut("ses_0").unwrap(), 1, [None, None, Some(0)]);
+        let bridges = RelayHello { bridges: true, ..relay(3) };
+        assert_eq!(state.reservations(), BTreeMap::from([(0, 1), (1, 4)]));
+        let place = |state: &State, relay: &RelayHello, max| state.shard_for_viewer("ses_0", relay, max);
+        assert_eq!(place(&state, &bridges, 3), Some(1), "who is elsewhere does not count");
+        assert_eq!(place(&state, &bridges, 2), Some(2), "the least loaded");
+        assert_eq!(place(&state, &bridges, 0), Some(1), "any number");
+        assert_eq!(place(&state, &relay(3), 2), Some(1), "this relay cannot");
+        // What is about to be counts too.
+        state.sessions.get_mut("ses_0").unwrap().reserve(watching(9, None));
+        assert_eq!(place(&state, &bridges, 3), Some(2));
+    }
+
+    #[test]
+    fn viewers_elsewhere_are_wanted_there_or_at_home_when_there_is_no_such_shard() {
+        let shared = with_sessions(1);
+        room(shared.lock().sessions.get_mut("ses_0").unwrap(), 1, [None, Some(0), Some(2)]);
+        (1..=4).for_each(|peer| shared.lock().expect_peer(peer));
+        let viewers = |shards| {
+            let viewer = |(shard, command)| match command {
+                Command::PutSubscription(put) => Some((shard, put.home)),
+                _ => None,
+            };
+            shared
+                .desired(&relay(shards), &Snapshot::default())
+                .into_iter()
+                .filter_map(viewer)
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(viewers(3), [(1, None), (0, Some(1)), (2, Some(1))]);
+        assert_eq!(viewers(2), [(1, None), (0, Some(1)), (1, None)]);
+        assert_eq!(viewers(1), [(0, None); 3], "with the session itself");
     }
 
     #[test]

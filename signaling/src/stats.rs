@@ -71,26 +71,32 @@ fn session_json(session: &Session, state: &State) -> Value {
         "id": session.id,
         "shard": session.shard,
         "connections": session.connections().len(),
-        "participants": participants.map(|(connection, active)| participant_json(connection, active, state)).collect::<Vec<_>>(),
+        "participants": participants.map(|(connection, active)| participant_json(connection, active, session.shard, state)).collect::<Vec<_>>(),
     })
 }
 
-fn participant_json(connection: &Connection, participant: &Participant, state: &State) -> Value {
+fn participant_json(
+    connection: &Connection,
+    participant: &Participant,
+    home: Option<u32>,
+    state: &State,
+) -> Value {
     let publisher = participant.stream.iter().map(|stream| (&stream.id, &stream.media, "publisher"));
     let subscribers = participant.subscriptions.iter().map(|it| (&it.stream, &it.media, "subscriber"));
     let peers: Vec<Value> = publisher
         .chain(subscribers)
-        .map(|(stream, media, kind)| peer_json(kind, stream, media, state))
+        .map(|(stream, media, kind)| peer_json(kind, stream, media, home, state))
         .collect();
     json!({"connection": connection.id, "role": connection.properties.role.as_str(), "peers": peers})
 }
 
-fn peer_json(kind: &str, stream: &str, media: &Media, state: &State) -> Value {
+fn peer_json(kind: &str, stream: &str, media: &Media, home: Option<u32>, state: &State) -> Value {
     let note = state.peers.get(&media.id());
     json!({
         // A text: numbers beyond 2^53 lose digits in JavaScript.
         "peer": media.id().to_string(),
         "kind": kind,
+        "shard": media.shard.or(home),
         "stream": stream,
         "state": note.map_or("unknown", |note| state_name(note.state)),
         "remote": note.map_or("", |note| note.remote.as_str()),

@@ -53,6 +53,7 @@ impl Child {
         child.flag("--https-port", options.https_port);
         child.flag("--http-port", options.http_port);
         child.flag("--video-max-recv-kbps", options.video_max_recv_kbps);
+        child.flag("--viewers-per-shard", options.viewers_per_shard);
         for ip in &options.public_ips {
             child.flag("--public-ip", ip);
         }

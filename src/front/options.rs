@@ -58,6 +58,11 @@ pub struct Options {
     )]
     pub video_max_recv_kbps: u32,
 
+    /// Viewers' connections of one session on the shard of its publishers; more go to other shards. 0 keeps every session
+    /// on one shard.
+    #[arg(long, env = "MILLRACE_VIEWERS_PER_SHARD", default_value_t = 150, value_name = "N")]
+    pub viewers_per_shard: usize,
+
     /// Print one line of JSON on standard output once all is ready, for programs; logs go to standard error.
     #[arg(long)]
     pub json: bool,

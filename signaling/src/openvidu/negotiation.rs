@@ -23,8 +23,10 @@ pub struct Context<'a> {
     pub config: &'a Config,
     /// The relay.
     pub relay: &'a RelayHello,
-    /// The session's shard.
+    /// The shard of this PeerConnection.
     pub shard: u32,
+    /// The session's shard.
+    pub home: u32,
     /// The relay's id of the session.
     pub room: u64,
     /// The session's codec policy.
@@ -101,7 +103,12 @@ impl Context<'_> {
         };
         let agreed =
             negotiate(offer, &terms).map_err(|error| RpcError::new(error.code(), error.to_string()))?;
-        let media = Media { peer: agreed.peer, tracks: agreed.tracks, subscriptions: agreed.subscriptions };
+        let media = Media {
+            peer: agreed.peer,
+            tracks: agreed.tracks,
+            subscriptions: agreed.subscriptions,
+            shard: (self.shard != self.home).then_some(self.shard),
+        };
         Ok(Agreed { answer: agreed.answer, media })
     }
 

@@ -11,10 +11,10 @@ pub(super) fn difference(held: &Snapshot, desired: Vec<(u32, Command)>) -> Vec<(
     let peers: BTreeMap<u64, u32> = held.peers.iter().map(|peer| (peer.peer, peer.shard)).collect();
     let tracks: BTreeMap<u64, (u32, u64)> =
         held.tracks.iter().map(|track| (track.track, (track.shard, track.peer))).collect();
-    let subscriptions: BTreeMap<u64, (u32, u64, u64)> = held
+    let subscriptions: BTreeMap<u64, (u32, u64, u64, Option<u32>)> = held
         .subscriptions
         .iter()
-        .map(|held| (held.subscription, (held.shard, held.peer, held.track)))
+        .map(|held| (held.subscription, (held.shard, held.peer, held.track, held.home)))
         .collect();
 
     let mut unclaimed = (peers.clone(), tracks.clone(), subscriptions.clone());
@@ -31,7 +31,8 @@ pub(super) fn difference(held: &Snapshot, desired: Vec<(u32, Command)>) -> Vec<(
             }
             Command::PutSubscription(wanted) => {
                 keep(&mut unclaimed.2, wanted.subscription, shard, |&(on, ..)| on);
-                subscriptions.get(&wanted.subscription) == Some(&(shard, wanted.peer, wanted.track))
+                let wanted_as = (shard, wanted.peer, wanted.track, wanted.home);
+                subscriptions.get(&wanted.subscription) == Some(&wanted_as)
             }
             _ => false,
         };
@@ -84,8 +85,26 @@ mod tests {
         Snapshot {
             peers: [1, 2].map(|peer| PeerInfo { shard: 0, peer, ..PeerInfo::default() }).into(),
             tracks: vec![TrackInfo { shard: 0, track: 11, peer: 1 }],
-            subscriptions: vec![SubscriptionInfo { shard: 0, subscription: 21, peer: 2, track: 11 }],
+            subscriptions: vec![SubscriptionInfo {
+                shard: 0,
+                subscription: 21,
+                peer: 2,
+                track: 11,
+                home: None,
+            }],
         }
+    }
+
+    #[test]
+    fn a_viewer_whose_track_comes_from_elsewhere_than_wanted_is_said_again() {
+        let from =
+            |home| PutSubscription { subscription: 21, peer: 2, track: 11, home, ..Default::default() };
+        let desired = |home| {
+            let subscription = (0, Command::PutSubscription(from(home)));
+            vec![(0, peer(1)), (0, track(11, 1)), (0, peer(2)), subscription]
+        };
+        assert_eq!(difference(&held(), desired(None)), []);
+        assert_eq!(difference(&held(), desired(Some(1))), [(0, Command::PutSubscription(from(Some(1))))]);
     }
 
     #[test]

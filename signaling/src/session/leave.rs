@@ -44,7 +44,7 @@ impl Session {
     /// Ends the session for everybody. Each one is told of its own end only: all of them go at once.
     pub fn close(&mut self, reason: Reason) -> Changes {
         let mut changes = Changes {
-            removed_peers: self.media().map(super::Media::id).collect(),
+            removed_peers: self.media().map(super::Media::placed).collect(),
             closed: true,
             ..Changes::default()
         };
@@ -73,8 +73,8 @@ impl Session {
         let position = self.connections.iter().position(|connection| connection.id == id);
         let gone = self.connections.remove(position.expect("the participant was found just now"));
         let participant = gone.participant.expect("the participant was found just now");
-        changes.removed_peers.extend(participant.stream.iter().map(|stream| stream.media.id()));
-        changes.removed_peers.extend(participant.subscriptions.iter().map(|watched| watched.media.id()));
+        changes.removed_peers.extend(participant.stream.iter().map(|stream| stream.media.placed()));
+        changes.removed_peers.extend(participant.subscriptions.iter().map(|watched| watched.media.placed()));
         changes.departed.push(participant.rpc_session);
         changes.tell(self.everybody(), Notice::Left { connection: id.to_owned(), reason });
         changes.closed = !self.active();
@@ -103,7 +103,7 @@ mod tests {
     fn who_leaves_takes_every_peer_along_that_only_made_sense_with_them() {
         let mut session = call();
         let changes = session.leave("con_B", Reason::Disconnect).unwrap();
-        let mut removed = changes.removed_peers;
+        let mut removed = removed(&changes);
         removed.sort_unstable();
         assert_eq!(removed, [2, 3, 4]);
         assert_eq!(changes.departed, ["rpc_con_B"]);
@@ -147,7 +147,7 @@ mod tests {
         let changes = session.close(Reason::SessionClosedByServer);
         assert_eq!(changes.notifications.len(), 2);
         assert_eq!(changes.departed.len(), 2);
-        let mut removed = changes.removed_peers;
+        let mut removed = removed(&changes);
         removed.sort_unstable();
         assert_eq!(removed, [1, 2, 3, 4, 9]);
         assert!(changes.closed);

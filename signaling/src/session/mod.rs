@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 pub use connection::{Connection, Participant};
 pub use join::Arrival;
-pub use media::Media;
+pub use media::{Media, PlacedPeer};
 pub use notice::{Changes, Notice, Notification, Reason};
 pub use properties::{
     ConnectionProperties, ForcedVideoCodec, IceServer, KurentoOptions, SessionProperties,
@@ -125,6 +125,21 @@ impl Session {
             .chain(&self.reserved)
     }
 
+    /// How many viewers' transports are on the session's own shard.
+    pub fn viewers_at_home(&self) -> usize {
+        self.media().filter(|media| media.is_viewing() && media.shard.is_none()).count()
+    }
+
+    /// Viewers on a shard that is no more count as being at home, where they are said again.
+    pub fn forget_shards(&mut self, exists: impl Fn(u32) -> bool) {
+        let participants =
+            self.connections.iter_mut().filter_map(|connection| connection.participant.as_mut());
+        let watched = participants.flat_map(|participant| &mut participant.subscriptions);
+        for media in watched.map(|subscription| &mut subscription.media).chain(&mut self.reserved) {
+            media.shard = media.shard.filter(|shard| exists(*shard));
+        }
+    }
+
     /// Claims `media` for an operation under way, so that a reconciliation in between keeps it.
     pub fn reserve(&mut self, media: Media) {
         self.reserved.push(media);
@@ -207,6 +222,11 @@ pub(crate) mod testing {
     /// Media of one relay peer.
     pub(crate) fn media(peer: u64) -> Media {
         Media { peer: PutPeer { room: 1, peer, ..PutPeer::default() }, ..Media::default() }
+    }
+
+    /// Ids of the peers that the relay must forget.
+    pub(crate) fn removed(changes: &Changes) -> Vec<u64> {
+        changes.removed_peers.iter().map(|removed| removed.peer).collect()
     }
 
     /// A stream `str_CAM_Xxxx_<publisher>` over the relay's peer `peer`.

@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::MediaOptions;
+use super::{MediaOptions, PlacedPeer};
 
 /// Why somebody or something is gone, in the words the clients know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -125,7 +125,7 @@ pub struct Changes {
     /// Whom to tell what, in this order.
     pub notifications: Vec<Notification>,
     /// Peers the relay must forget.
-    pub removed_peers: Vec<u64>,
+    pub removed_peers: Vec<PlacedPeer>,
     /// RPC session ids that are no longer anybody's.
     pub departed: Vec<String>,
     /// Whether the session itself is over.

@@ -47,7 +47,7 @@ impl Session {
         self.release(media.id());
         let stream = self.participant_mut(id)?.stream.as_mut().ok_or(Refusal::NotStreaming)?;
         let old = std::mem::replace(&mut stream.media, media);
-        let changes = Changes { removed_peers: vec![old.id()], ..Changes::default() };
+        let changes = Changes { removed_peers: vec![old.placed()], ..Changes::default() };
         Ok((stream.clone(), changes))
     }
 
@@ -107,7 +107,7 @@ impl Session {
 
     fn end_stream(&mut self, owner: &str, told: Vec<String>, reason: Reason) -> Result<Changes, Refusal> {
         let stream = self.participant_mut(owner)?.stream.take().ok_or(Refusal::NotStreaming)?;
-        let mut changes = Changes { removed_peers: vec![stream.media.id()], ..Changes::default() };
+        let mut changes = Changes { removed_peers: vec![stream.media.placed()], ..Changes::default() };
         self.drop_viewers(owner, &mut changes);
         changes.tell(told, Notice::Unpublished { connection: owner.to_owned(), reason });
         Ok(changes)
@@ -149,7 +149,7 @@ mod tests {
         let _ = watch(&mut session, "con_B", "con_A", 2);
         let (stream, changes) = session.republish("con_A", media(5)).unwrap();
         assert_eq!((stream.id.as_str(), stream.video_track), ("str_CAM_Xxxx_con_A", 11));
-        assert_eq!(changes, Changes { removed_peers: vec![1], ..Changes::default() });
+        assert_eq!(changes, Changes { removed_peers: vec![media(1).placed()], ..Changes::default() });
         assert_eq!(session.media().map(Media::id).collect::<Vec<_>>(), [5, 2]);
     }
 
@@ -159,7 +159,7 @@ mod tests {
         let _ = session.publish("con_A", stream("con_A", 1)).unwrap();
         let _ = watch(&mut session, "con_B", "con_A", 2);
         let changes = session.unpublish("con_A").unwrap();
-        assert_eq!(changes.removed_peers, [1, 2]);
+        assert_eq!(removed(&changes), [1, 2]);
         assert_eq!(changes.notifications[0].to, ["rpc_con_B", "rpc_con_M"]);
         assert_eq!(session.unpublish("con_A"), Err(Refusal::NotStreaming));
     }

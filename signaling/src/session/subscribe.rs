@@ -57,7 +57,7 @@ fn drop_watched(watched: &mut Vec<Subscription>, publisher: &str, changes: &mut 
     watched.retain(|subscription| {
         let stays = subscription.publisher != publisher;
         if !stays {
-            changes.removed_peers.push(subscription.media.id());
+            changes.removed_peers.push(subscription.media.placed());
         }
         stays
     });
@@ -77,8 +77,8 @@ mod tests {
         assert_eq!(session.check_subscribe("con_B", "str_CAM_Xxxx_con_A").err(), Some(Refusal::NotStreaming));
         let _ = session.publish("con_A", stream("con_A", 1)).unwrap();
         assert_eq!(watch(&mut session, "con_B", "con_A", 2), Changes::default());
-        assert_eq!(watch(&mut session, "con_B", "con_A", 3).removed_peers, [2]);
-        assert_eq!(session.unsubscribe("con_B", "con_A").unwrap().removed_peers, [3]);
+        assert_eq!(removed(&watch(&mut session, "con_B", "con_A", 3)), [2]);
+        assert_eq!(removed(&session.unsubscribe("con_B", "con_A").unwrap()), [3]);
         assert_eq!(session.unsubscribe("con_B", "con_A"), Ok(Changes::default()));
         assert_eq!(session.unsubscribe("con_X", "con_A"), Err(Refusal::UserClosed));
     }

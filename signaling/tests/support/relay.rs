@@ -59,6 +59,7 @@ impl FakeRelay {
             addresses: vec!["192.0.2.7".into(), "10.1.2.3".into()],
             backend: "mmsg".into(),
             pid: 4_711,
+            bridges: true,
         };
         let mut relay = Self {
             path: dir.join("control.sock"),
@@ -228,6 +229,7 @@ fn snapshot(held: &Held) -> Snapshot {
                 subscription: it.subscription,
                 peer: it.peer,
                 track: it.track,
+                home: it.home,
             })
             .collect(),
     }

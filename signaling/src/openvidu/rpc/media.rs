@@ -6,7 +6,7 @@
 
 use std::time::Duration;
 
-use millrace_control::{Command, PutTrack, Rejection, RemovePeer};
+use millrace_control::{Command, PutTrack, Rejection, RelayHello, RemovePeer};
 use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
@@ -37,10 +37,20 @@ struct Facts {
     properties: ConnectionProperties,
 }
 
+/// Which end of a stream a PeerConnection is.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Side {
+    /// On the session's own shard, so that no track has more than one source of packets.
+    Publisher,
+    /// Elsewhere when there are many.
+    Viewer,
+}
+
 /// A negotiation the relay has carried out and the model does not know of yet.
 struct Applied {
     agreed: Agreed,
-    shard: u32,
+    /// The session's shard.
+    home: u32,
 }
 
 impl Caller {
@@ -59,7 +69,9 @@ impl Caller {
         let (audio_track, video_track) = (ids::relay(), ids::relay());
         let tracks = tracks(&options, audio_track, video_track);
         let applied = self
-            .apply(caller, deadline, &facts, |context| context.publish(offer, &stream_id, tracks, loopback))
+            .apply(caller, deadline, &facts, Side::Publisher, |context| {
+                context.publish(offer, &stream_id, tracks, loopback)
+            })
             .await?;
         let created_at_ms = clock::now_ms();
         self.conclude(caller, &applied, |session| {
@@ -133,7 +145,9 @@ impl Caller {
         // What the publisher watches over its own transport is itself.
         let loopback = !own.media.subscriptions.is_empty();
         let applied = self
-            .apply(caller, deadline, facts, |context| context.publish(offer, &own.id, tracks, loopback))
+            .apply(caller, deadline, facts, Side::Publisher, |context| {
+                context.publish(offer, &own.id, tracks, loopback)
+            })
             .await?;
         self.conclude(caller, &applied, |session| {
             self.require_reader(caller)?;
@@ -159,8 +173,9 @@ impl Caller {
             let watched = session.check_subscribe(&caller.connection, stream)?;
             Ok(tracks(&watched.options, watched.audio_track, watched.video_track))
         })?;
-        let applied =
-            self.apply(caller, deadline, &facts, |context| context.subscribe(offer, stream, tracks)).await?;
+        let applied = self
+            .apply(caller, deadline, &facts, Side::Viewer, |context| context.subscribe(offer, stream, tracks))
+            .await?;
         self.conclude(caller, &applied, |session| {
             self.require_reader(caller)?;
             let media = applied.agreed.media.clone();
@@ -193,16 +208,18 @@ impl Caller {
         caller: &Identity,
         deadline: Instant,
         facts: &Facts,
+        side: Side,
         negotiate: impl FnOnce(&Context<'_>) -> Result<Agreed, RpcError>,
     ) -> Result<Applied, RpcError> {
         let link = &self.app.link;
         let relay = link.ready(deadline).await.map_err(|error| no_media_node(&error))?;
-        let shard = self.app.shared.lock().place(&caller.session, &relay);
-        let shard = shard.ok_or_else(|| no_media_node(&"there is no shard"))?;
+        let (home, shard) =
+            self.place(caller, side, &relay).ok_or_else(|| no_media_node(&"there is no shard"))?;
         let agreed = negotiate(&Context {
             config: &self.app.config,
             relay: &relay,
             shard,
+            home,
             room: facts.room,
             codec: facts.codec,
             connection: &facts.properties,
@@ -214,15 +231,27 @@ impl Caller {
             session.reserve(media.clone());
             state.expect_peer(media.id());
         }
-        if let Err(error) = link.apply(shard, &media.commands(), deadline).await {
+        if let Err(error) = link.apply(shard, &media.commands(home), deadline).await {
             tracing::warn!(session = caller.session, shard, %error, "the relay did not take it");
-            self.undo(caller, shard, media).await;
+            self.undo(caller, home, media).await;
             return Err(match error {
                 LinkError::Down | LinkError::Rejected(Rejection::Full, _) => no_media_node(&error),
                 _ => RpcError::new(errors::MEDIA_ENDPOINT, error.to_string()),
             });
         }
-        Ok(Applied { agreed, shard })
+        Ok(Applied { agreed, home })
+    }
+
+    /// The session's shard, and that of one more PeerConnection.
+    fn place(&self, caller: &Identity, side: Side, relay: &RelayHello) -> Option<(u32, u32)> {
+        let mut state = self.app.shared.lock();
+        let home = state.place(&caller.session, relay)?;
+        let at_home_max = self.app.config.viewers_per_shard;
+        let shard = match side {
+            Side::Publisher => home,
+            Side::Viewer => state.shard_for_viewer(&caller.session, relay, at_home_max)?,
+        };
+        Some((home, shard))
     }
 
     /// Makes what the relay carried out part of the model, or takes it back.
@@ -233,7 +262,7 @@ impl Caller {
         change: impl FnOnce(&mut Session) -> Result<(Changes, Option<Answer>), Refusal>,
     ) -> Result<Outcome, RpcError> {
         let Err(refusal) = self.enter(caller, change) else { return Ok(Outcome::Submitted) };
-        self.undo(caller, applied.shard, &applied.agreed.media).await;
+        self.undo(caller, applied.home, &applied.agreed.media).await;
         Err(refusal.into())
     }
 
@@ -251,8 +280,8 @@ impl Caller {
 
     /// Takes back what the relay carried out, in part or whole, of `media`. Tracks that a republish had moved to it go
     /// back to the transport of the model, if that is still of use.
-    async fn undo(&self, caller: &Identity, shard: u32, media: &Media) {
-        let peer = media.id();
+    async fn undo(&self, caller: &Identity, home: u32, media: &Media) {
+        let (peer, shard) = (media.id(), media.shard_or(home));
         let is_moved = |track: &PutTrack| media.tracks.iter().any(|moved| moved.track == track.track);
         let back = {
             let mut state = self.app.shared.lock();
@@ -268,7 +297,7 @@ impl Caller {
             return;
         };
         let mut commands = vec![Command::RemovePeer(RemovePeer { peer })];
-        commands.extend(back.commands());
+        commands.extend(back.commands(home));
         if let Err(error) = self.app.link.apply(shard, &commands, Instant::now() + UNDO_WAIT).await {
             tracing::debug!(shard, %error, "putting a stream back is left to the next reconciliation");
         }
