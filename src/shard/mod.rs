@@ -8,7 +8,7 @@
 //!   handle_command   what signaling asks
 //!   handle_timeout   feedback, reports, handshakes, consent
 //!   poll_event       what signaling is told
-//!   handle_parcel, flush_parcels   bridge/: what shards tell each other
+//!   handle_parcels   what other shards tell (bridge/); flush_parcels gives what they are told
 //! ```
 //!
 //! The same seed and the same inputs give the same run. What must outlast the shard stands in the records it borrows;

@@ -120,7 +120,8 @@ impl Shard<'_> {
     pub(super) fn on_keyframe_timer(&mut self, now: Timestamp, slot: TrackSlot, egress: &mut impl Egress) {
         let track = &mut self.tracks[slot.index()];
         let due = std::mem::take(&mut track.ask_now) || track.keyframes.handle_timeout(now);
-        if track.subscribers.is_empty() && self.records.tracks[slot].demand == 0 {
+        // Whoever waits on another shard says so again by itself.
+        if track.subscribers.is_empty() {
             track.keyframes.cancel();
         }
         self.timers.arm(Timer::Keyframe(slot.0), track.keyframes.next_deadline());

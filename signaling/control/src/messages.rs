@@ -10,8 +10,8 @@ pub struct ToRelay {
     /// Number of this request, from 1; the answer carries it back.
     #[prost(uint64, tag = "1")]
     pub request: u64,
-    /// The shard that owns the room this command is about. Ignored by `Hello`, `SnapshotRequest` and
-    /// `CountersRequest`, which are about the whole relay.
+    /// The shard that is to carry it out: the room's own, or for a viewer of a large room another one. Ignored by
+    /// `Hello`, `SnapshotRequest` and `CountersRequest`, which are about the whole relay.
     #[prost(uint32, tag = "2")]
     pub shard: u32,
     /// What is asked.
