@@ -177,6 +177,7 @@ fn config() -> ShardConfig {
     let certificate = Certificate::generate();
     ShardConfig {
         id: 0,
+        shards: 1,
         seed: 1,
         epoch: clock::epoch(),
         dtls: Arc::new(Settings::new(&certificate, Version::Dtls12)),
@@ -241,6 +242,7 @@ fn put_subscription(track: u64, viewer: u64, media: Media) -> contract::PutSubsc
         codecs: vec![codec(media)],
         cname: "room".into(),
         kind: kind(media),
+        home: None,
     }
 }
 

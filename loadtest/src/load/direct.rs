@@ -209,6 +209,7 @@ fn put_subscription(
         codecs: vec![codec(kind)],
         cname: format!("p{}", stream / STREAMS_PER_PUBLISHER),
         kind: media_kind(kind) as i32,
+        home: None,
     }
 }
 
