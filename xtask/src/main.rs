@@ -6,6 +6,7 @@
 //! cargo xtask test --full      the same, with the load test at its full length
 //! cargo xtask test --only X    one group of them: lint, unit, smoke, network or browser
 //! cargo xtask web [--check]    build the call page's bundle, or compare it
+//! cargo xtask instructions     count the hot path's instructions and compare; --record keeps the new counts
 //! cargo xtask screenshot       take docs/call.png anew
 //! cargo xtask ci               `test` as the build server runs it
 //! ```
@@ -15,6 +16,7 @@
 // A command-line tool for people speaks on stdout.
 #![allow(clippy::print_stdout)]
 
+mod instructions;
 mod netns;
 mod report;
 mod server;
@@ -28,7 +30,7 @@ use std::process::ExitCode;
 use report::Report;
 use steps::{Effort, Group};
 
-const USAGE: &str = "usage: cargo xtask setup | test [--full | --only lint|unit|smoke|network|browser] | web [--check] | screenshot | ci";
+const USAGE: &str = "usage: cargo xtask setup | test [--full | --only lint|unit|smoke|network|browser] | web [--check] | instructions [--record] | screenshot | ci";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
@@ -44,6 +46,8 @@ fn main() -> ExitCode {
         },
         ["web"] => steps::web(&mut report, false),
         ["web", "--check"] => steps::web(&mut report, true),
+        ["instructions"] => drop(report.step("instructions", || instructions::check(false))),
+        ["instructions", "--record"] => drop(report.step("instructions", || instructions::check(true))),
         ["screenshot"] => steps::screenshot(&mut report),
         _ => return misused(),
     }

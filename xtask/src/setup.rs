@@ -7,12 +7,13 @@ use crate::report::{Outcome, Report};
 use crate::shell::{exists, program, root, run};
 
 /// A program, and the Debian package that brings it.
-const DEBIAN: [(&str, &str); 5] = [
+const DEBIAN: [(&str, &str); 6] = [
     ("chromium", "chromium"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("ip", "iproute2"),
     ("iptables", "iptables"),
+    ("valgrind", "valgrind"),
 ];
 
 /// Chromium draws text with what it finds; one small family is enough.

@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::instructions;
 use crate::netns;
 use crate::report::{Outcome, Report};
 use crate::server::{Server, binary};
@@ -85,6 +86,7 @@ pub(crate) fn test(report: &mut Report, groups: &[Group], effort: Effort) {
         return;
     }
     if wanted(Group::Smoke) {
+        report.step("instructions of the hot path", || instructions::check(false));
         for backend in ["uring", "mmsg"] {
             report.step(&format!("smoke on {backend}"), || smoke(backend, effort));
         }

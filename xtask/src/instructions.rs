@@ -1,0 +1,163 @@
+//! Counts the hot path's instructions under callgrind and holds them against what is recorded.
+//!
+//! A count does not depend on what else the machine does. The cipher is left out, for it is not ours and is another one on
+//! another processor, and so is the C library.
+
+use std::collections::HashMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use crate::report::Outcome;
+use crate::shell::{cargo, exists, root};
+
+/// What is recorded: a line for each shape, its name and instructions for 100 delivered packets.
+const RECORD: &str = "benches/instructions.txt";
+/// In per cent, in either direction: less is to be recorded too, or it could be lost again unseen.
+const TOLERANCE_PERCENT: u64 = 2;
+/// Sources and objects that are not counted.
+const LEFT_OUT: [&str; 4] = ["/aws-lc/", "libc.so", "ld-linux", "/sysdeps/"];
+
+/// Counts every shape and compares, or records.
+pub(crate) fn check(record: bool) -> Outcome {
+    if !exists("valgrind") {
+        return Outcome::Skipped("valgrind is not installed: apt-get install valgrind".into());
+    }
+    match count_all() {
+        Err(why) => Outcome::Failed(why),
+        Ok(counted) if record => write(&counted),
+        Ok(counted) => compare(&counted, &fs::read_to_string(root().join(RECORD)).unwrap_or_default()),
+    }
+}
+
+fn count_all() -> Result<Vec<(String, u64)>, String> {
+    let program = built()?;
+    let shapes = said(&mut Command::new(&program))?;
+    let mut counted = Vec::new();
+    for line in shapes.lines() {
+        let (name, packets) = line.split_once(' ').ok_or("a shape without its packets")?;
+        let packets: u64 = packets.parse().map_err(|_| "a shape without its packets")?;
+        let counts = std::env::temp_dir().join(format!("instructions-{}-{name}", std::process::id()));
+        let mut valgrind = Command::new("valgrind");
+        valgrind.args(["--quiet", "--tool=callgrind", "--collect-atstart=no"]);
+        valgrind.arg("--toggle-collect=instructions::counted*");
+        valgrind.arg(format!("--callgrind-out-file={}", counts.display())).arg(&program).arg(name);
+        said(&mut valgrind)?;
+        let text = fs::read_to_string(&counts).map_err(|error| format!("{}: {error}", counts.display()))?;
+        let _ = fs::remove_file(&counts);
+        counted.push((name.to_owned(), own_cost(&text) * 100 / packets));
+    }
+    Ok(counted)
+}
+
+/// Builds the bench and finds it in what cargo says.
+fn built() -> Result<PathBuf, String> {
+    let arguments = ["bench", "--locked", "--package", "millrace", "--bench", "instructions", "--no-run"];
+    let output = cargo(&arguments).output().map_err(|error| error.to_string())?;
+    let text = String::from_utf8_lossy(&output.stderr);
+    let found = text.lines().find_map(|line| line.split_once("Executable ")?.1.split(['(', ')']).nth(1));
+    found.map(|path| root().join(Path::new(path))).ok_or_else(|| format!("the bench was not built:\n{text}"))
+}
+
+fn said(command: &mut Command) -> Result<String, String> {
+    let output = command.output().map_err(|error| error.to_string())?;
+    if !output.status.success() {
+        return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
+    }
+    String::from_utf8(output.stdout).map_err(|error| error.to_string())
+}
+
+/// Adds up callgrind's self costs, but for what is left out. A name is written out once and has a number from then on;
+/// the line behind `calls=` is the cost of what was called, which is counted where it arises.
+fn own_cost(text: &str) -> u64 {
+    let mut names: HashMap<(bool, &str), &str> = HashMap::new();
+    let (mut file, mut object) = ("", "");
+    let (mut sum, mut of_a_call) = (0, false);
+    for line in text.lines() {
+        if let Some((key, value)) = line.split_once("=(") {
+            let (number, name) = value.split_once(')').unwrap_or((value, ""));
+            let is_object = matches!(key, "ob" | "cob");
+            if !is_object && !matches!(key, "fl" | "fi" | "fe" | "cfi" | "cfl") {
+                continue;
+            }
+            if let Some(name) = name.strip_prefix(' ') {
+                names.insert((is_object, number), name);
+            }
+            let name = names.get(&(is_object, number)).copied().unwrap_or_default();
+            match key {
+                "ob" => object = name,
+                "fl" | "fi" | "fe" => file = name,
+                _ => {}
+            }
+        } else if line.starts_with("calls=") {
+            of_a_call = true;
+        } else if let Some(cost) = cost_of(line) {
+            let counts = !LEFT_OUT.iter().any(|out| file.contains(out) || object.contains(out));
+            if counts && !of_a_call {
+                sum += cost;
+            }
+            of_a_call = false;
+        }
+    }
+    sum
+}
+
+/// `16 400`, `+3 4`, `* 7`: a place and its cost.
+fn cost_of(line: &str) -> Option<u64> {
+    let (place, cost) = line.split_once(' ')?;
+    let is_place = place.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first));
+    cost.parse().ok().filter(|_| is_place)
+}
+
+fn write(counted: &[(String, u64)]) -> Outcome {
+    let lines: String = counted.iter().map(|(name, count)| format!("{name} {count}\n")).collect();
+    print!("{lines}");
+    match fs::write(root().join(RECORD), lines) {
+        Ok(()) => Outcome::Passed,
+        Err(error) => Outcome::Failed(format!("{RECORD}: {error}")),
+    }
+}
+
+fn compare(counted: &[(String, u64)], record: &str) -> Outcome {
+    let recorded: HashMap<&str, u64> = record
+        .lines()
+        .filter_map(|line| line.split_once(' '))
+        .filter_map(|(name, count)| Some((name, count.parse().ok()?)))
+        .collect();
+    let mut wrong = Vec::new();
+    for (name, count) in counted {
+        let before = recorded.get(name.as_str()).copied().unwrap_or_default();
+        println!("{name}: {count} instructions for 100 packets, {before} recorded");
+        if count.abs_diff(before) * 100 > before * TOLERANCE_PERCENT {
+            wrong.push(format!("{name} {before} -> {count}"));
+        }
+    }
+    if wrong.is_empty() {
+        return Outcome::Passed;
+    }
+    let remedy = "if it is meant to be so: cargo xtask instructions --record";
+    Outcome::Failed(format!("more than {TOLERANCE_PERCENT} % off: {}; {remedy}", wrong.join(", ")))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const COUNTS: &str = "events: Ir\n\nob=(1) /x/instructions\nfl=(1) src/fanout.rs\nfn=(1) forward\n16 400\n+2 4\n\
+        cob=(2) /lib/libc.so.6\ncfi=(2) memcpy.S\ncfn=(2) memcpy\ncalls=3 0\n* 5000\n* 6\n\
+        fi=(3) /aws-lc/gcm.c\n9 70000\nfe=(1)\n20 30\n\nob=(2)\nfl=(2)\nfn=(2)\n1 5000\n\nsummary: 75440\n";
+
+    #[test]
+    fn what_is_ours_is_counted_once() {
+        assert_eq!(own_cost(COUNTS), 400 + 4 + 6 + 30);
+    }
+
+    #[test]
+    fn a_count_that_moved_either_way_fails_and_a_missing_one_too() {
+        let counted = [("a".to_owned(), 1_000), ("b".to_owned(), 1_020)];
+        assert_eq!(compare(&counted, "a 1000\nb 1000\n"), Outcome::Passed);
+        for record in ["a 1000\n", "a 1000\nb 990\n", "a 1050\nb 1020\n", ""] {
+            assert!(matches!(compare(&counted, record), Outcome::Failed(_)), "{record}");
+        }
+    }
+}
