@@ -51,6 +51,7 @@ on_both_backends! {
     a_deadline_ends_the_sleep
     long_and_empty_datagrams_are_counted_and_dropped
     a_train_falls_into_its_datagrams
+    more_trains_than_a_cycle_delivers_lose_nothing
     a_panic_costs_what_is_in_hand_and_no_buffer
     the_steady_state_allocates_nothing
 }
@@ -594,6 +595,31 @@ fn a_train_falls_into_its_datagrams(kind: BackendKind) {
     let counters = receiver.stop();
     assert_eq!((counters.receives, counters.datagrams_in), (families, 21 * families));
     assert_eq!(counters.bytes_in, (20 * 1100 + 90) * families);
+}
+
+fn more_trains_than_a_cycle_delivers_lose_nothing(kind: BackendKind) {
+    let (trains, each) = (40, 10);
+    let (tell, told) = channel();
+    let handler: Handler = Box::new(move |_, datagram, _| tell.send(number(datagram)).unwrap());
+    let receiver = Shard::start(kind, 64, handler);
+    let sender = Shard::start(kind, 512, ignore());
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let path = Path { local, remote: SocketAddr::new(local, receiver.port) };
+    // They come while the shard is busy, so that it finds them all at once; a longer one begins each run.
+    let release = receiver.hold();
+    sender.command(move |egress| {
+        for number in 0..trains * each {
+            send(egress, RunKey(1), &path, &numbered(number, 100 + (number / each) as usize));
+        }
+    });
+    let sent = sender.stop();
+    assert_eq!(sent.sends, u64::from(trains));
+    drop(release);
+    for expected in 0..trains * each {
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(expected));
+    }
+    let counters = receiver.stop();
+    assert_eq!((counters.receives, counters.datagrams_in), (u64::from(trains), u64::from(trains * each)));
 }
 
 fn a_panic_costs_what_is_in_hand_and_no_buffer(kind: BackendKind) {

@@ -7,7 +7,7 @@ use super::counters::Counters;
 use super::send_queue::QueueSize;
 use super::socket::{Family, Sockets};
 use super::waker::{Parker, Waker};
-use super::{Backend, BackendKind, PARK_MAX, clock};
+use super::{Backend, BackendKind, PARK_MAX, RECEIVE_BATCH_MAX, clock};
 use crate::ingress::{Train, Trains};
 use crate::time::Timestamp;
 use receive::Receiver;
@@ -34,11 +34,10 @@ impl Mmsg {
         Ok(Self { receiver: Receiver::new()?, sender, parker: Parker::new()?, ready: [true; 2] })
     }
 
-    /// Delivers what the receiver holds.
-    fn deliver(&mut self, deliver: &mut impl FnMut(Trains<'_>, &mut Sender)) -> usize {
-        let mut delivered = 0;
-        // What is taken is gone from the receiver: after a panic the next call goes on behind it.
-        while !self.receiver.is_drained() {
+    /// Delivers what the receiver holds, until `delivered` is a cycle's worth; gives how many that are.
+    fn deliver(&mut self, mut delivered: usize, deliver: &mut impl FnMut(Trains<'_>, &mut Sender)) -> usize {
+        // What is taken is gone from the receiver: after a panic, or in the next cycle, it goes on behind it.
+        while !self.receiver.is_drained() && delivered < RECEIVE_BATCH_MAX {
             let trains = self.receiver.take(&mut self.sender.counters);
             delivered += trains.iter().map(Train::len).sum::<usize>();
             deliver(trains, &mut self.sender);
@@ -68,10 +67,12 @@ impl Backend for Mmsg {
     }
 
     fn receive(&mut self, mut deliver: impl FnMut(Trains<'_>, &mut Sender)) -> usize {
-        let mut delivered = self.deliver(&mut deliver);
+        let mut delivered = self.deliver(0, &mut deliver);
         for family in Family::ALL {
-            self.fill(family);
-            delivered += self.deliver(&mut deliver);
+            if self.receiver.is_drained() {
+                self.fill(family);
+            }
+            delivered = self.deliver(delivered, &mut deliver);
         }
         delivered
     }
@@ -95,7 +96,7 @@ impl Backend for Mmsg {
         let mut polls =
             [fds[0], fds[1], event].map(|fd| libc::pollfd { fd, events: libc::POLLIN, revents: 0 });
         let wait = until.since(clock::now()).min(PARK_MAX);
-        let backlog = self.ready.contains(&true);
+        let backlog = self.ready.contains(&true) || !self.receiver.is_drained();
         let sleeps = !wait.is_zero() && !backlog && self.parker.begin();
         let timeout = libc::timespec {
             tv_sec: if sleeps { wait.as_secs() as libc::time_t } else { 0 },
