@@ -26,6 +26,7 @@ pub mod kernel;
 pub mod load;
 pub mod options;
 pub mod peer;
+pub mod program;
 pub mod publisher;
 pub mod relay;
 pub mod report;

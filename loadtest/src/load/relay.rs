@@ -2,21 +2,15 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::OnceLock;
-use std::time::{Duration, Instant};
 
 use clap::ValueEnum;
 use serde::Serialize;
 
 use crate::failure::Failure;
-use crate::kernel::affinity::{allowed_cores, pin_this_thread};
-
-/// Time for the relay to start.
-const START_TIMEOUT: Duration = Duration::from_secs(20);
-const START_LOOK: Duration = Duration::from_millis(10);
-/// Last bytes of the relay's log in an error.
-const LOG_TAIL: usize = 600;
+use crate::kernel::affinity::allowed_cores;
+use crate::program::Program;
 
 /// How the relay reaches the kernel.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum, Serialize)]
@@ -40,10 +34,7 @@ impl BackendName {
 }
 
 /// A running relay.
-pub struct Relay {
-    child: Child,
-    folder: PathBuf,
-}
+pub struct Relay(Program);
 
 impl Relay {
     /// Starts `program` with so many shards, each on its core, and waits until it is ready.
@@ -80,60 +71,21 @@ impl Relay {
         if let Some(backend) = backend {
             command.args(["--backend", backend.as_str()]);
         }
+        let ready = folder.join("ready");
         // The relay chooses its cores among those it inherits.
-        let ours = allowed_cores()?;
-        pin_this_thread(&all_cores())?;
-        let child = command.spawn();
-        pin_this_thread(&ours)?;
-        let child = child.map_err(|error| {
-            let _ = fs::remove_dir_all(&folder);
-            failed(error.to_string())
-        })?;
-        let mut relay = Self { child, folder };
-        relay.await_ready().map_err(failed)?;
-        Ok(relay)
-    }
-
-    fn await_ready(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + START_TIMEOUT;
-        loop {
-            if self.folder.join("ready").exists() {
-                return Ok(());
-            }
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("it ended with {status}: {}", self.log_tail()));
-            }
-            if Instant::now() >= deadline {
-                return Err(format!("it is not ready after {START_TIMEOUT:?}: {}", self.log_tail()));
-            }
-            std::thread::sleep(START_LOOK);
-        }
+        Program::start(command, folder, &all_cores(), || ready.exists()).map(Self).map_err(failed)
     }
 
     /// Its control socket.
     #[must_use]
     pub fn socket(&self) -> PathBuf {
-        self.folder.join("control.sock")
+        self.0.folder().join("control.sock")
     }
 
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        let from = log.len().saturating_sub(LOG_TAIL);
-        log.get(from..).unwrap_or(&log).trim().to_owned()
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
+        self.0.pid()
     }
 }
 

@@ -5,28 +5,26 @@ pub mod room;
 pub mod sdp;
 
 use std::fs;
-use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
+use std::net::{SocketAddr, TcpStream};
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
 
 use crate::failure::Failure;
-use crate::kernel::affinity::pin_this_thread;
 use crate::load::relay::all_cores;
+use crate::program::Program;
 
 use super::lab::Lab;
 
 /// Where Debian's package puts its configuration.
 pub const CONFIGURATION: &str = "/etc/janus";
-const START_TIMEOUT: Duration = Duration::from_secs(20);
-const START_LOOK: Duration = Duration::from_millis(50);
-const LOG_TAIL: usize = 600;
+/// How long one try to reach its API takes.
+const CONNECT_TIMEOUT: Duration = Duration::from_millis(50);
 
 /// A running Janus.
 #[derive(Debug)]
 pub struct Janus {
-    child: Child,
-    folder: PathBuf,
+    program: Program,
     /// Where its API answers, over WebSocket.
     pub address: SocketAddr,
 }
@@ -60,51 +58,17 @@ impl Janus {
         let mut command = lab.command(program);
         command.arg("--configs-folder").arg(&folder).arg("--disable-colors");
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
-        let all = all_cores();
-        let ours = crate::kernel::affinity::allowed_cores()?;
-        // Where the relay has its shard; what is left is ours.
-        pin_this_thread(&all[..1])?;
-        let child = command.spawn();
-        pin_this_thread(&ours)?;
-        let child = child.map_err(|error| failed(error.to_string()))?;
         let address = SocketAddr::new(lab.there.into(), variant.api_port);
-        let mut janus = Self { child, folder, address };
-        janus.await_api().map_err(failed)?;
-        Ok(janus)
-    }
-
-    fn await_api(&mut self) -> Result<(), String> {
-        let deadline = Instant::now() + START_TIMEOUT;
-        while std::net::TcpStream::connect_timeout(&self.address, START_LOOK).is_err() {
-            if let Ok(Some(status)) = self.child.try_wait() {
-                return Err(format!("it ended with {status}: {}", self.log_tail()));
-            }
-            if Instant::now() >= deadline {
-                return Err(format!("it does not answer after {START_TIMEOUT:?}: {}", self.log_tail()));
-            }
-            std::thread::sleep(START_LOOK);
-        }
-        Ok(())
+        let answers = || TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok();
+        // Where the relay has its shard; what is left is ours.
+        let program = Program::start(command, folder, &all_cores()[..1], answers).map_err(failed)?;
+        Ok(Self { program, address })
     }
 
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {
-        self.child.id()
-    }
-
-    fn log_tail(&self) -> String {
-        let log = fs::read_to_string(self.folder.join("log")).unwrap_or_default();
-        let from = log.len().saturating_sub(LOG_TAIL);
-        log.get(from..).unwrap_or(&log).trim().to_owned()
-    }
-}
-
-impl Drop for Janus {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
+        self.program.pid()
     }
 }
 
