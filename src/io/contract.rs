@@ -52,6 +52,7 @@ on_both_backends! {
     long_and_empty_datagrams_are_counted_and_dropped
     a_train_falls_into_its_datagrams
     more_trains_than_a_cycle_delivers_lose_nothing
+    reports_are_read_in_passing
     a_panic_costs_what_is_in_hand_and_no_buffer
     the_steady_state_allocates_nothing
 }
@@ -620,6 +621,38 @@ fn more_trains_than_a_cycle_delivers_lose_nothing(kind: BackendKind) {
     }
     let counters = receiver.stop();
     assert_eq!((counters.receives, counters.datagrams_in), (u64::from(trains), u64::from(trains * each)));
+}
+
+fn reports_are_read_in_passing(kind: BackendKind) {
+    const REPORT: [u8; 2] = [0x8F, 205];
+    let (tell, told) = channel();
+    let handler: Handler = Box::new(move |_, datagram, _| {
+        let kind = if datagram[..2] == REPORT { "report" } else { "other" };
+        tell.send((kind, number(&datagram[4..]))).unwrap();
+    });
+    let shard = Shard::start(kind, 64, handler);
+    for local in ["127.0.0.1", "::1"].into_iter().take(1 + usize::from(has_ipv6())) {
+        let client = shard.client(local, local);
+        let release = shard.hold();
+        // More than are read at once, and before them all what wakes the shard.
+        let reports: u32 = 200;
+        for number in 0..reports {
+            let mut report = numbered(u32::from_be_bytes([REPORT[0], REPORT[1], 0, 0]), 60);
+            report[4..8].copy_from_slice(&number.to_be_bytes());
+            client.send(&report).unwrap();
+        }
+        client.send(&[0; 8]).unwrap();
+        drop(release);
+        let told = |_| told.recv_timeout(PATIENCE).unwrap();
+        let (reported, others): (Vec<_>, Vec<_>) =
+            (0..=reports).map(told).partition(|(kind, _)| *kind == "report");
+        assert_eq!(
+            reported.into_iter().map(|(_, number)| number).collect::<Vec<_>>(),
+            Vec::from_iter(0..reports)
+        );
+        assert_eq!(others, [("other", 0)]);
+    }
+    shard.stop();
 }
 
 fn a_panic_costs_what_is_in_hand_and_no_buffer(kind: BackendKind) {

@@ -1,12 +1,13 @@
 //! The loop of a shard's thread.
 //!
 //! ```text
-//!   read the clock -> receive and deliver -> commands -> deferred work -> timers -> flush -> park
+//!   read the clock -> receive and deliver -> reports, if it is their turn -> commands -> deferred work -> timers -> flush -> park
 //! ```
 //! Every step is bounded, so none starves another. Under load a cycle takes longer, more datagrams wait at its next
 //! turn, and runs grow by themselves.
 
 use super::counters::Counters;
+use super::reports::Turn;
 use super::{Backend, clock};
 use crate::egress::Egress;
 use crate::ingress::Trains;
@@ -44,22 +45,27 @@ pub trait Core {
 /// Call it again on the same backend after a panic of the core: no datagram but those in hand is lost. The backend
 /// is whole at every point where the core runs, so `AssertUnwindSafe` around it is justified; the core is not.
 pub fn run<B: Backend, C: Core>(backend: &mut B, core: &mut C) {
+    let mut reports = Turn::default();
     loop {
-        cycle(backend, core);
+        cycle(backend, core, &mut reports);
         if core.stopping() {
             backend.park(Timestamp::ZERO);
             return;
         }
         let until = if core.has_deferred() { Timestamp::ZERO } else { core.next_deadline() };
-        backend.park(until);
+        backend.park(until.min(reports.latest(backend.counters())));
     }
 }
 
-fn cycle<B: Backend, C: Core>(backend: &mut B, core: &mut C) {
+fn cycle<B: Backend, C: Core>(backend: &mut B, core: &mut C, reports: &mut Turn) {
     // Left behind by a core that panicked between reserve and commit.
     backend.forget_reservation();
     let now = clock::now();
     backend.receive(|trains, egress| core.handle_datagrams(now, trains, egress));
+    if reports.has_come(now) {
+        let more = backend.receive_reports(|trains, egress| core.handle_datagrams(now, trains, egress));
+        reports.took(now, more, backend.counters());
+    }
     core.handle_commands(now, backend.egress());
     core.handle_deferred(now, backend.egress());
     if core.next_deadline() <= now {
@@ -108,6 +114,11 @@ mod tests {
         fn receive(&mut self, mut deliver: impl FnMut(Trains<'_>, &mut NoEgress)) -> usize {
             deliver([Train::single(Path::NONE, &mut [1])].into_iter().collect(), &mut self.egress);
             1
+        }
+
+        fn receive_reports(&mut self, _: impl FnMut(Trains<'_>, &mut NoEgress)) -> bool {
+            self.log.borrow_mut().push("reports".into());
+            false
         }
 
         fn egress(&mut self) -> &mut NoEgress {
@@ -200,13 +211,14 @@ mod tests {
 
     #[test]
     fn media_goes_before_commands_handshakes_and_timers_and_what_is_queued_last_is_sent() {
-        let steps = ["datagrams", "commands", "deferred", "timeout", "flush", "end of 1", "no sleep"];
+        let steps =
+            ["datagrams", "reports", "commands", "deferred", "timeout", "flush", "end of 1", "no sleep"];
         assert_eq!(log_of(Timestamp::from_nanos(1), false, 1), steps);
     }
 
     #[test]
     fn the_thread_sleeps_until_the_deadline_unless_work_waits() {
-        assert_eq!(log_of(Timestamp::from_nanos(1), false, 2)[6], format!("sleep until {}", u64::MAX - 1));
-        assert_eq!(log_of(Timestamp::NEVER, true, 2)[5], "no sleep");
+        assert_eq!(log_of(Timestamp::from_nanos(1), false, 2)[7], format!("sleep until {}", u64::MAX - 1));
+        assert_eq!(log_of(Timestamp::NEVER, true, 2)[6], "no sleep");
     }
 }

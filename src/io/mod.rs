@@ -6,6 +6,9 @@
 //! - `uring/`, the default: one `io_uring_enter` a cycle submits the sends, reaps what came and sleeps;
 //! - `mmsg/`, where io_uring is refused: `ppoll`, `recvmmsg`, `sendmmsg`.
 //!
+//! Reports of viewers come to sockets of their own, which are read in passing (`reports`): waking for each would cost
+//! more than a third of what the media costs.
+//!
 //! Both send through a `send_queue` of GSO runs out of one `pool` of slots, and both receive into buffers laid out by
 //! `receive_buffer`. Nothing here looks into a datagram. After the start nothing here allocates.
 
@@ -27,6 +30,8 @@ mod mmsg;
 mod open;
 mod pool;
 mod receive_buffer;
+mod receiver;
+mod reports;
 mod send_error;
 mod send_queue;
 mod uring;
@@ -72,6 +77,10 @@ pub trait Backend {
     /// Delivers what has come in batches, until [`RECEIVE_BATCH_MAX`] datagrams are reached; returns how many. Never
     /// blocks.
     fn receive(&mut self, deliver: impl FnMut(Trains<'_>, &mut Self::Egress)) -> usize;
+
+    /// Delivers reports that have come, which nobody was woken for ([`cycle`] gives them their turn). True when more may
+    /// be there. Never blocks.
+    fn receive_reports(&mut self, deliver: impl FnMut(Trains<'_>, &mut Self::Egress)) -> bool;
 
     /// For sending outside of [`Backend::receive`].
     fn egress(&mut self) -> &mut Self::Egress;

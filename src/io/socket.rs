@@ -1,10 +1,11 @@
-//! The two UDP sockets of a shard: one for IPv4, one for IPv6, on one port number.
+//! The UDP sockets of a shard: one for IPv4, one for IPv6, on one port number, and beside each one for [`reports`].
 
 use super::cmsg::UDP_GRO;
+use super::reports;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
-use std::io;
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
+use std::{io, mem};
 
 /// Asked of the kernel for each direction. At 1 Gbit/s it bridges 30 ms in which a shard does something else.
 const BUFFER_BYTES: i32 = 4 << 20;
@@ -40,6 +41,8 @@ pub enum BindError {
 pub struct Sockets {
     ipv4: OwnedFd,
     ipv6: Option<OwnedFd>,
+    /// By family: what reports come to, where the kernel can tell them apart.
+    reports: [Option<OwnedFd>; 2],
     port: u16,
 }
 
@@ -71,7 +74,8 @@ impl Sockets {
         let bound = ipv4.local_addr().map_err(failed)?;
         let port = bound.as_socket().map_or(port, |address| address.port());
         let ipv6 = bind_ipv6(port)?;
-        Ok(Self { ipv4: ipv4.into(), ipv6: ipv6.map(OwnedFd::from), port })
+        let reports = [Some(&ipv4), ipv6.as_ref()].map(|media| media.and_then(beside));
+        Ok(Self { ipv4: ipv4.into(), ipv6: ipv6.map(OwnedFd::from), reports, port })
     }
 
     /// The port both are bound to.
@@ -96,6 +100,11 @@ impl Sockets {
     /// The descriptors, IPv4 first, to hand over or to look at.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [Some(self.ipv4.as_fd()), self.ipv6.as_ref().map(AsFd::as_fd)].into_iter().flatten()
+    }
+
+    /// The sockets that reports come to, by family; none when they come with everything else.
+    pub(super) fn take_reports(&mut self) -> [Option<OwnedFd>; 2] {
+        mem::take(&mut self.reports)
     }
 
     /// Descriptor by [`Family`], or none.
@@ -135,17 +144,22 @@ fn prepare_ipv4(socket: &Socket) -> Result<(), BindError> {
     Ok(())
 }
 
+fn prepare_ipv6(socket: &Socket) -> Result<(), BindError> {
+    set(socket, "IPV6_V6ONLY", libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
+    set(socket, "IPV6_RECVPKTINFO", libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
+    // IPv6 routers never fragment, so here the path's MTU is obeyed and the kernel fragments for it.
+    set(socket, "IPV6_MTU_DISCOVER", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT)?;
+    gather(socket);
+    enlarge_buffers(socket);
+    Ok(())
+}
+
 fn bind_ipv6(port: u16) -> Result<Option<Socket>, BindError> {
     // The kernel was built or booted without IPv6.
     let Ok(socket) = Socket::new(Domain::IPV6, Type::DGRAM.nonblocking(), Some(Protocol::UDP)) else {
         return Ok(None);
     };
-    set(&socket, "IPV6_V6ONLY", libc::IPPROTO_IPV6, libc::IPV6_V6ONLY, 1)?;
-    set(&socket, "IPV6_RECVPKTINFO", libc::IPPROTO_IPV6, libc::IPV6_RECVPKTINFO, 1)?;
-    // IPv6 routers never fragment, so here the path's MTU is obeyed and the kernel fragments for it.
-    set(&socket, "IPV6_MTU_DISCOVER", libc::IPPROTO_IPV6, libc::IPV6_MTU_DISCOVER, libc::IPV6_PMTUDISC_WANT)?;
-    gather(&socket);
-    enlarge_buffers(&socket);
+    prepare_ipv6(&socket)?;
     let address = SocketAddr::from((Ipv6Addr::UNSPECIFIED, port));
     match socket.bind(&SockAddr::from(address)) {
         Ok(()) => Ok(Some(socket)),
@@ -153,6 +167,23 @@ fn bind_ipv6(port: u16) -> Result<Option<Socket>, BindError> {
         Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => Ok(None),
         Err(source) => Err(BindError::Port { port, family: "IPv6", source }),
     }
+}
+
+/// A second socket on the address of `media`, for reports alone. `None` where the kernel refuses: then they come with
+/// everything else.
+fn beside(media: &Socket) -> Option<OwnedFd> {
+    let address = media.local_addr().ok()?;
+    let socket = Socket::new(address.domain(), Type::DGRAM.nonblocking(), Some(Protocol::UDP)).ok()?;
+    match Family::of(&address.as_socket()?) {
+        Family::Ipv4 => prepare_ipv4(&socket).ok()?,
+        Family::Ipv6 => prepare_ipv6(&socket).ok()?,
+    }
+    // Not before `media` has its port: while it was bound, somebody who holds it was to be an error.
+    media.set_reuse_port(true).ok()?;
+    socket.set_reuse_port(true).ok()?;
+    socket.bind(&address).ok()?;
+    reports::steer(media.as_raw_fd()).ok()?;
+    Some(socket.into())
 }
 
 /// Lets the kernel hand over datagrams of one sender in one piece. Kernels before 5.0 do not know it.

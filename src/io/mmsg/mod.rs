@@ -1,16 +1,16 @@
 //! The plain backend: `ppoll`, `recvmmsg` and `sendmmsg`. Works on every kernel since 4.18 (UDP_SEGMENT).
 
-mod receive;
 mod send;
 
 use super::counters::Counters;
+use super::receiver::Receiver;
+use super::reports::Reports;
 use super::send_queue::QueueSize;
 use super::socket::{Family, Sockets};
 use super::waker::{Parker, Waker};
 use super::{Backend, BackendKind, PARK_MAX, RECEIVE_BATCH_MAX, clock};
 use crate::ingress::{Train, Trains};
 use crate::time::Timestamp;
-use receive::Receiver;
 use send::Sender;
 use std::io;
 use std::os::fd::AsRawFd;
@@ -20,6 +20,7 @@ use std::ptr;
 #[derive(Debug)]
 pub struct Mmsg {
     receiver: Receiver,
+    reports: Reports,
     sender: Sender,
     parker: Parker,
     /// By family: datagrams may wait in its socket.
@@ -29,9 +30,10 @@ pub struct Mmsg {
 impl Mmsg {
     /// # Errors
     /// When memory or a descriptor is missing.
-    pub fn new(sockets: Sockets, size: QueueSize) -> io::Result<Self> {
+    pub fn new(mut sockets: Sockets, size: QueueSize) -> io::Result<Self> {
+        let reports = Reports::new(sockets.take_reports())?;
         let sender = Sender::new(sockets, size)?;
-        Ok(Self { receiver: Receiver::new()?, sender, parker: Parker::new()?, ready: [true; 2] })
+        Ok(Self { receiver: Receiver::new()?, reports, sender, parker: Parker::new()?, ready: [true; 2] })
     }
 
     /// Delivers what the receiver holds, until `delivered` is a cycle's worth; gives how many that are.
@@ -75,6 +77,10 @@ impl Backend for Mmsg {
             delivered = self.deliver(delivered, &mut deliver);
         }
         delivered
+    }
+
+    fn receive_reports(&mut self, deliver: impl FnMut(Trains<'_>, &mut Sender)) -> bool {
+        self.reports.receive(&mut self.sender, |sender| &mut sender.counters, deliver)
     }
 
     fn egress(&mut self) -> &mut Sender {

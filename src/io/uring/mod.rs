@@ -15,6 +15,7 @@ mod ring;
 pub use refused::UringRefused;
 
 use super::counters::Counters;
+use super::reports::Reports;
 use super::send_queue::QueueSize;
 use super::socket::Sockets;
 use super::waker::{Parker, Waker};
@@ -32,6 +33,7 @@ pub struct Uring {
     /// Holds the ring, so it is dropped before the buffers the kernel fills.
     driver: Driver,
     buffers: Buffers,
+    reports: Reports,
     parker: Parker,
 }
 
@@ -59,12 +61,13 @@ impl Prepared {
 impl Uring {
     /// # Errors
     /// When memory is missing.
-    pub(super) fn new(prepared: Prepared, sockets: Sockets, size: QueueSize) -> io::Result<Self> {
+    pub(super) fn new(prepared: Prepared, mut sockets: Sockets, size: QueueSize) -> io::Result<Self> {
         let Prepared { ring, buffers, parker } = prepared;
+        let reports = Reports::new(sockets.take_reports())?;
         let mut driver = Driver::new(ring, sockets, size)?;
         driver.arm();
         driver.enter(None);
-        Ok(Self { driver, buffers, parker })
+        Ok(Self { driver, buffers, reports, parker })
     }
 }
 
@@ -92,6 +95,10 @@ impl Backend for Uring {
             deliver(trains, &mut self.driver);
         }
         delivered
+    }
+
+    fn receive_reports(&mut self, deliver: impl FnMut(Trains<'_>, &mut Driver)) -> bool {
+        self.reports.receive(&mut self.driver, Driver::counters_mut, deliver)
     }
 
     fn egress(&mut self) -> &mut Driver {
