@@ -8,10 +8,12 @@ use crate::wire::rtcp::twcc;
 
 /// Arrivals remembered. A sender of 10 000 packets a second fills it in the longest interval.
 const WINDOW: usize = 1024;
-/// Packets waiting that make a stream busy: it hears from us after the short interval, others after the long one.
-const BUSY_PACKETS: u64 = 8;
-const INTERVAL_BUSY: Duration = Duration::from_millis(50);
-const INTERVAL_QUIET: Duration = Duration::from_millis(100);
+/// A feedback on the wire in bytes, and how much it is to be about: it takes a twentieth of what it reports on,
+/// within the two intervals, as that of browsers does.
+const FEEDBACK_BYTES: u32 = 68;
+const BUSY_BYTES: u32 = 20 * FEEDBACK_BYTES;
+const INTERVAL_MIN: Duration = Duration::from_millis(50);
+const INTERVAL_MAX: Duration = Duration::from_millis(250);
 /// Waiting packets that make a feedback due whatever the time.
 const WAITING_MAX: u64 = WINDOW as u64 / 4;
 /// Arrivals in one feedback.
@@ -33,6 +35,8 @@ pub struct ArrivalRecorder {
     next_base: u64,
     /// Arrivals not yet reported.
     waiting: u64,
+    /// Their bytes.
+    waiting_bytes: u32,
     /// When the oldest of them came.
     waiting_since: Timestamp,
     feedback_count: u8,
@@ -47,27 +51,32 @@ impl ArrivalRecorder {
             highest: None,
             next_base: 0,
             waiting: 0,
+            waiting_bytes: 0,
             waiting_since: Timestamp::ZERO,
             feedback_count: 0,
         }
     }
 
-    /// A packet with the transport-wide number `sequence` arrived, on whichever SSRC.
-    pub fn handle_packet(&mut self, now: Timestamp, sequence: u16) {
-        let Some(extended) = self.extend(sequence) else { return };
+    /// A packet of `len` bytes with the transport-wide number `sequence` arrived, on whichever SSRC. True when
+    /// [`Self::next_deadline`] moved.
+    pub fn handle_packet(&mut self, now: Timestamp, sequence: u16, len: usize) -> bool {
+        let Some(extended) = self.extend(sequence) else { return false };
         let place = place_of(extended);
         let bit = 1 << (place % 64);
         if self.present[place / 64] & bit != 0 {
-            return; // a duplicate: the first arrival counts
+            return false; // a duplicate: the first arrival counts
         }
         self.present[place / 64] |= bit;
         self.ticks[place] = twcc::ticks(now);
         // One that was reported lost and comes late is reported again, with all behind it.
         self.next_base = self.next_base.min(extended);
         if self.waiting == 0 {
-            self.waiting_since = now;
+            (self.waiting_since, self.waiting_bytes) = (now, 0);
         }
+        let had = self.next_deadline();
         self.waiting += 1;
+        self.waiting_bytes = self.waiting_bytes.saturating_add(len as u32);
+        self.next_deadline() != had
     }
 
     /// Writes the next feedback that is due and returns its length; call again until `None`, for what did not fit into
@@ -107,9 +116,9 @@ impl ArrivalRecorder {
     pub fn next_deadline(&self) -> Timestamp {
         match self.waiting {
             0 => Timestamp::NEVER,
-            1..BUSY_PACKETS => self.waiting_since + INTERVAL_QUIET,
-            BUSY_PACKETS..WAITING_MAX => self.waiting_since + INTERVAL_BUSY,
-            _ => self.waiting_since,
+            WAITING_MAX.. => self.waiting_since,
+            _ if self.waiting_bytes >= BUSY_BYTES => self.waiting_since + INTERVAL_MIN,
+            _ => self.waiting_since + INTERVAL_MAX,
         }
     }
 
@@ -182,6 +191,8 @@ mod tests {
     use crate::wire::rtcp::{Packet, packets};
     use crate::wire::testing::Random;
 
+    const LEN: usize = 1000;
+
     fn at_us(us: u64) -> Timestamp {
         Timestamp::from_nanos((1_000_000 + us) * 1_000)
     }
@@ -218,12 +229,13 @@ mod tests {
     }
 
     #[test]
-    fn a_busy_stream_hears_every_50_ms_and_a_quiet_one_every_100() {
-        for (gap_ms, interval) in [(2, 50), (40, 100)] {
+    fn a_feedback_takes_a_twentieth_of_what_it_is_about() {
+        // Video, the voice of one, and one who is silent.
+        for (gap_ms, len, interval) in [(2, 1100, 50), (20, 150, 180), (60, 40, 250)] {
             let mut recorder = ArrivalRecorder::new();
             let mut sender = Sender::default();
             for packet in 0..1_000 / gap_ms {
-                recorder.handle_packet(at(packet * gap_ms), packet as u16);
+                recorder.handle_packet(at(packet * gap_ms), packet as u16, len);
                 sender.poll(&mut recorder, at(packet * gap_ms));
             }
             let expected = 1_000 / (interval + gap_ms);
@@ -239,12 +251,12 @@ mod tests {
     fn a_silent_transport_hears_nothing() {
         let mut recorder = ArrivalRecorder::new();
         assert_eq!(recorder.next_deadline(), Timestamp::NEVER);
-        recorder.handle_packet(at(0), 7);
-        assert_eq!(recorder.next_deadline(), at(100));
+        recorder.handle_packet(at(0), 7, LEN);
+        assert_eq!(recorder.next_deadline(), at(250));
         let mut out = [0; 100];
-        assert_eq!(recorder.poll_feedback(at(99), 1, 2, &mut out), None);
-        assert_eq!(recorder.poll_feedback(at(100), 1, 2, &mut out), Some(24));
-        assert_eq!(recorder.poll_feedback(at(100), 1, 2, &mut out), None);
+        assert_eq!(recorder.poll_feedback(at(249), 1, 2, &mut out), None);
+        assert_eq!(recorder.poll_feedback(at(250), 1, 2, &mut out), Some(24));
+        assert_eq!(recorder.poll_feedback(at(250), 1, 2, &mut out), None);
         assert_eq!(recorder.next_deadline(), Timestamp::NEVER);
     }
 
@@ -261,12 +273,12 @@ mod tests {
             if number > 0 && random.one_in(10) {
                 sent.insert(sequence, None);
             } else {
-                recorder.handle_packet(at_us(now_us), sequence);
+                recorder.handle_packet(at_us(now_us), sequence, LEN);
                 sent.insert(sequence, Some(twcc::ticks(at_us(now_us))));
             }
             sender.poll(&mut recorder, at_us(now_us));
         }
-        recorder.handle_packet(at_us(now_us), 14_464);
+        recorder.handle_packet(at_us(now_us), 14_464, LEN);
         sender.poll(&mut recorder, at_us(now_us + 1_000_000));
         sent.insert(14_464, Some(twcc::ticks(at_us(now_us))));
         // Times are exact in ticks: nothing drifts from one feedback to the next.
@@ -279,12 +291,12 @@ mod tests {
         let mut recorder = ArrivalRecorder::new();
         let mut sender = Sender::default();
         for sequence in [1, 2, 4, 5] {
-            recorder.handle_packet(at(0), sequence);
+            recorder.handle_packet(at(0), sequence, LEN);
         }
         sender.poll(&mut recorder, at(100));
         assert_eq!(sender.lost(), [3]);
-        recorder.handle_packet(at(110), 3);
-        recorder.handle_packet(at(120), 6);
+        recorder.handle_packet(at(110), 3, LEN);
+        recorder.handle_packet(at(120), 6, LEN);
         sender.poll(&mut recorder, at(210));
         assert!(sender.lost().is_empty());
         assert_eq!(sender.told[&3], Some(twcc::ticks(at(110))));
@@ -296,10 +308,10 @@ mod tests {
     fn losses_between_two_feedbacks_are_told_by_the_second() {
         let mut recorder = ArrivalRecorder::new();
         let mut sender = Sender::default();
-        recorder.handle_packet(at(0), 65_535);
-        sender.poll(&mut recorder, at(100));
-        recorder.handle_packet(at(110), 2);
-        sender.poll(&mut recorder, at(210));
+        recorder.handle_packet(at(0), 65_535, LEN);
+        sender.poll(&mut recorder, at(250));
+        recorder.handle_packet(at(260), 2, LEN);
+        sender.poll(&mut recorder, at(510));
         assert_eq!(sender.lost(), [0, 1]);
         assert_eq!(sender.bases, [65_535, 0]);
     }
@@ -308,11 +320,11 @@ mod tests {
     fn a_leap_starts_afresh_and_the_very_old_is_ignored() {
         let mut recorder = ArrivalRecorder::new();
         let mut sender = Sender::default();
-        recorder.handle_packet(at(0), 10);
-        recorder.handle_packet(at(1), 20_000);
-        recorder.handle_packet(at(2), 10);
-        recorder.handle_packet(at(2), 20_000);
-        sender.poll(&mut recorder, at(200));
+        recorder.handle_packet(at(0), 10, LEN);
+        recorder.handle_packet(at(1), 20_000, LEN);
+        recorder.handle_packet(at(2), 10, LEN);
+        recorder.handle_packet(at(2), 20_000, LEN);
+        sender.poll(&mut recorder, at(260));
         assert_eq!(sender.told, BTreeMap::from([(20_000, Some(twcc::ticks(at(1))))]));
     }
 
@@ -322,7 +334,7 @@ mod tests {
         let mut sender = Sender::default();
         for sequence in 0..1_000 {
             // 70 ms apart each way: every delta takes two bytes.
-            recorder.handle_packet(at(if sequence % 2 == 0 { 0 } else { 70 }), sequence);
+            recorder.handle_packet(at(if sequence % 2 == 0 { 0 } else { 70 }), sequence, LEN);
         }
         assert!(recorder.next_deadline() <= at(70));
         sender.poll(&mut recorder, at(70));
@@ -334,8 +346,8 @@ mod tests {
     #[test]
     fn a_slice_too_short_for_anything_is_no_endless_loop() {
         let mut recorder = ArrivalRecorder::new();
-        recorder.handle_packet(at(0), 1);
-        assert_eq!(recorder.poll_feedback(at(100), 1, 2, &mut [0; 20]), None);
+        recorder.handle_packet(at(0), 1, LEN);
+        assert_eq!(recorder.poll_feedback(at(250), 1, 2, &mut [0; 20]), None);
         assert_eq!(recorder.next_deadline(), Timestamp::NEVER);
     }
 
@@ -345,7 +357,7 @@ mod tests {
         let mut recorder = ArrivalRecorder::new();
         let mut sender = Sender::default();
         for step in 0..50_000 {
-            recorder.handle_packet(at(step), random.u16() >> random.below(16));
+            recorder.handle_packet(at(step), random.u16() >> random.below(16), LEN);
             sender.poll(&mut recorder, at(step));
         }
     }

@@ -177,7 +177,7 @@ impl Shard<'_> {
     ) -> Result<Option<Opened<'a>>, Discard> {
         let &Verified { peer, stream, index, newest } = verified;
         let extensions = Collected::parse(packet, header, &self.records.peers[peer].extensions)?;
-        self.note_arrival(now, peer, extensions.transport_sequence(packet));
+        self.note_arrival(now, peer, extensions.transport_sequence(packet), packet.len());
         let record = &self.records.inbound[stream];
         let (track, repairs) = (record.track, record.repairs);
 
@@ -207,13 +207,17 @@ impl Shard<'_> {
         Ok(Some(Opened { track, stream: repairs, index, newest, codec, header, carried, payload }))
     }
 
-    fn note_arrival(&mut self, now: Timestamp, slot: PeerSlot, sequence: Option<u16>) {
+    fn note_arrival(&mut self, now: Timestamp, slot: PeerSlot, sequence: Option<u16>, len: usize) {
         let reported = self.records.peers[slot].has(PeerRecord::TRANSPORT_CC);
         let Some(peer) = self.peers[slot.index()].as_mut() else { return };
-        if let Some(sequence) = sequence.filter(|_| reported) {
-            peer.arrivals.handle_packet(now, sequence);
+        let moved = match sequence {
+            Some(sequence) if reported => peer.arrivals.handle_packet(now, sequence, len),
+            // There may be no other occasion to arm the receiver reports.
+            _ => true,
+        };
+        if moved {
+            self.arm_feedback(slot);
         }
-        self.arm_feedback(slot);
     }
 
     fn note_media(
