@@ -51,6 +51,7 @@ on_both_backends! {
     a_deadline_ends_the_sleep
     long_and_empty_datagrams_are_counted_and_dropped
     a_train_falls_into_its_datagrams
+    without_gathering_each_datagram_comes_alone
     more_trains_than_a_cycle_delivers_lose_nothing
     reports_are_read_in_passing
     a_panic_costs_what_is_in_hand_and_no_buffer
@@ -596,6 +597,28 @@ fn a_train_falls_into_its_datagrams(kind: BackendKind) {
     let counters = receiver.stop();
     assert_eq!((counters.receives, counters.datagrams_in), (families, 21 * families));
     assert_eq!(counters.bytes_in, (20 * 1100 + 90) * families);
+}
+
+fn without_gathering_each_datagram_comes_alone(kind: BackendKind) {
+    let (tell, told) = channel();
+    let handler: Handler = Box::new(move |_, datagram, _| tell.send(number(datagram)).unwrap());
+    let sockets = Sockets::bind(0).unwrap();
+    sockets.set_gathering(false).unwrap();
+    let receiver = Shard::start_on(sockets, kind, 64, Timestamp::NEVER, None, handler);
+    let sender = Shard::start(kind, 64, ignore());
+    let local = IpAddr::from([127, 0, 0, 1]);
+    let path = Path { local, remote: SocketAddr::new(local, receiver.port) };
+    sender.command(move |egress| {
+        for number in 0..20 {
+            send(egress, RunKey(1), &path, &numbered(number, 1100));
+        }
+    });
+    assert_eq!(sender.stop().sends, 1);
+    for expected in 0..20 {
+        assert_eq!(told.recv_timeout(PATIENCE), Ok(expected));
+    }
+    let counters = receiver.stop();
+    assert_eq!((counters.receives, counters.datagrams_in), (20, 20));
 }
 
 fn more_trains_than_a_cycle_delivers_lose_nothing(kind: BackendKind) {

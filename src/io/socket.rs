@@ -97,6 +97,16 @@ impl Sockets {
         socket2::SockRef::from(&self.ipv4).recv_buffer_size()
     }
 
+    /// Whether the kernel may hand over several datagrams of one sender in one piece; so they begin where it can.
+    ///
+    /// # Errors
+    /// On kernels before 5.0, which do not know it.
+    pub fn set_gathering(&self, wanted: bool) -> io::Result<()> {
+        self.descriptors().try_for_each(|socket| {
+            set_option(socket.as_raw_fd(), libc::IPPROTO_UDP, UDP_GRO, i32::from(wanted))
+        })
+    }
+
     /// The descriptors, IPv4 first, to hand over or to look at.
     pub fn descriptors(&self) -> impl Iterator<Item = BorrowedFd<'_>> {
         [Some(self.ipv4.as_fd()), self.ipv6.as_ref().map(AsFd::as_fd)].into_iter().flatten()
