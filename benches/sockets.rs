@@ -5,6 +5,7 @@
 mod cores;
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::rc::Rc;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
@@ -19,6 +20,7 @@ use millrace::io::counters::Counters;
 use millrace::io::socket::Sockets;
 use millrace::io::{AnyBackend, Backend, BackendKind, QueueSize, open};
 use millrace::time::Timestamp;
+use tokio_uring::net::UdpSocket;
 
 const KINDS: [BackendKind; 2] = [BackendKind::Uring, BackendKind::Mmsg];
 const SEGMENTS: [usize; 5] = [1, 2, 4, 8, 16];
@@ -146,6 +148,80 @@ fn row<B: Backend>(criterion: &mut Criterion, mut backend: B, gathers: bool) {
     group.finish();
 }
 
+/// UDP_SEGMENT in a control message (cmsg(3), udp(7)).
+fn segment_control() -> Vec<u8> {
+    let (len, level, kind) = (18_u64, 17_i32, 103_i32);
+    let mut control = Vec::new();
+    control.extend(len.to_ne_bytes());
+    control.extend(level.to_ne_bytes());
+    control.extend(kind.to_ne_bytes());
+    control.extend((DATAGRAM_BYTES as u16).to_ne_bytes());
+    control.resize(24, 0);
+    control
+}
+
+/// A cycle's datagrams, one task for each send; its sends are under way together.
+async fn their_cycle(
+    socket: &Rc<UdpSocket>,
+    remote: SocketAddr,
+    segments: usize,
+    buffers: &mut Vec<Vec<u8>>,
+) {
+    let sends: Vec<_> = buffers
+        .drain(..)
+        .map(|buffer| {
+            let socket = Rc::clone(socket);
+            tokio_uring::spawn(async move {
+                if segments == 1 {
+                    let (sent, buffer) = socket.send_to(buffer, remote).await;
+                    return (sent, buffer);
+                }
+                let (sent, mut buffers, _) =
+                    socket.sendmsg(vec![buffer], Some(remote), Some(segment_control())).await;
+                (sent, buffers.pop().expect("it was one"))
+            })
+        })
+        .collect();
+    for send in sends {
+        let (sent, buffer) = send.await.expect("it does not panic");
+        assert_eq!(sent.expect("it is sent"), segments * DATAGRAM_BYTES);
+        buffers.push(buffer);
+    }
+}
+
+async fn their_cycles(receiver: &Receiver, cycles: u64, segments: usize, sent: &mut u64) -> Duration {
+    let local = SocketAddr::from((Ipv4Addr::LOCALHOST, 0));
+    let socket = Rc::new(UdpSocket::bind(local).await.expect("a port is free"));
+    let mut buffers = vec![vec![0; segments * DATAGRAM_BYTES]; CYCLE / segments];
+    let start = Instant::now();
+    for _ in 0..cycles {
+        their_cycle(&socket, receiver.address, segments, &mut buffers).await;
+        *sent += CYCLE as u64;
+        receiver.wait(*sent, UNDER_WAY_MAX);
+    }
+    receiver.wait(*sent, 0);
+    start.elapsed()
+}
+
+/// The same from `tokio-uring`, to the same receiver of ours.
+fn theirs(criterion: &mut Criterion) {
+    for (how, gathers) in [("one by one", false), ("gathered", true)] {
+        let mut group = criterion.benchmark_group(format!("sockets/tokio-uring/{how}"));
+        group.throughput(Throughput::Elements(CYCLE as u64));
+        for segments in SEGMENTS {
+            let Some(receiver) = Receiver::start(BackendKind::Uring, gathers) else { continue };
+            let mut sent = 0;
+            group.bench_function(BenchmarkId::from_parameter(segments), |bencher| {
+                bencher.iter_custom(|cycles| {
+                    tokio_uring::start(their_cycles(&receiver, cycles, segments, &mut sent))
+                });
+            });
+            assert_eq!(receiver.stop().datagrams_in, sent);
+        }
+        group.finish();
+    }
+}
+
 fn sockets(criterion: &mut Criterion) {
     pin(End::Near);
     for kind in KINDS {
@@ -160,5 +236,5 @@ fn sockets(criterion: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, sockets);
+criterion_group!(benches, sockets, theirs);
 criterion_main!(benches);
