@@ -97,7 +97,7 @@ fn report(criterion: &mut Criterion) {
                     for _ in 0..count {
                         (number, now) = (number.wrapping_add(1), now + GAP);
                         if !is_lost(number, one_in) {
-                            recorder.handle_packet(now, number);
+                            recorder.handle_packet(now, number, 1130);
                         }
                     }
                     // Whenever it was due, it is by now.
