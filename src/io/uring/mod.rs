@@ -118,6 +118,10 @@ impl Backend for Uring {
         let wait = until.since(clock::now()).min(PARK_MAX);
         let sleeps = !wait.is_zero() && self.driver.is_idle() && self.parker.begin();
         self.driver.enter(sleeps.then_some(wait));
+        if sleeps && self.driver.has_received() {
+            // Packets come in bursts: by the time the first has woken us some of the others are there.
+            self.driver.enter(None);
+        }
         if self.parker.end() {
             self.driver.counters_mut().wakeups += 1;
         }
