@@ -16,6 +16,10 @@ pub(super) const RUN_SEGMENTS_MAX: usize = 64;
 /// Most bytes in a run: an IP packet of 65 535 bytes less the IPv6 and UDP headers.
 const RUN_BYTES_MAX: usize = 65_535 - 40 - 8;
 
+/// Datagrams that wait before the queue is flushed in the middle of a cycle: 72 KiB of slots, which the kernel then
+/// copies out of the processor's cache and the next datagrams use again. A large fan-out is sent while it is made.
+const EARLY_DATAGRAMS: usize = 48;
+
 /// After a refusal this many datagrams of the key go one by one, before a run is tried again. A path whose MTU is below
 /// the segment length refuses every run; then one send in a thousand is wasted.
 const REST_DATAGRAMS: u16 = 1000;
@@ -78,6 +82,8 @@ pub(super) struct SendQueue {
     /// By key: datagrams that still go one by one.
     resting: Vec<u16>,
     reserved: Option<Reservation>,
+    /// Datagrams in `runs`.
+    waiting: usize,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -95,12 +101,18 @@ impl SendQueue {
             open: vec![NONE; size.keys],
             resting: vec![0; size.keys],
             reserved: None,
+            waiting: 0,
         })
     }
 
     /// True when `reserve` is going to succeed.
     pub(super) fn has_slot(&self) -> bool {
         self.pool.next().is_some()
+    }
+
+    /// True when enough waits for a flush to pay, and a datagram under `key` would not join what was queued last.
+    pub(super) fn is_due_before(&self, key: RunKey) -> bool {
+        self.waiting >= EARLY_DATAGRAMS && self.runs.last().is_some_and(|run| run.key != key)
     }
 
     pub(super) fn reserve(&mut self, key: RunKey, path: &Path) -> Option<&mut [u8]> {
@@ -116,6 +128,7 @@ impl SendQueue {
         let slot = self.pool.take().expect("the slot reserved is still free");
         let len = len as u16;
         self.links[slot as usize] = Link { next: NONE, len };
+        self.waiting += 1;
         if self.extend(key, &path, slot, len) {
             return;
         }
@@ -168,6 +181,7 @@ impl SendQueue {
 
     /// Forgets the runs, every one of which has been taken over by [`SendQueue::run`], and opens no more of them.
     pub(super) fn clear(&mut self) {
+        self.waiting = 0;
         for run in self.runs.drain(..) {
             if let Some(open) = self.open.get_mut(run.key.0 as usize) {
                 *open = NONE;
@@ -337,6 +351,18 @@ mod tests {
         put(&mut queue, 0, 9, 100);
         put(&mut queue, 0, 9, 100);
         assert_eq!(runs(&queue), [vec![100, 100]]);
+    }
+
+    #[test]
+    fn a_large_fan_out_is_due_between_two_keys() {
+        let mut queue = queue();
+        for datagram in 0..EARLY_DATAGRAMS {
+            assert!(!queue.is_due_before(RunKey(2)), "{datagram} wait");
+            put(&mut queue, 1, 1, 100);
+        }
+        assert!(queue.is_due_before(RunKey(2)) && !queue.is_due_before(RunKey(1)), "a run stays whole");
+        finish(&mut queue);
+        assert!(!queue.is_due_before(RunKey(2)));
     }
 
     #[test]

@@ -132,6 +132,8 @@ impl Egress for Sender {
         if !self.queue.has_slot() {
             self.counters.slots_exhausted += 1;
             self.flush();
+        } else if self.queue.is_due_before(key) {
+            self.flush();
         }
         // A flush sends or drops, so there is a slot now.
         self.queue.reserve(key, path)

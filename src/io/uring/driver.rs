@@ -359,6 +359,9 @@ impl Egress for Driver {
                 self.flush();
                 self.enter(Some(WAIT));
             }
+        } else if self.state.queue.is_due_before(key) {
+            self.flush();
+            self.enter(None);
         }
         let slot = self.state.queue.reserve(key, path);
         if slot.is_none() {
