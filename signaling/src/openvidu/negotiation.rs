@@ -109,7 +109,7 @@ impl Context<'_> {
             subscriptions: agreed.subscriptions,
             shard: (self.shard != self.home).then_some(self.shard),
         };
-        Ok(Agreed { answer: agreed.answer, media })
+        Ok(Agreed { local_sdp: agreed.answer, media })
     }
 
     /// Every announced address with the shard's port.
@@ -127,10 +127,10 @@ impl Context<'_> {
     }
 }
 
-/// An answer, and what makes it true.
+/// Our description, and what makes it true.
 pub struct Agreed {
-    /// SDP for the browser.
-    pub answer: String,
+    /// Our side of the PeerConnection, as the browser is sent it.
+    pub local_sdp: String,
     /// What the relay must hold first.
     pub media: Media,
 }

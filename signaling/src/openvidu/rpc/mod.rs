@@ -2,20 +2,25 @@
 //!
 //! ```text
 //! socket ── frame ── message::Request ─┬─ ping, connect, echo, onIceCandidate, …   at once, in the socket's own task
-//!    ▲                                 └─ everything else      one after the other, in the socket's worker
-//!    │                                                            │ room · media · moderation
+//!    ▲                    methods      └─ everything else      one after the other, in the socket's worker
+//!    │                                                            │ room · publish · subscribe · moderation
 //!    └── Outbox ◄── store writer ◄── App::carry_out ◄─ session model, relay
 //! ```
 //!
 //! Who the caller is follows from its socket alone, never from what it sends.
 
 mod budget;
-mod media;
+mod instant;
 mod message;
+mod methods;
 mod moderation;
+mod negotiate;
+mod options;
 mod outbox;
+mod publish;
 mod room;
 mod socket;
+mod subscribe;
 
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -30,6 +35,8 @@ use crate::app::{Answer, App};
 use crate::state::Turn;
 pub use budget::Budget;
 pub use message::{Params, Request};
+use methods::Handler;
+pub use methods::{METHODS, Method};
 pub(crate) use moderation::signal_of;
 pub use outbox::{Outbox, Pull};
 pub use socket::serve;
@@ -71,9 +78,12 @@ pub struct Identity {
     pub reader: u64,
 }
 
-/// A request with the time it came.
-struct Timed {
-    request: Request,
+/// A request on its way to whoever carries it out.
+struct Call {
+    method: &'static Method,
+    /// What to answer to.
+    id: Value,
+    params: Params,
     /// Until when its answer is of use.
     deadline: Instant,
 }
@@ -115,68 +125,34 @@ impl Caller {
     }
 
     /// Carries out one request and sees to its answer.
-    async fn handle(&self, timed: Timed) {
-        let id = timed.request.id.clone();
-        match self.dispatch(timed).await {
+    async fn handle(&self, call: &Call) {
+        match self.dispatch(call).await {
             Ok(Outcome::Submitted) => {}
-            Ok(Outcome::Result(result)) => self.outbox().push(success(&id, &result)),
-            Err(error) => self.outbox().push(error.answer(&id).into()),
+            Ok(Outcome::Result(result)) => self.outbox().push(success(&call.id, &result)),
+            Err(error) => self.outbox().push(error.answer(&call.id).into()),
         }
     }
 
-    async fn dispatch(&self, timed: Timed) -> Result<Outcome, RpcError> {
-        let Timed { request: Request { id, method, params }, deadline } = timed;
-        if method == "joinRoom" {
-            let outcome = self.join_room(&id, &params, deadline).await;
+    async fn dispatch(&self, call: &Call) -> Result<Outcome, RpcError> {
+        if matches!(call.method.handler, Handler::Join) {
+            let outcome = self.join_room(call).await;
             if outcome.as_ref().is_err_and(|error| JOIN_REFUSALS.contains(&error.code)) {
                 self.refused_joins.fetch_add(1, Ordering::Relaxed);
             }
             return outcome;
         }
         let caller = self.identity()?;
-        // Another socket of the same participant may be negotiating.
-        let negotiates = matches!(method.as_str(), "publishVideo" | "receiveVideoFrom" | "reconnectStream");
-        let turn = async { if negotiates { Some(caller.turn.lock().await) } else { None } };
-        let _turn = timeout_at(deadline, turn).await.map_err(|_| room::no_media_node(&"it took too long"))?;
-        match method.as_str() {
-            "leaveRoom" => self.leave_room(caller, &id),
-            "publishVideo" => self.publish_video(caller, &id, &params, deadline).await,
-            "unpublishVideo" => self.unpublish_video(caller, &id),
-            "receiveVideoFrom" => self.receive_video_from(caller, &id, &params, deadline).await,
-            "unsubscribeFromVideo" => self.unsubscribe_from_video(caller, &id, &params),
-            "reconnectStream" => self.reconnect_stream(caller, &id, &params, deadline).await,
-            "sendMessage" => self.send_message(caller, &id, &params),
-            "streamPropertyChanged" => self.stream_property_changed(caller, &id, &params),
-            "forceDisconnect" => self.force_disconnect(caller, &id, &params),
-            "forceUnpublish" => self.force_unpublish(caller, &id, &params),
-            _ => instant(&Request { id, method, params }).map(Outcome::Result),
+        match call.method.handler {
+            Handler::Instant(answer) => answer(&call.params).map(Outcome::Result),
+            Handler::Model(change) => change(self, caller, call),
+            Handler::Negotiation(negotiate) => {
+                let turn = timeout_at(call.deadline, caller.turn.lock()).await;
+                let _turn = turn.map_err(|_| room::no_media_node(&"it took too long"))?;
+                negotiate(self, caller, call).await
+            }
+            Handler::Refused(code, why) => Err(RpcError::new(code, why)),
+            Handler::Join => unreachable!("handled above"),
+            Handler::Ping | Handler::Connect => unreachable!("the socket answers these itself"),
         }
-    }
-}
-
-/// What needs neither the model nor the relay, for somebody who has joined.
-fn instant(request: &Request) -> Result<Value, RpcError> {
-    match request.method.as_str() {
-        "echo" | "videoData" => Ok(json!({})),
-        "onIceCandidate" => media::on_ice_candidate(&request.params),
-        method => Err(unavailable(method)),
-    }
-}
-
-/// What this server does not do.
-fn unavailable(method: &str) -> RpcError {
-    match method {
-        "applyFilter"
-        | "removeFilter"
-        | "execFilterMethod"
-        | "addFilterEventListener"
-        | "removeFilterEventListener" => RpcError::new(errors::UNAUTHORIZED, "this server has no filters"),
-        "subscribeToSpeechToText" | "unsubscribeFromSpeechToText" => {
-            RpcError::new(errors::EDITION, "this server has no speech to text")
-        }
-        "prepareReceiveVideoFrom" => {
-            RpcError::new(errors::GENERIC, "here the client offers: call receiveVideoFrom with sdpOffer")
-        }
-        _ => RpcError::new(errors::METHOD, "no such method"),
     }
 }

@@ -7,8 +7,8 @@ use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
 use super::super::json;
-use super::media::is_dimensions;
-use super::{Caller, Identity, Outcome, Params};
+use super::options::is_dimensions;
+use super::{Call, Caller, Identity, Outcome, Params};
 use crate::session::{Refusal, Signal};
 use crate::state::State;
 
@@ -16,14 +16,9 @@ use crate::state::State;
 const NAME_LEN_MAX: usize = 128;
 
 impl Caller {
-    pub(super) fn send_message(
-        &self,
-        caller: &Identity,
-        id: &Value,
-        params: &Params,
-    ) -> Result<Outcome, RpcError> {
+    pub(super) fn send_message(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
         let refused = |why| RpcError::new(errors::SIGNAL_FORMAT, why);
-        let message = params.text("message").unwrap_or_default();
+        let message = call.params.text("message").unwrap_or_default();
         let signal = json::parse(message.as_bytes()).ok();
         let signal = signal
             .as_ref()
@@ -35,7 +30,7 @@ impl Caller {
         }
         let session = state.sessions.get(&caller.session).ok_or(Refusal::UserClosed)?;
         let changes = session.signal(Some(&caller.connection), signal)?;
-        self.app.deliver(&mut state, &caller.session, changes, self.answer(id, &json!({})));
+        self.app.deliver(&mut state, &caller.session, changes, self.answer(&call.id, &json!({})));
         Ok(Outcome::Submitted)
     }
 
@@ -43,12 +38,11 @@ impl Caller {
     pub(super) fn stream_property_changed(
         &self,
         caller: &Identity,
-        id: &Value,
-        params: &Params,
+        call: &Call,
     ) -> Result<Outcome, RpcError> {
-        let property = short(params, "property")?;
-        let reason = short(params, "reason").unwrap_or_default();
-        let value = params.value("newValue").cloned().ok_or_else(|| RpcError::param("newValue"))?;
+        let property = short(&call.params, "property")?;
+        let reason = short(&call.params, "reason").unwrap_or_default();
+        let value = call.params.value("newValue").cloned().ok_or_else(|| RpcError::param("newValue"))?;
         let fits = property_fits(&property, &value).ok_or_else(|| RpcError::param("property"))?;
         if !fits {
             return Err(RpcError::param("newValue"));
@@ -58,29 +52,19 @@ impl Caller {
         if !may_say(&mut self.app.shared.lock(), caller, len_bytes) {
             return Err(RpcError::new(errors::PARAMS, "too many changes, or too large ones"));
         }
-        self.change(caller, id, |session| {
+        self.change(caller, call, |session| {
             session.change_property(&caller.connection, property, value, reason)
         })
     }
 
-    pub(super) fn force_disconnect(
-        &self,
-        caller: &Identity,
-        id: &Value,
-        params: &Params,
-    ) -> Result<Outcome, RpcError> {
-        let victim = params.text("connectionId")?;
-        self.change(caller, id, |session| session.force_disconnect(&caller.connection, victim))
+    pub(super) fn force_disconnect(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
+        let victim = call.params.text("connectionId")?;
+        self.change(caller, call, |session| session.force_disconnect(&caller.connection, victim))
     }
 
-    pub(super) fn force_unpublish(
-        &self,
-        caller: &Identity,
-        id: &Value,
-        params: &Params,
-    ) -> Result<Outcome, RpcError> {
-        let stream = params.text("streamId")?;
-        self.change(caller, id, |session| session.force_unpublish_by(&caller.connection, stream))
+    pub(super) fn force_unpublish(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
+        let stream = call.params.text("streamId")?;
+        self.change(caller, call, |session| session.force_unpublish_by(&caller.connection, stream))
     }
 }
 

@@ -7,7 +7,7 @@ use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
 use super::super::{VERSION, ice_servers, ids, shapes};
-use super::{Budget, Caller, Identity, Outcome, Params, success};
+use super::{Budget, Call, Caller, Identity, Outcome, Params, success};
 use crate::clock;
 use crate::session::{Arrival, Connection, Participant, Reason, Refusal, Session};
 use crate::state::{Client, State};
@@ -19,15 +19,11 @@ const METADATA_LEN_MAX: usize = 10_000;
 const PLATFORM_LEN_MAX: usize = 256;
 
 impl Caller {
-    pub(super) async fn join_room(
-        &self,
-        id: &Value,
-        params: &Params,
-        deadline: Instant,
-    ) -> Result<Outcome, RpcError> {
+    pub(super) async fn join_room(&self, call: &Call) -> Result<Outcome, RpcError> {
         if self.identity.get().is_some() {
             return Err(Refusal::ExistingUser.into());
         }
+        let params = &call.params;
         let session = params.text("session")?;
         let token = params.text("token")?;
         let client_data = params
@@ -48,7 +44,7 @@ impl Caller {
         // The ICE servers name a port of the relay's, so nobody joins before there is one.
         let relay = match self.app.link.last_relay() {
             Some(relay) => relay,
-            None => self.app.link.ready(deadline).await.map_err(|error| no_media_node(&error))?,
+            None => self.app.link.ready(call.deadline).await.map_err(|error| no_media_node(&error))?,
         };
         let mut state = self.app.shared.lock();
         // `connect` may have come in between; it too sets the identity under the lock.
@@ -79,7 +75,7 @@ impl Caller {
             Client { session: session.to_owned(), connection, outbox: Arc::clone(&self.own), turn, budget };
         tracing::info!(session, connection = client.connection, shard, "joined");
         state.clients.insert(rpc_session, client);
-        self.app.carry_out(&mut state, session, changes, self.answer(id, &result));
+        self.app.carry_out(&mut state, session, changes, self.answer(&call.id, &result));
         // Set under the lock: a later request of this socket finds the participant or is not joined.
         self.identity.set(identity).map_err(|_| Refusal::ExistingUser)?;
         Ok(Outcome::Submitted)
@@ -96,14 +92,15 @@ impl Caller {
         let (connection, participant) = session.participant(connection)?;
         let own_servers = &connection.properties.custom_ice_servers;
         let servers = ice_servers::offered(own_servers, &self.host, media_port, participant.active_at_ms);
-        Ok(joined(session, connection, participant, &servers))
+        let terms = Terms { ice_servers: servers, media_server: "kurento" };
+        Ok(joined(session, connection, participant, terms))
     }
 
-    pub(super) fn leave_room(&self, caller: &Identity, id: &Value) -> Result<Outcome, RpcError> {
+    pub(super) fn leave_room(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
         let mut state = self.app.shared.lock();
         let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed)?;
         let changes = session.leave(&caller.connection, Reason::Disconnect)?;
-        let answer = self.answer(id, &json!({}));
+        let answer = self.answer(&call.id, &json!({}));
         self.app.carry_out(&mut state, &caller.session, changes, answer);
         Ok(Outcome::Submitted)
     }
@@ -147,8 +144,16 @@ fn token_of(text: &str) -> &str {
     query.split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap_or(text)
 }
 
+/// What the server tells a newcomer about itself.
+struct Terms {
+    /// What the client is to use for ICE.
+    ice_servers: Value,
+    /// Name of the media server whose way of negotiating is spoken.
+    media_server: &'static str,
+}
+
 /// The result of joinRoom.
-fn joined(session: &Session, own: &Connection, participant: &Participant, ice_servers: &Value) -> Value {
+fn joined(session: &Session, own: &Connection, participant: &Participant, terms: Terms) -> Value {
     let others: Vec<Value> = session
         .participants()
         .filter(|(connection, _)| connection.id != own.id)
@@ -165,11 +170,11 @@ fn joined(session: &Session, own: &Connection, participant: &Participant, ice_se
         ("sessionId", json!(participant.rpc_session)),
         // A client that finds no full version here hangs for ever.
         ("version", json!(VERSION)),
-        ("mediaServer", json!("kurento")),
+        ("mediaServer", json!(terms.media_server)),
         ("videoSimulcast", json!(false)),
         ("record", json!(own.properties.record)),
         ("role", json!(own.properties.role.as_str())),
-        ("customIceServers", ice_servers.clone()),
+        ("customIceServers", terms.ice_servers),
     ] {
         result.insert(key.into(), value);
     }

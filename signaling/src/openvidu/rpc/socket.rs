@@ -12,7 +12,8 @@ use serde_json::json;
 use tokio::sync::mpsc;
 use tokio::time::{Instant, sleep_until, timeout};
 
-use super::{Caller, Outbox, Params, Pull, Request, Timed, instant, success};
+use super::methods::Handler;
+use super::{Call, Caller, Method, Outbox, Params, Pull, Request, success};
 use crate::app::App;
 use crate::session::Reason;
 
@@ -91,11 +92,11 @@ pub async fn serve(app: Arc<App>, socket: WebSocket, ip: IpAddr, host: String) {
 }
 
 /// Carries out requests one after the other, for as long as they are of any use.
-async fn work(caller: Arc<Caller>, mut queue: mpsc::Receiver<Timed>) {
+async fn work(caller: Arc<Caller>, mut queue: mpsc::Receiver<Call>) {
     while !caller.is_guessing()
-        && let Some(timed) = queue.recv().await
+        && let Some(call) = queue.recv().await
     {
-        caller.handle(timed).await;
+        caller.handle(&call).await;
     }
 }
 
@@ -134,7 +135,7 @@ async fn next(outbox: &Outbox, reader: u64, stream: &mut SplitStream<WebSocket>)
 struct Socket {
     caller: Arc<Caller>,
     sink: SplitSink<WebSocket, Message>,
-    requests: mpsc::Sender<Timed>,
+    requests: mpsc::Sender<Call>,
     /// Number of this socket at the outbox it reads.
     reader: u64,
     garbage: u32,
@@ -145,7 +146,7 @@ struct Socket {
 }
 
 impl Socket {
-    fn new(caller: Arc<Caller>, sink: SplitSink<WebSocket, Message>, requests: mpsc::Sender<Timed>) -> Self {
+    fn new(caller: Arc<Caller>, sink: SplitSink<WebSocket, Message>, requests: mpsc::Sender<Call>) -> Self {
         let now = Instant::now();
         Self {
             reader: caller.own.attach(),
@@ -240,27 +241,27 @@ impl Socket {
                 return if self.garbage < GARBAGE_MAX { Ok(()) } else { Err(End::Abuse) };
             }
         };
-        match request.method.as_str() {
-            "ping" => {
-                self.handle_ping(&request.params);
-                self.caller.outbox().push(success(&request.id, &json!({"value": "pong"})));
+        let Request { id, method, params } = request;
+        let method = Method::named(&method);
+        match method.handler {
+            Handler::Ping => {
+                self.handle_ping(&params);
+                self.caller.outbox().push(success(&id, &json!({"value": "pong"})));
             }
-            "connect" => match self.caller.connect(&request.id, &request.params) {
+            Handler::Connect => match self.caller.connect(&id, &params) {
                 Ok(reader) => self.reader = reader,
-                Err(error) => self.caller.outbox().push(error.answer(&request.id).into()),
+                Err(error) => self.caller.outbox().push(error.answer(&id).into()),
             },
-            // The client gives up without its echo after 3 s, and a negotiation may take longer. Before the join these
-            // wait behind it.
-            "echo" | "videoData" | "onIceCandidate" if self.caller.identity.get().is_some() => {
-                let answer = match instant(&request) {
-                    Ok(result) => success(&request.id, &result),
-                    Err(error) => error.answer(&request.id).into(),
+            Handler::Instant(answer) if self.caller.identity.get().is_some() => {
+                let answer = match answer(&params) {
+                    Ok(result) => success(&id, &result),
+                    Err(error) => error.answer(&id).into(),
                 };
                 self.caller.outbox().push(answer);
             }
             _ => {
-                let deadline = self.caller.app.relay_deadline();
-                self.requests.try_send(Timed { request, deadline }).map_err(|_| End::Abuse)?;
+                let call = Call { method, id, params, deadline: self.caller.app.relay_deadline() };
+                self.requests.try_send(call).map_err(|_| End::Abuse)?;
             }
         }
         Ok(())

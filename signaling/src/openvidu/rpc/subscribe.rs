@@ -1,0 +1,62 @@
+//! Watching, and coming back to what was watched.
+
+use serde_json::json;
+
+use super::super::errors::RpcError;
+use super::negotiate::{Side, offer, tracks};
+use super::{Call, Caller, Identity, Outcome};
+use crate::clock;
+
+impl Caller {
+    pub(super) async fn receive_video_from(
+        &self,
+        caller: &Identity,
+        call: &Call,
+    ) -> Result<Outcome, RpcError> {
+        self.require_reader(caller)?;
+        let stream = call.params.text("sender")?;
+        self.subscribe(caller, call, stream, offer(&call.params, "sdpOffer")?).await
+    }
+
+    /// Here `sender` is the publisher's connection, not its stream.
+    pub(super) fn unsubscribe_from_video(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
+        let publisher = call.params.text("sender")?;
+        self.change(caller, call, |session| session.unsubscribe(&caller.connection, publisher))
+    }
+
+    /// The client has made a new PeerConnection for its own stream, or for one it watches.
+    pub(super) async fn reconnect_stream(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
+        self.require_reader(caller)?;
+        let stream = call.params.text("stream")?;
+        let (facts, own) = self.facts(caller, |session| {
+            Ok(session.participant(&caller.connection)?.1.stream.clone().filter(|own| own.id == stream))
+        })?;
+        match own {
+            Some(own) => self.republish(caller, call, &facts, own, offer(&call.params, "sdpString")?).await,
+            None => self.subscribe(caller, call, stream, offer(&call.params, "sdpOffer")?).await,
+        }
+    }
+
+    async fn subscribe(
+        &self,
+        caller: &Identity,
+        call: &Call,
+        stream: &str,
+        offer: &str,
+    ) -> Result<Outcome, RpcError> {
+        let (facts, tracks) = self.facts(caller, |session| {
+            let watched = session.check_subscribe(&caller.connection, stream)?;
+            Ok(tracks(&watched.options, watched.audio_track, watched.video_track))
+        })?;
+        let applied = self
+            .apply(caller, call, &facts, Side::Viewer, |context| context.subscribe(offer, stream, tracks))
+            .await?;
+        self.conclude(caller, &applied, |session| {
+            self.require_reader(caller)?;
+            let media = applied.agreed.media.clone();
+            let changes = session.subscribe(&caller.connection, stream, media, clock::now_ms())?;
+            Ok((changes, self.answer(&call.id, &json!({"sdpAnswer": applied.agreed.local_sdp}))))
+        })
+        .await
+    }
+}
