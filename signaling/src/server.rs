@@ -87,17 +87,17 @@ impl Server {
     /// # Errors
     /// When something it needs cannot be had.
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
-        config.make_data_dir()?;
-        let secret = config.resolve_secret()?;
-        let tls = tls::server_config(&config.data_dir, &config.public_ip)?;
-        let https = listen_everywhere(config.https_port).await?;
-        let http = listen("--http-port", (Ipv4Addr::LOCALHOST, config.http_port).into()).await?;
+        config.server.make_data_dir()?;
+        let secret = config.server.resolve_secret()?;
+        let tls = tls::server_config(&config.server.data_dir, &config.server.public_ip)?;
+        let https = listen_everywhere(config.server.https_port).await?;
+        let http = listen("--http-port", (Ipv4Addr::LOCALHOST, config.server.http_port).into()).await?;
         let (https_port, http_port) = (https.local_addr()?.port(), http.local_addr()?.port());
         // The same port on IPv6 loopback, for browsers that try that first. Without IPv6 there is nothing to serve.
         let http_v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, http_port)).await.ok();
-        let store = Embedded::open(&config.data_dir.join(STORE_FILE))?;
+        let store = Embedded::open(&config.server.data_dir.join(STORE_FILE))?;
         // From here on the port in use, for URLs.
-        config.https_port = https_port;
+        config.server.https_port = https_port;
         let app = App::start(config, &secret, Box::new(store))?;
 
         let router = http::router(&app);
@@ -137,7 +137,7 @@ async fn listen(option: &'static str, address: SocketAddr) -> Result<TcpListener
 /// Tells whoever waits that everything is ready.
 async fn announce(app: Arc<App>, https_port: u16, http_port: u16) {
     while app.link.ready(Instant::now() + RELAY_WAIT).await.is_err() {}
-    let Some(path) = &app.config.ready_file else { return };
+    let Some(path) = &app.config.server.ready_file else { return };
     let text =
         json!({"https_port": https_port, "http_port": http_port, "pid": std::process::id()}).to_string();
     if let Err(error) = write_whole(path, &text) {

@@ -155,7 +155,7 @@ async fn a_bad_offer_has_its_documented_error_and_leaves_nothing_behind() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn the_sessions_codec_and_the_connections_limits_reach_the_relay() {
-    let world = World::with(1, |config| config.video_max_recv_kbps = 700).await;
+    let world = World::with(1, |config| config.streams.video_max_recv_kbps = 700).await;
     let made = world.rest("POST", "/openvidu/api/sessions", r#"{"forcedVideoCodec":"VP9"}"#).await;
     let session = made.json()["id"].as_str().unwrap().to_owned();
     let (mut a, _) = world.join(&session, "PUBLISHER").await;

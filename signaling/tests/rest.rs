@@ -224,7 +224,7 @@ async fn pages_of_other_sites_may_call_and_the_page_loads_nothing_from_elsewhere
 
 #[tokio::test(flavor = "multi_thread")]
 async fn tokens_name_the_public_address_with_the_port_in_use() {
-    let world = World::with(1, |config| config.public_ip = vec!["192.0.2.1".parse().unwrap()]).await;
+    let world = World::with(1, |config| config.server.public_ip = vec!["192.0.2.1".parse().unwrap()]).await;
     let session = world.session().await;
     let token = world.token(&session, "PUBLISHER").await;
     let start = format!("wss://192.0.2.1:{}?sessionId={session}&token=tok_", world.server.https_port);
@@ -253,7 +253,7 @@ async fn sessions_nobody_joins_are_removed_when_they_are_old() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn faults_are_injected_only_where_that_is_allowed() {
-    let world = World::with(2, |config| config.allow_fault_injection = true).await;
+    let world = World::with(2, |config| config.server.allow_fault_injection = true).await;
     assert_eq!(world.rest("POST", "/millrace/debug/panic/1", "").await.status, 204);
     let held = world.relay.held();
     assert!(matches!(held.log.as_slice(), [(1, millrace_control::Command::InjectPanic(_))]));

@@ -25,7 +25,7 @@ async fn room(world: &World, viewers: usize) -> (Client, String, Vec<Client>, Ve
 }
 
 async fn spread() -> World {
-    World::with(2, |config| config.viewers_per_shard = 1).await
+    World::with(2, |config| config.streams.viewers_per_shard = 1).await
 }
 
 /// How many subscriptions there are on each shard, and where their tracks come from.

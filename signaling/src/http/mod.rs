@@ -66,7 +66,7 @@ async fn ready(State(app): State<Arc<App>>) -> StatusCode {
 
 /// Makes a shard panic, where the operator allowed it.
 async fn inject_panic(State(app): State<Arc<App>>, Path(shard): Path<u32>) -> Response {
-    if !app.config.allow_fault_injection {
+    if !app.config.server.allow_fault_injection {
         return StatusCode::FORBIDDEN.into_response();
     }
     match app.link.inject_panic(shard, app.relay_deadline()).await {

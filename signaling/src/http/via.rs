@@ -69,15 +69,15 @@ impl Via {
     /// Where clients reach us, for URLs that are handed on: what the operator says; else what the caller itself used,
     /// unless it is an application on this machine that does so by loopback, where its users are not.
     pub fn origin(&self, headers: &HeaderMap, config: &Config) -> Origin {
-        if let Some(url) = &config.public_url {
+        if let Some(url) = &config.server.public_url {
             return url.clone();
         }
-        let public = config.public_ip.iter().copied().find(|ip| !ip.is_loopback());
+        let public = config.server.public_ip.iter().copied().find(|ip| !ip.is_loopback());
         let named =
             named(headers).filter(|host| public.is_none() || !is_loopback(host) || is_page_of(headers, host));
         match (named, public) {
             (Some(host), _) => Origin { tls: self.tls, authority: host.to_owned() },
-            (None, Some(ip)) => Origin::of_ip(true, ip, config.https_port),
+            (None, Some(ip)) => Origin::of_ip(true, ip, config.server.https_port),
             (None, None) => Origin::of_ip(self.tls, Ipv4Addr::LOCALHOST.into(), self.port),
         }
     }

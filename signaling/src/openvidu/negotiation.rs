@@ -92,9 +92,15 @@ impl Context<'_> {
             fingerprint: self.fingerprint()?,
             candidates: &candidates,
             forced_video_codec: forced(self.codec),
-            receive_max_kbps: options.video_max_recv_bandwidth.unwrap_or(self.config.video_max_recv_kbps),
-            receive_min_kbps: options.video_min_recv_bandwidth.unwrap_or(self.config.video_min_recv_kbps),
-            send_max_kbps: options.video_max_send_bandwidth.unwrap_or(self.config.video_max_send_kbps),
+            receive_max_kbps: options
+                .video_max_recv_bandwidth
+                .unwrap_or(self.config.streams.video_max_recv_kbps),
+            receive_min_kbps: options
+                .video_min_recv_bandwidth
+                .unwrap_or(self.config.streams.video_min_recv_kbps),
+            send_max_kbps: options
+                .video_max_send_bandwidth
+                .unwrap_or(self.config.streams.video_max_send_kbps),
             loopback,
             stream_id: stream,
             cname: &cname,

@@ -35,7 +35,7 @@ impl Shown {
 
 pub(super) async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
-    let properties = properties(&body, app.config.forced_video_codec)?;
+    let properties = properties(&body, app.config.streams.forced_video_codec)?;
     let (shape, durable) = {
         let mut state = app.shared.lock();
         let id = match properties.custom_session_id.as_str() {

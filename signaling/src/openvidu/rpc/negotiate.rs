@@ -108,7 +108,7 @@ impl Caller {
     fn place(&self, caller: &Identity, side: Side, relay: &RelayHello) -> Option<(u32, u32)> {
         let mut state = self.app.shared.lock();
         let home = state.place(&caller.session, relay)?;
-        let at_home_max = self.app.config.viewers_per_shard;
+        let at_home_max = self.app.config.streams.viewers_per_shard;
         let shard = match side {
             Side::Publisher => home,
             Side::Viewer => state.shard_for_viewer(&caller.session, relay, at_home_max)?,

@@ -63,7 +63,7 @@ impl App {
         let stored = Arc::clone(&shared);
         let writer = Writer::start(store, Box::new(move |id| stored.stored(id)))
             .map_err(|error| StoreError(error.to_string()))?;
-        let link = Link::start(config.control_socket.clone(), Arc::clone(&shared) as _);
+        let link = Link::start(config.server.control_socket.clone(), Arc::clone(&shared) as _);
         let authorization = digest_of(&format!("Basic {}", STANDARD.encode(format!("{USER}:{secret}"))));
         let app =
             Arc::new(Self { config, shared, link, started_at_ms: clock::now_ms(), authorization, writer });
@@ -71,7 +71,7 @@ impl App {
             app.await_return(rpc_session, 0, app.config.timing.restart_grace);
         }
         app.every(NOTES_INTERVAL, |app| app.shared.lock().prune_notes());
-        let garbage_interval = Duration::from_secs(app.config.garbage_interval_s);
+        let garbage_interval = Duration::from_secs(app.config.garbage.interval_s);
         if !garbage_interval.is_zero() {
             app.every(garbage_interval, |app| app.remove_unused(clock::now_ms()));
         }
@@ -237,7 +237,7 @@ impl App {
 
     /// Removes sessions that nobody ever joined and that are too old for that.
     pub fn remove_unused(&self, now_ms: u64) {
-        let threshold_ms = self.config.garbage_threshold_s.saturating_mul(1_000);
+        let threshold_ms = self.config.garbage.threshold_s.saturating_mul(1_000);
         let is_old = |session: &Session| {
             !session.active() && now_ms.saturating_sub(session.created_at_ms) > threshold_ms
         };

@@ -1,0 +1,63 @@
+//! What the operator says, and what it means: one file for each group of options.
+
+mod garbage;
+mod server;
+mod streams;
+mod timing;
+
+use clap::Parser;
+
+pub use garbage::Garbage;
+pub use server::{SECRET_FILE, SECRET_LEN_MIN, Server};
+pub use streams::Streams;
+pub use timing::Timing;
+
+/// Signaling of Millrace: OpenVidu-compatible REST and WebSocket RPC.
+#[derive(Clone, Debug, Parser)]
+#[command(name = "millrace-signaling", version)]
+pub struct Config {
+    /// Where the server is found, and what it keeps where.
+    #[command(flatten)]
+    pub server: Server,
+
+    /// What streams may be and where they go.
+    #[command(flatten)]
+    pub streams: Streams,
+
+    /// When sessions that nobody uses are removed.
+    #[command(flatten)]
+    pub garbage: Garbage,
+
+    /// Periods that only tests change.
+    #[arg(skip)]
+    pub timing: Timing,
+}
+
+/// A setting that cannot be.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// The secret is no protection.
+    #[error("the secret has {0} bytes; give --secret or the file 'secret' at least {SECRET_LEN_MIN}")]
+    ShortSecret(usize),
+    /// A file or directory of the data directory cannot be used.
+    #[error("--data-dir: {path}: {error}")]
+    DataDir {
+        /// Which one.
+        path: String,
+        /// What the system says.
+        error: std::io::Error,
+    },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn options_are_checked() {
+        let parse = |option: &str, value: &str| Config::try_parse_from(["x", option, value]);
+        assert!(parse("--forced-video-codec", "VP9").is_ok());
+        assert!(parse("--forced-video-codec", "vp9").is_err());
+        assert_eq!(parse("--public-ip", "10.0.0.1,::1").unwrap().server.public_ip.len(), 2);
+    }
+}

@@ -1,0 +1,30 @@
+//! Periods that no operator changes.
+
+use std::time::Duration;
+
+/// How long things may take.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Timing {
+    /// How long a participant is kept after its socket was lost.
+    pub reconnect_grace: Duration,
+    /// The same for everybody after a restart of this process.
+    pub restart_grace: Duration,
+    /// How long an RPC that needs the relay waits for it. Clients give up after 10 s.
+    pub relay_wait: Duration,
+    /// How long a client that has left may keep its socket.
+    pub farewell: Duration,
+    /// How long a socket may stay without joining.
+    pub join_wait: Duration,
+}
+
+impl Default for Timing {
+    fn default() -> Self {
+        Self {
+            reconnect_grace: Duration::from_secs(10),
+            restart_grace: Duration::from_secs(30),
+            relay_wait: Duration::from_secs(8),
+            farewell: Duration::from_secs(10),
+            join_wait: Duration::from_secs(60),
+        }
+    }
+}
