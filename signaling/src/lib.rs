@@ -15,6 +15,7 @@
 //! * [`openvidu`] is everything the clients see: REST, the RPC, their JSON. [`sdp`] ends here; the relay has never
 //!   heard of it.
 //! * [`relay`] keeps the link and, after every loss, brings the relay back to what the model says it should hold.
+//! * `cdr` is told what happened, in the same order.
 //! * [`store`] is where a session survives a restart; [`placement`] decides which shard it lives on.
 //! * [`http`], [`tls`], [`web`], [`config`] and [`clock`] are the doors to the world.
 //!
@@ -23,6 +24,7 @@
 //! to use yet is said again.
 
 pub mod app;
+mod cdr;
 pub mod clock;
 pub mod config;
 pub mod http;

@@ -15,6 +15,7 @@ use axum::{Router, middleware};
 use crate::app::App;
 use crate::openvidu::{json, rest, rpc};
 use crate::relay::LinkError;
+use crate::session::Generation;
 use crate::{stats, web};
 pub use listener::Listener;
 pub use via::{Origin, Via};
@@ -56,7 +57,7 @@ async fn open_socket(
     upgrade
         .max_message_size(MESSAGE_LEN_MAX)
         .max_frame_size(MESSAGE_LEN_MAX)
-        .on_upgrade(move |socket| rpc::serve(app, socket, via.remote, host))
+        .on_upgrade(move |socket| rpc::serve(app, socket, via.remote, host, Generation::Second))
 }
 
 /// 200 while the relay is there, 503 while not.

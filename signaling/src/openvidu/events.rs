@@ -3,21 +3,26 @@
 use serde_json::{Map, Value, json};
 
 use super::shapes;
-use crate::session::Notice;
+use crate::session::{Generation, Notice};
 
-/// The text frame that tells a client of `notice`.
-pub fn notification(notice: &Notice) -> String {
-    let (method, params) = method_and_params(notice);
+/// The text frame that tells a client of that generation of `notice`.
+pub fn notification(notice: &Notice, generation: Generation) -> String {
+    let (method, params) = method_and_params(notice, generation);
     json!({"method": method, "params": params, "jsonrpc": "2.0"}).to_string()
 }
 
-fn method_and_params(notice: &Notice) -> (&'static str, Value) {
+fn method_and_params(notice: &Notice, generation: Generation) -> (&'static str, Value) {
+    // How somebody is named who, or whose stream, is gone.
+    let gone = match generation {
+        Generation::First => "name",
+        Generation::Second => "connectionId",
+    };
     match notice {
         Notice::Joined { connection, created_at_ms, metadata } => {
             ("participantJoined", json!({"id": connection, "createdAt": created_at_ms, "metadata": metadata}))
         }
         Notice::Left { connection, reason } => {
-            ("participantLeft", json!({"connectionId": connection, "reason": reason.as_str()}))
+            ("participantLeft", json!({gone: connection, "reason": reason.as_str()}))
         }
         Notice::Evicted { connection, reason } => {
             ("participantEvicted", json!({"connectionId": connection, "reason": reason.as_str()}))
@@ -27,7 +32,7 @@ fn method_and_params(notice: &Notice) -> (&'static str, Value) {
             ("participantPublished", json!({"id": connection, "streams": [stream]}))
         }
         Notice::Unpublished { connection, reason } => {
-            ("participantUnpublished", json!({"connectionId": connection, "reason": reason.as_str()}))
+            ("participantUnpublished", json!({gone: connection, "reason": reason.as_str()}))
         }
         Notice::PropertyChanged { connection, stream, property, value, reason } => (
             "streamPropertyChanged",
@@ -53,6 +58,7 @@ fn method_and_params(notice: &Notice) -> (&'static str, Value) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::session::Reason;
 
     fn changed(value: Value) -> Value {
         let notice = Notice::PropertyChanged {
@@ -62,7 +68,7 @@ mod tests {
             value,
             reason: "r".into(),
         };
-        serde_json::from_str::<Value>(&notification(&notice)).unwrap()["params"]["newValue"].clone()
+        serde_json::from_str::<Value>(&notification(&notice, Generation::Second)).unwrap()["params"]["newValue"].clone()
     }
 
     #[test]
@@ -76,10 +82,32 @@ mod tests {
     }
 
     #[test]
+    fn the_first_generation_knows_who_is_gone_by_another_key() {
+        let (connection, reason) = ("con_A".to_owned(), Reason::Disconnect);
+        let left = Notice::Left { connection: connection.clone(), reason };
+        let text =
+            |params| json!({"method": "participantLeft", "params": params, "jsonrpc": "2.0"}).to_string();
+        assert_eq!(
+            notification(&left, Generation::First),
+            text(json!({"name": "con_A", "reason": "disconnect"}))
+        );
+        assert_eq!(
+            notification(&left, Generation::Second),
+            text(json!({"connectionId": "con_A", "reason": "disconnect"}))
+        );
+        let evicted = Notice::Evicted { connection, reason };
+        assert_eq!(
+            notification(&evicted, Generation::First),
+            notification(&evicted, Generation::Second),
+            "the same for all"
+        );
+    }
+
+    #[test]
     fn a_signal_from_the_application_has_no_sender() {
         let notice = Notice::Signal { from: None, kind: Some("chat".into()), data: Some("hi".into()) };
         assert_eq!(
-            notification(&notice),
+            notification(&notice, Generation::Second),
             r#"{"method":"sendMessage","params":{"data":"hi","type":"chat"},"jsonrpc":"2.0"}"#
         );
     }

@@ -1,6 +1,6 @@
 //! Somebody uses a token.
 
-use super::{Changes, Notice, Participant, Refusal, Session};
+use super::{Changes, Fact, Generation, Notice, Participant, Person, Refusal, Session};
 
 /// Who arrives, with the ids drawn for them.
 #[derive(Clone, Debug)]
@@ -13,6 +13,8 @@ pub struct Arrival {
     pub platform: String,
     /// Address it comes from.
     pub ip: String,
+    /// What kind of client it is.
+    pub generation: Generation,
     /// New id for logs.
     pub final_user_id: String,
     /// The time, in ms since 1970.
@@ -42,6 +44,7 @@ impl Session {
             client_data: arrival.client_data,
             platform: arrival.platform,
             ip: arrival.ip,
+            generation: arrival.generation,
             final_user_id: arrival.final_user_id,
             stream: None,
             subscriptions: Vec::new(),
@@ -50,6 +53,8 @@ impl Session {
         let metadata = connection.metadata();
 
         let mut changes = Changes::default();
+        let joined = connection.participant.iter().map(|participant| Person::of(connection, participant));
+        changes.facts.extend(joined.map(Fact::Joined));
         let notice = Notice::Joined { connection: id.clone(), created_at_ms: arrival.now_ms, metadata };
         changes.tell(self.others(&id), notice);
         Ok((id, changes))

@@ -1,6 +1,6 @@
 //! Somebody goes, or is put out; the last one closes the door.
 
-use super::{Changes, Notice, Reason, Refusal, Session};
+use super::{Changes, Connection, Fact, Flow, Notice, Participant, Person, Reason, Refusal, Session};
 
 impl Session {
     /// Takes a participant out of the session, with its stream and its subscriptions. The others are told.
@@ -48,6 +48,12 @@ impl Session {
             closed: true,
             ..Changes::default()
         };
+        for (connection, participant) in self.participants() {
+            record_end_of_stream(connection, participant, reason, &mut changes);
+            self.record_end_of_watching(connection, participant, reason, &mut changes);
+            changes.record(Fact::Left { person: Person::of(connection, participant), reason });
+        }
+        changes.record(Fact::Closed { reason });
         for connection in std::mem::take(&mut self.connections) {
             let Some(participant) = connection.participant else { continue };
             changes.tell(
@@ -68,8 +74,12 @@ impl Session {
     }
 
     fn take_out(&mut self, id: &str, reason: Reason, changes: &mut Changes) -> Result<(), Refusal> {
-        self.participant(id)?;
-        self.drop_viewers(id, changes);
+        let (connection, participant) = self.participant(id)?;
+        let person = Person::of(connection, participant);
+        record_end_of_stream(connection, participant, reason, changes);
+        self.drop_viewers(id, reason, changes);
+        let (connection, participant) = self.participant(id)?;
+        self.record_end_of_watching(connection, participant, reason, changes);
         let position = self.connections.iter().position(|connection| connection.id == id);
         let gone = self.connections.remove(position.expect("the participant was found just now"));
         let participant = gone.participant.expect("the participant was found just now");
@@ -78,7 +88,22 @@ impl Session {
         changes.departed.push(participant.rpc_session);
         changes.tell(self.everybody(), Notice::Left { connection: id.to_owned(), reason });
         changes.closed = !self.active();
+        changes.record(Fact::Left { person, reason });
+        if changes.closed {
+            changes.record(Fact::Closed { reason: Reason::LastParticipantLeft });
+        }
         Ok(())
+    }
+}
+
+fn record_end_of_stream(
+    connection: &Connection,
+    participant: &Participant,
+    reason: Reason,
+    changes: &mut Changes,
+) {
+    if let Some(stream) = &participant.stream {
+        changes.record(Fact::Ended { flow: Flow::published(&connection.id, stream), reason });
     }
 }
 
@@ -151,6 +176,39 @@ mod tests {
         removed.sort_unstable();
         assert_eq!(removed, [1, 2, 3, 4, 9]);
         assert!(changes.closed);
+    }
+
+    #[test]
+    fn the_records_hear_of_every_end_once() {
+        let mut session = call();
+        let _ = watch(&mut session, "con_B", "con_B", 5);
+        let ends = |changes: &Changes| -> Vec<(&str, String, Reason)> {
+            let end = |fact: &Fact| match fact {
+                Fact::Ended { flow, reason } => {
+                    ("flow", format!("{}<{}", flow.connection, flow.from.as_deref().unwrap_or("")), *reason)
+                }
+                Fact::Left { person, reason } => ("person", person.connection.clone(), *reason),
+                Fact::Closed { reason } => ("session", String::new(), *reason),
+                other => panic!("{other:?}"),
+            };
+            changes.facts.iter().map(end).collect()
+        };
+        let reason = Reason::NetworkDisconnect;
+        let flow = |text: &str, reason| ("flow", text.to_owned(), reason);
+        let changes = session.clone().leave("con_B", reason).unwrap();
+        let flows = ["con_B<", "con_A<con_B", "con_B<con_B", "con_B<con_A"].map(|text| flow(text, reason));
+        assert_eq!(ends(&changes), [&flows[..], &[("person", "con_B".into(), reason)]].concat());
+
+        let reason = Reason::SessionClosedByServer;
+        let changes = session.clone().close(reason);
+        assert_eq!(ends(&changes).len(), 5 + 2 + 1, "flows, people, session");
+        assert_eq!(ends(&changes).last(), Some(&("session", String::new(), reason)));
+
+        let changes = session.unsubscribe("con_B", "con_A").unwrap();
+        assert_eq!(ends(&changes), [flow("con_B<con_A", Reason::Unsubscribe)]);
+        let _ = session.leave("con_B", reason).unwrap();
+        let last = session.leave("con_A", Reason::Disconnect).unwrap();
+        assert_eq!(ends(&last).last(), Some(&("session", String::new(), Reason::LastParticipantLeft)));
     }
 
     #[test]

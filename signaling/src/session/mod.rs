@@ -5,6 +5,8 @@
 //! peers. What survives a restart is a [`Session`], stored as one value.
 
 mod connection;
+mod fact;
+mod generation;
 mod join;
 mod leave;
 mod media;
@@ -20,6 +22,8 @@ mod subscribe;
 use serde::{Deserialize, Serialize};
 
 pub use connection::{Connection, Participant};
+pub use fact::{Fact, Flow, Person};
+pub use generation::Generation;
 pub use join::Arrival;
 pub use media::{Media, PlacedPeer};
 pub use notice::{Changes, Notice, Notification, Reason};
@@ -36,6 +40,9 @@ pub use stream::{MediaOptions, Stream, Subscription};
 pub const CONNECTIONS_MAX: usize = 2_000;
 
 /// A session: the people in one call and what they send each other.
+///
+/// One value of the store. Those of the release before must still read, or everybody in them is thrown out at an
+/// update: each field that is added, here or below, is an `Option` or has `#[serde(default)]`.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Session {
     /// Its id.
@@ -66,6 +73,11 @@ impl Session {
             connections: Vec::new(),
             reserved: Vec::new(),
         }
+    }
+
+    /// What follows from its being made.
+    pub fn open(&self) -> Changes {
+        Changes { facts: vec![Fact::Opened], ..Changes::default() }
     }
 
     /// Adds a connection that waits for its token to be used.
@@ -207,6 +219,7 @@ pub(crate) mod testing {
             client_data: String::new(),
             platform: "test".into(),
             ip: "127.0.0.1".into(),
+            generation: Generation::Second,
             final_user_id: "0".into(),
             now_ms: 2_000,
         }
@@ -268,6 +281,34 @@ mod tests {
         assert_eq!(peers, [7, 8]);
         assert_eq!(session.media().count(), 3);
         assert_eq!(restored.participant("con_A").unwrap().1.rpc_session, "rpc_con_A");
+    }
+
+    #[test]
+    fn what_an_earlier_release_stored_still_reads() {
+        let text = include_str!("../../tests/fixtures/store/session-0.1.0.json");
+        let session: Session = serde_json::from_str(text).unwrap();
+        assert_eq!(session.media().map(Media::id).collect::<Vec<_>>(), [7, 8]);
+        let (_, publisher) = session.participant("con_A").unwrap();
+        assert_eq!(publisher.generation, Generation::Second);
+        assert_eq!(publisher.stream.as_ref().unwrap().options.frame_rate, Some(30));
+        let waiting = &session.connection("con_C").unwrap().properties;
+        assert_eq!(waiting.kurento_options.as_ref().unwrap().video_max_recv_bandwidth, Some(500));
+        assert_eq!(waiting.custom_ice_servers[0].username.as_deref(), Some("u"));
+
+        // Everything it said is kept, whatever has been added to it since.
+        fn keeps(new: &serde_json::Value, old: &serde_json::Value) -> bool {
+            match (new, old) {
+                (serde_json::Value::Object(new), serde_json::Value::Object(old)) => {
+                    old.iter().all(|(key, old)| new.get(key).is_some_and(|new| keeps(new, old)))
+                }
+                (serde_json::Value::Array(new), serde_json::Value::Array(old)) => {
+                    new.len() == old.len() && new.iter().zip(old).all(|(new, old)| keeps(new, old))
+                }
+                (new, old) => new == old,
+            }
+        }
+        let again = serde_json::to_value(&session).unwrap();
+        assert!(keeps(&again, &serde_json::from_str(text).unwrap()), "{again:#}");
     }
 
     #[test]

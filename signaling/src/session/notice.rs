@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{MediaOptions, PlacedPeer};
+use super::{Fact, MediaOptions, PlacedPeer};
 
 /// Why somebody or something is gone, in the words the clients know.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -23,6 +23,24 @@ pub enum Reason {
     ForceUnpublishByUser,
     /// The application ended the stream.
     ForceUnpublishByServer,
+    /// Stopped watching of its own will.
+    Unsubscribe,
+    /// Nobody was left in the session.
+    LastParticipantLeft,
+    /// The application stopped the recording.
+    RecordingStoppedByServer,
+    /// The application stopped the broadcast.
+    BroadcastStoppedByServer,
+    /// It was time for it to end.
+    AutomaticStop,
+    /// The relay is gone.
+    MediaServerDisconnect,
+    /// The relay came back and no longer knows of it.
+    MediaServerReconnect,
+    /// The machine is gone.
+    NodeCrashed,
+    /// This server was told to end.
+    ServerStopped,
 }
 
 impl Reason {
@@ -37,6 +55,15 @@ impl Reason {
             Self::Unpublish => "unpublish",
             Self::ForceUnpublishByUser => "forceUnpublishByUser",
             Self::ForceUnpublishByServer => "forceUnpublishByServer",
+            Self::Unsubscribe => "unsubscribe",
+            Self::LastParticipantLeft => "lastParticipantLeft",
+            Self::RecordingStoppedByServer => "recordingStoppedByServer",
+            Self::BroadcastStoppedByServer => "broadcastStoppedByServer",
+            Self::AutomaticStop => "automaticStop",
+            Self::MediaServerDisconnect => "mediaServerDisconnect",
+            Self::MediaServerReconnect => "mediaServerReconnect",
+            Self::NodeCrashed => "nodeCrashed",
+            Self::ServerStopped => "openviduServerStopped",
         }
     }
 }
@@ -130,6 +157,8 @@ pub struct Changes {
     pub departed: Vec<String>,
     /// Whether the session itself is over.
     pub closed: bool,
+    /// What happened, for the records.
+    pub facts: Vec<Fact>,
 }
 
 impl Changes {
@@ -137,5 +166,9 @@ impl Changes {
         if !to.is_empty() {
             self.notifications.push(Notification { to, notice });
         }
+    }
+
+    pub(super) fn record(&mut self, fact: Fact) {
+        self.facts.push(fact);
     }
 }

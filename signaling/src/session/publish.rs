@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Changes, Media, Notice, Reason, Refusal, Session, Stream};
+use super::{Changes, Fact, Flow, Media, Notice, Reason, Refusal, Session, Stream};
 
 impl Session {
     /// Whether `id` may publish now.
@@ -35,6 +35,7 @@ impl Session {
             options: stream.options.clone(),
         };
         changes.tell(self.others(id), notice);
+        changes.record(Fact::Flowing(Flow::published(id, &stream)));
         self.participant_mut(id)?.stream = Some(stream);
         Ok(changes)
     }
@@ -106,9 +107,12 @@ impl Session {
     }
 
     fn end_stream(&mut self, owner: &str, told: Vec<String>, reason: Reason) -> Result<Changes, Refusal> {
-        let stream = self.participant_mut(owner)?.stream.take().ok_or(Refusal::NotStreaming)?;
+        let (_, participant) = self.participant(owner)?;
+        let stream = participant.stream.as_ref().ok_or(Refusal::NotStreaming)?;
         let mut changes = Changes { removed_peers: vec![stream.media.placed()], ..Changes::default() };
-        self.drop_viewers(owner, &mut changes);
+        changes.record(Fact::Ended { flow: Flow::published(owner, stream), reason });
+        self.drop_viewers(owner, reason, &mut changes);
+        self.participant_mut(owner)?.stream = None;
         changes.tell(told, Notice::Unpublished { connection: owner.to_owned(), reason });
         Ok(changes)
     }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Changes, Notice, Refusal, Session};
+use super::{Changes, Fact, Notice, Refusal, Session};
 
 /// A message to some or all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -36,6 +36,7 @@ impl Session {
             to
         };
         let mut changes = Changes::default();
+        changes.record(Fact::Signalled { from: from.map(str::to_owned), signal: signal.clone() });
         changes
             .tell(to, Notice::Signal { from: from.map(str::to_owned), kind: signal.kind, data: signal.data });
         Ok(changes)

@@ -1,6 +1,8 @@
 //! Viewers of a stream.
 
-use super::{Changes, Media, Refusal, Session, Stream, Subscription};
+use super::{
+    Changes, Connection, Fact, Flow, Media, Participant, Reason, Refusal, Session, Stream, Subscription,
+};
 
 impl Session {
     /// The stream `id` asks to watch.
@@ -24,13 +26,17 @@ impl Session {
         now_ms: u64,
     ) -> Result<Changes, Refusal> {
         self.participant(id)?;
-        let publisher = self.publisher(stream).map(|(connection, _)| connection.id.clone());
-        let publisher = publisher.ok_or(Refusal::NotStreaming)?;
+        let (publisher, published) = self.publisher(stream).ok_or(Refusal::NotStreaming)?;
+        let (publisher, options) = (publisher.id.clone(), published.options.clone());
         self.release(media.id());
         let mut changes = Changes::default();
         let watched = &mut self.participant_mut(id)?.subscriptions;
-        drop_watched(watched, &publisher, &mut changes);
-        watched.push(Subscription { created_at_ms: now_ms, stream: stream.to_owned(), publisher, media });
+        let is_new = !drop_watched(watched, &publisher, &mut changes);
+        let new = Subscription { created_at_ms: now_ms, stream: stream.to_owned(), publisher, media };
+        if is_new {
+            changes.record(Fact::Flowing(Flow::watched(id, &new, options)));
+        }
+        watched.push(new);
         Ok(changes)
     }
 
@@ -40,20 +46,56 @@ impl Session {
     /// When the caller has left.
     pub fn unsubscribe(&mut self, id: &str, publisher: &str) -> Result<Changes, Refusal> {
         let mut changes = Changes::default();
+        let (_, viewer) = self.participant(id)?;
+        if let Some(watched) = viewer.subscriptions.iter().find(|watched| watched.publisher == publisher) {
+            let flow = self.flow_of(id, watched);
+            changes.record(Fact::Ended { flow, reason: Reason::Unsubscribe });
+        }
         drop_watched(&mut self.participant_mut(id)?.subscriptions, publisher, &mut changes);
         Ok(changes)
     }
 
     /// Everybody's subscriptions to what `publisher` sends end.
-    pub(super) fn drop_viewers(&mut self, publisher: &str, changes: &mut Changes) {
+    pub(super) fn drop_viewers(&mut self, publisher: &str, reason: Reason, changes: &mut Changes) {
+        let published =
+            self.participant(publisher).ok().and_then(|(_, participant)| participant.stream.as_ref());
+        let options = published.map(|stream| stream.options.clone()).unwrap_or_default();
+        for (viewer, participant) in self.participants() {
+            let watching = participant.subscriptions.iter().find(|watched| watched.publisher == publisher);
+            if let Some(watched) = watching {
+                let flow = Flow::watched(&viewer.id, watched, options.clone());
+                changes.record(Fact::Ended { flow, reason });
+            }
+        }
         for connection in &mut self.connections {
             let Some(viewer) = &mut connection.participant else { continue };
             drop_watched(&mut viewer.subscriptions, publisher, changes);
         }
     }
+
+    /// What somebody watches ends for the records.
+    pub(super) fn record_end_of_watching(
+        &self,
+        connection: &Connection,
+        viewer: &Participant,
+        reason: Reason,
+        changes: &mut Changes,
+    ) {
+        for watched in &viewer.subscriptions {
+            changes.record(Fact::Ended { flow: self.flow_of(&connection.id, watched), reason });
+        }
+    }
+
+    /// A subscription as records describe it. Its stream is there for as long as it is.
+    fn flow_of(&self, id: &str, watched: &Subscription) -> Flow {
+        let options = self.publisher(&watched.stream).map(|(_, stream)| stream.options.clone());
+        Flow::watched(id, watched, options.unwrap_or_default())
+    }
 }
 
-fn drop_watched(watched: &mut Vec<Subscription>, publisher: &str, changes: &mut Changes) {
+/// Gives whether there was something to drop.
+fn drop_watched(watched: &mut Vec<Subscription>, publisher: &str, changes: &mut Changes) -> bool {
+    let before = watched.len();
     watched.retain(|subscription| {
         let stays = subscription.publisher != publisher;
         if !stays {
@@ -61,6 +103,7 @@ fn drop_watched(watched: &mut Vec<Subscription>, publisher: &str, changes: &mut 
         }
         stays
     });
+    watched.len() != before
 }
 
 #[cfg(test)]
@@ -76,8 +119,14 @@ mod tests {
         join(&mut session, "con_B", Role::Subscriber);
         assert_eq!(session.check_subscribe("con_B", "str_CAM_Xxxx_con_A").err(), Some(Refusal::NotStreaming));
         let _ = session.publish("con_A", stream("con_A", 1)).unwrap();
-        assert_eq!(watch(&mut session, "con_B", "con_A", 2), Changes::default());
-        assert_eq!(removed(&watch(&mut session, "con_B", "con_A", 3)), [2]);
+        let first = watch(&mut session, "con_B", "con_A", 2);
+        assert!(first.notifications.is_empty() && first.removed_peers.is_empty());
+        assert!(
+            matches!(first.facts.as_slice(), [Fact::Flowing(flow)] if flow.from.as_deref() == Some("con_A"))
+        );
+        let second = watch(&mut session, "con_B", "con_A", 3);
+        assert_eq!(removed(&second), [2]);
+        assert!(second.facts.is_empty(), "coming back is nothing new");
         assert_eq!(removed(&session.unsubscribe("con_B", "con_A").unwrap()), [3]);
         assert_eq!(session.unsubscribe("con_B", "con_A"), Ok(Changes::default()));
         assert_eq!(session.unsubscribe("con_X", "con_A"), Err(Refusal::UserClosed));

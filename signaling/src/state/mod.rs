@@ -8,7 +8,7 @@ use millrace_control::{Command, Event, EventKind, PeerState, RelayHello, Snapsho
 use crate::openvidu::rpc::{Budget, Identity, Outbox};
 use crate::placement;
 use crate::relay::Owner;
-use crate::session::{Media, Session, Stream};
+use crate::session::{Generation, Media, Session, Stream};
 
 /// Why a peer is over that the relay no longer holds.
 const LOST: &str = "the relay lost its keys";
@@ -41,6 +41,8 @@ pub struct Client {
     pub session: String,
     /// Its connection.
     pub connection: String,
+    /// What kind of client it is.
+    pub generation: Generation,
     /// What it is to be sent; it outlives the socket.
     pub outbox: Arc<Outbox>,
     /// Held by the one of its sockets that negotiates: two at once would move the same tracks to and fro.

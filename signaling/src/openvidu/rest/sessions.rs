@@ -14,9 +14,7 @@ use super::Failure;
 use super::body::{Body, not_found};
 use crate::app::App;
 use crate::clock;
-use crate::session::{
-    Changes, ForcedVideoCodec, Reason, Session, SessionProperties, default_recording_properties,
-};
+use crate::session::{ForcedVideoCodec, Reason, Session, SessionProperties, default_recording_properties};
 use crate::state::SESSIONS_MAX;
 
 /// Which connections a list shows. Other parameters of the original are accepted and without effect.
@@ -50,8 +48,9 @@ pub(super) async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<J
         }
         let session = Session::new(id.clone(), ids::relay(), properties, clock::now_ms());
         let shape = shapes::session(&session, false);
+        let changes = session.open();
         state.sessions.insert(id.clone(), session);
-        (shape, app.carry_out_and_tell(&mut state, &id, Changes::default()))
+        (shape, app.carry_out_and_tell(&mut state, &id, changes))
     };
     let _ = durable.await;
     Ok(Json(shape))

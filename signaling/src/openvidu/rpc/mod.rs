@@ -32,6 +32,7 @@ use tokio::time::{Instant, timeout_at};
 
 use super::errors::{self, RpcError};
 use crate::app::{Answer, App};
+use crate::session::Generation;
 use crate::state::Turn;
 pub use budget::Budget;
 pub use message::{Params, Request};
@@ -54,6 +55,8 @@ pub struct Caller {
     ip: IpAddr,
     /// Name the client knows this server by.
     host: String,
+    /// What kind of client it is.
+    generation: Generation,
     /// Outbox of the socket until it joins or comes back.
     own: Arc<Outbox>,
     identity: OnceLock<Identity>,

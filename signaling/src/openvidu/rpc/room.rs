@@ -37,6 +37,7 @@ impl Caller {
             client_data: client_data.unwrap_or_default().to_owned(),
             platform: platform.chars().take(PLATFORM_LEN_MAX).collect(),
             ip: self.ip.to_string(),
+            generation: self.generation,
             final_user_id: ids::final_user(),
             now_ms: clock::now_ms(),
         };
@@ -71,8 +72,14 @@ impl Caller {
             reader: self.own.reader(),
         };
         let budget = Budget::new(Instant::now());
-        let client =
-            Client { session: session.to_owned(), connection, outbox: Arc::clone(&self.own), turn, budget };
+        let client = Client {
+            session: session.to_owned(),
+            connection,
+            generation: self.generation,
+            outbox: Arc::clone(&self.own),
+            turn,
+            budget,
+        };
         tracing::info!(session, connection = client.connection, shard, "joined");
         state.clients.insert(rpc_session, client);
         self.app.carry_out(&mut state, session, changes, self.answer(&call.id, &result));

@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 use super::methods::Handler;
 use super::{Call, Caller, Method, Outbox, Params, Pull, Request, success};
 use crate::app::App;
-use crate::session::Reason;
+use crate::session::{Generation, Reason};
 
 /// Requests of one socket that wait for their turn; one more ends it. Candidates do not wait here, so a browser may
 /// subscribe to this many streams at once.
@@ -66,11 +66,12 @@ enum End {
 }
 
 /// Serves one socket to its end.
-pub async fn serve(app: Arc<App>, socket: WebSocket, ip: IpAddr, host: String) {
+pub async fn serve(app: Arc<App>, socket: WebSocket, ip: IpAddr, host: String, generation: Generation) {
     let caller = Arc::new(Caller {
         app,
         ip,
         host,
+        generation,
         own: Arc::new(Outbox::default()),
         identity: OnceLock::new(),
         refused_joins: AtomicU32::new(0),

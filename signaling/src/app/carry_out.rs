@@ -1,0 +1,112 @@
+//! How a change takes effect.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use axum::extract::ws::Utf8Bytes;
+use tokio::sync::oneshot;
+
+use super::App;
+use crate::cdr;
+use crate::openvidu::events;
+use crate::openvidu::rpc::Outbox;
+use crate::session::{Changes, Generation, Notification, PlacedPeer};
+use crate::state::{Client, State};
+
+/// One answer that leaves once its change is durable.
+pub struct Answer {
+    /// Where to.
+    pub outbox: Arc<Outbox>,
+    /// The text frame.
+    pub text: Utf8Bytes,
+}
+
+impl App {
+    /// Carries out what follows from a change of `session`: the store first, then notifications and `answer`, in the
+    /// order of the changes. The guard proves that the change itself was made under the same lock.
+    pub fn carry_out(&self, state: &mut State, session: &str, changes: Changes, answer: Option<Answer>) {
+        self.submit(state, session, changes, answer, true, || ());
+    }
+
+    /// The same for changes that are not stored, signals for example.
+    pub fn deliver(&self, state: &mut State, session: &str, changes: Changes, answer: Option<Answer>) {
+        self.submit(state, session, changes, answer, false, || ());
+    }
+
+    /// The same for REST, which waits until it is durable.
+    pub fn carry_out_and_tell(
+        &self,
+        state: &mut State,
+        session: &str,
+        changes: Changes,
+    ) -> oneshot::Receiver<()> {
+        let (done, durable) = oneshot::channel();
+        self.submit(state, session, changes, None, true, || {
+            let _ = done.send(());
+        });
+        durable
+    }
+
+    fn submit(
+        &self,
+        state: &mut State,
+        session: &str,
+        changes: Changes,
+        answer: Option<Answer>,
+        stored: bool,
+        done: impl FnOnce() + Send + 'static,
+    ) {
+        let mut messages = messages(state, &changes.notifications);
+        messages.extend(answer.map(|answer| (answer.outbox, answer.text)));
+        let departed: Vec<Client> =
+            changes.departed.iter().filter_map(|rpc_session| state.clients.remove(rpc_session)).collect();
+        self.forget_media(state, session, &changes.removed_peers);
+        let facts = changes.facts;
+        let created_at_ms = state.sessions.get(session).map_or(0, |session| session.created_at_ms);
+        if changes.closed {
+            state.sessions.remove(session);
+            tracing::info!(session, "session is over");
+        }
+        let dirty = if stored { vec![session.to_owned()] } else { Vec::new() };
+        let session = session.to_owned();
+        self.writer.submit(dirty, move || {
+            cdr::record(&session, created_at_ms, &facts);
+            for (outbox, text) in messages {
+                outbox.push(text);
+            }
+            for client in departed {
+                client.outbox.finish();
+            }
+            done();
+        });
+    }
+
+    /// Makes the relay forget peers of a session.
+    pub fn forget_media(&self, state: &mut State, session: &str, peers: &[PlacedPeer]) {
+        for removed in peers {
+            state.peers.remove(&removed.peer);
+        }
+        let Some(home) = state.sessions.get(session).and_then(|session| session.shard) else { return };
+        let mut by_shard: BTreeMap<u32, Vec<u64>> = BTreeMap::new();
+        for removed in peers {
+            by_shard.entry(removed.shard.unwrap_or(home)).or_default().push(removed.peer);
+        }
+        for (shard, peers) in by_shard {
+            self.link.forget(shard, peers);
+        }
+    }
+}
+
+/// What leaves for whom: one text of a notice for all of one generation.
+fn messages(state: &State, notifications: &[Notification]) -> Vec<(Arc<Outbox>, Utf8Bytes)> {
+    let mut messages = Vec::new();
+    for Notification { to, notice } in notifications {
+        let mut texts: BTreeMap<Generation, Utf8Bytes> = BTreeMap::new();
+        for client in to.iter().filter_map(|to| state.clients.get(to)) {
+            let text = texts.entry(client.generation);
+            let text = text.or_insert_with_key(|&generation| events::notification(notice, generation).into());
+            messages.push((Arc::clone(&client.outbox), text.clone()));
+        }
+    }
+    messages
+}

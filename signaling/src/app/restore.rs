@@ -1,0 +1,34 @@
+//! What a process before this one left behind.
+
+use std::sync::Arc;
+
+use tokio::time::Instant;
+
+use crate::openvidu::rpc::{Budget, Outbox};
+use crate::session::Session;
+use crate::state::{Client, State};
+
+/// The state that the stored values describe. One that does not read is left out: the others go on.
+pub(super) fn restore(values: Vec<(String, Vec<u8>)>) -> State {
+    let mut state = State::default();
+    for (id, value) in values {
+        match serde_json::from_slice::<Session>(&value) {
+            Ok(session) => {
+                for (connection, participant) in session.participants() {
+                    let client = Client {
+                        session: id.clone(),
+                        connection: connection.id.clone(),
+                        generation: participant.generation,
+                        outbox: Arc::new(Outbox::default()),
+                        turn: Arc::default(),
+                        budget: Budget::new(Instant::now()),
+                    };
+                    state.clients.insert(participant.rpc_session.clone(), client);
+                }
+                state.sessions.insert(id, session);
+            }
+            Err(error) => tracing::error!(session = id, %error, "a stored session does not read, left out"),
+        }
+    }
+    state
+}

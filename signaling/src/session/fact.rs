@@ -1,0 +1,122 @@
+//! What happened, for those who keep records of it: more than any client is told.
+
+use super::{Connection, MediaOptions, Participant, Reason, Signal, Stream, Subscription};
+
+/// Something that happened in a session. When, and in which, whoever carries it out knows.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// The session was made.
+    Opened,
+    /// The session is over.
+    Closed {
+        /// Why.
+        reason: Reason,
+    },
+    /// Somebody joined.
+    Joined(Person),
+    /// Somebody is gone.
+    Left {
+        /// Who.
+        person: Person,
+        /// Why.
+        reason: Reason,
+    },
+    /// Media of a stream has a way between a participant and us. Coming back on another PeerConnection is no new one.
+    Flowing(Flow),
+    /// It has no more.
+    Ended {
+        /// What.
+        flow: Flow,
+        /// Why.
+        reason: Reason,
+    },
+    /// A message was sent.
+    Signalled {
+        /// Connection id of the sender; nobody when it came by REST.
+        from: Option<String>,
+        /// What, and to whom as the sender named them.
+        signal: Signal,
+    },
+}
+
+/// A participant as records describe it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Person {
+    /// Its connection.
+    pub connection: String,
+    /// When it joined, in ms since 1970.
+    pub joined_at_ms: u64,
+    /// Address it came from.
+    pub ip: String,
+    /// What it says it runs on.
+    pub platform: String,
+    /// The client's half of its data.
+    pub client_data: String,
+    /// The server's half.
+    pub server_data: String,
+}
+
+/// One stream on its way from its publisher to us, or from us to a viewer.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Flow {
+    /// Whose connection it is.
+    pub connection: String,
+    /// The stream.
+    pub stream: String,
+    /// Connection of the stream's publisher, where that is somebody else: it is a viewer's.
+    pub from: Option<String>,
+    /// Since when, in ms since 1970.
+    pub created_at_ms: u64,
+    /// What the stream carries.
+    pub options: MediaOptions,
+}
+
+impl Fact {
+    /// One word for logs.
+    pub const fn name(&self) -> &'static str {
+        match self {
+            Self::Opened => "opened",
+            Self::Closed { .. } => "closed",
+            Self::Joined(_) => "joined",
+            Self::Left { .. } => "left",
+            Self::Flowing(_) => "flowing",
+            Self::Ended { .. } => "ended",
+            Self::Signalled { .. } => "signalled",
+        }
+    }
+}
+
+impl Person {
+    pub(super) fn of(connection: &Connection, participant: &Participant) -> Self {
+        Self {
+            connection: connection.id.clone(),
+            joined_at_ms: participant.active_at_ms,
+            ip: participant.ip.clone(),
+            platform: participant.platform.clone(),
+            client_data: participant.client_data.clone(),
+            server_data: connection.properties.data.clone(),
+        }
+    }
+}
+
+impl Flow {
+    pub(super) fn published(connection: &str, stream: &Stream) -> Self {
+        Self {
+            connection: connection.to_owned(),
+            stream: stream.id.clone(),
+            from: None,
+            created_at_ms: stream.created_at_ms,
+            options: stream.options.clone(),
+        }
+    }
+
+    pub(super) fn watched(connection: &str, watched: &Subscription, options: MediaOptions) -> Self {
+        Self {
+            connection: connection.to_owned(),
+            stream: watched.stream.clone(),
+            from: Some(watched.publisher.clone()),
+            created_at_ms: watched.created_at_ms,
+            options,
+        }
+    }
+}
