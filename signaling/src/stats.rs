@@ -91,7 +91,7 @@ fn participant_json(
 }
 
 fn peer_json(kind: &str, stream: &str, media: &Media, home: Option<u32>, state: &State) -> Value {
-    let note = state.peers.get(&media.id());
+    let note = state.peers.get(media.id());
     json!({
         // A text: numbers beyond 2^53 lose digits in JavaScript.
         "peer": media.id().to_string(),

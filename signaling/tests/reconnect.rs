@@ -261,7 +261,7 @@ async fn who_was_connected_to_a_relay_that_lost_its_memory_negotiates_anew() {
     let publisher = before.tracks.values().next().unwrap().1.peer;
     let viewer = *before.peers.keys().find(|&&peer| peer != publisher).unwrap();
     world.relay.tell(publisher, PeerState::Live, "");
-    let noted = |world: &World| world.server.app().shared.lock().peers[&publisher].state;
+    let noted = |world: &World| world.server.app().shared.lock().peers.get(publisher).unwrap().state;
     while noted(&world) != PeerState::Live {
         tokio::task::yield_now().await;
     }

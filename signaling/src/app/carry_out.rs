@@ -84,7 +84,7 @@ impl App {
     /// Makes the relay forget peers of a session.
     pub fn forget_media(&self, state: &mut State, session: &str, peers: &[PlacedPeer]) {
         for removed in peers {
-            state.peers.remove(&removed.peer);
+            state.peers.forget(removed.peer);
         }
         let Some(home) = state.sessions.get(session).and_then(|session| session.shard) else { return };
         let mut by_shard: BTreeMap<u32, Vec<u64>> = BTreeMap::new();

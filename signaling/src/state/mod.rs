@@ -1,17 +1,17 @@
 //! Everything signaling knows, behind one lock that is never held across an await.
 
+mod peers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millrace_control::{Command, Event, EventKind, PeerState, RelayHello, Snapshot};
+use millrace_control::{Command, Event, EventKind, RelayHello, Snapshot};
 
 use crate::openvidu::rpc::{Budget, Identity, Outbox};
 use crate::placement;
 use crate::relay::Owner;
 use crate::session::{Generation, Media, Session, Stream};
-
-/// Why a peer is over that the relay no longer holds.
-const LOST: &str = "the relay lost its keys";
+pub use peers::{PeerNote, Peers};
 
 /// Most sessions at a time.
 pub const SESSIONS_MAX: usize = 20_000;
@@ -23,8 +23,8 @@ pub struct State {
     pub sessions: BTreeMap<String, Session>,
     /// Participants by their private RPC session id.
     pub clients: BTreeMap<String, Client>,
-    /// How far each of our peers got in the relay, as far as it told us.
-    pub peers: BTreeMap<u64, PeerNote>,
+    /// How far our peers got in the relay.
+    pub peers: Peers,
     /// Times that a shard was rebuilt after a panic.
     pub rebuilds: u64,
     /// Epoch of the relay that was last reconciled: the notes are about that one.
@@ -49,17 +49,6 @@ pub struct Client {
     pub turn: Arc<Turn>,
     /// What it may make others be sent; it outlives the socket too.
     pub budget: Budget,
-}
-
-/// What the relay last said of a peer.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct PeerNote {
-    /// How far it got.
-    pub state: PeerState,
-    /// Its address, empty before the first valid check.
-    pub remote: String,
-    /// Why it closed.
-    pub reason: String,
 }
 
 impl State {
@@ -102,40 +91,16 @@ impl State {
         placement::choose(&relay.shards, &self.reservations())
     }
 
-    /// Notes that a peer is about to be made.
-    pub fn expect_peer(&mut self, peer: u64) {
-        let note = PeerNote { state: PeerState::Ice, remote: String::new(), reason: String::new() };
-        self.peers.insert(peer, note);
-    }
-
     /// What a participant publishes.
     pub fn stream_of(&self, participant: &Identity) -> Option<&Stream> {
         let session = self.sessions.get(&participant.session)?;
         session.participant(&participant.connection).ok()?.1.stream.as_ref()
     }
 
-    /// Whether the relay has closed or lost that peer.
-    pub fn is_over(&self, peer: u64) -> bool {
-        self.peers.get(&peer).is_some_and(|note| note.state == PeerState::Closed)
-    }
-
-    /// Whether saying a peer again, which the relay does not hold, would bring it back to life. Once its handshake has
-    /// begun it would not: the keys are gone, and a relay that answers the browser's checks all the same only keeps it
-    /// from noticing. Its client comes back by reconnectStream. What nothing is known of was known to a relay of
-    /// another epoch, or to this process before it was restarted, and has long been established.
-    fn revives(&self, peer: u64, same_epoch: bool) -> bool {
-        match self.peers.get(&peer).map(|note| note.state) {
-            Some(PeerState::Ice) => true,
-            Some(PeerState::Dtls | PeerState::Live | PeerState::Closed) => false,
-            None => same_epoch,
-        }
-    }
-
     /// Forgets notes about peers that are nobody's any more.
     pub fn prune_notes(&mut self) {
-        let claimed: std::collections::BTreeSet<u64> =
-            self.sessions.values().flat_map(Session::media).map(Media::id).collect();
-        self.peers.retain(|peer, _| claimed.contains(peer));
+        let claimed: BTreeSet<u64> = self.sessions.values().flat_map(Session::media).map(Media::id).collect();
+        self.peers.retain(|peer| claimed.contains(&peer));
     }
 }
 
@@ -162,7 +127,7 @@ impl Owner for Shared {
         let mut state = self.lock();
         for peer in &held.peers {
             let note = PeerNote { state: peer.state(), remote: peer.remote.clone(), reason: String::new() };
-            state.peers.insert(peer.peer, note);
+            state.peers.note(peer.peer, note);
         }
         state.prune_notes();
         // A relay that came back with fewer shards gets the homeless sessions placed anew.
@@ -186,7 +151,7 @@ impl Owner for Shared {
             let Some(home) = session.shard else { continue };
             for media in session.media() {
                 let shard = media.shard_or(home);
-                if is_held.contains(&(shard, media.id())) || state.revives(media.id(), same_epoch) {
+                if is_held.contains(&(shard, media.id())) || state.peers.revives(media.id(), same_epoch) {
                     commands.extend(media.commands(home).into_iter().map(|command| (shard, command)));
                 } else {
                     lost.push(media.id());
@@ -194,8 +159,7 @@ impl Owner for Shared {
             }
         }
         for peer in lost {
-            let note = PeerNote { state: PeerState::Closed, remote: String::new(), reason: LOST.into() };
-            state.peers.insert(peer, note);
+            state.peers.note_lost(peer);
         }
         commands
     }
@@ -205,7 +169,7 @@ impl Owner for Shared {
             Some(EventKind::Peer(peer)) => {
                 let note = PeerNote { state: peer.state(), remote: peer.remote, reason: peer.reason };
                 tracing::debug!(shard = event.shard, peer = peer.peer, ?note, "peer");
-                self.lock().peers.insert(peer.peer, note);
+                self.lock().peers.note(peer.peer, note);
             }
             Some(EventKind::Rebuilt(rebuilt)) => {
                 tracing::warn!(
@@ -222,7 +186,7 @@ impl Owner for Shared {
 
 #[cfg(test)]
 mod tests {
-    use millrace_control::{PeerEvent, PeerInfo, PutSubscription, ShardInfo};
+    use millrace_control::{PeerEvent, PeerInfo, PeerState, PutSubscription, ShardInfo};
 
     use super::*;
     use crate::session::Role;
@@ -292,7 +256,7 @@ mod tests {
     fn viewers_elsewhere_are_wanted_there_or_at_home_when_there_is_no_such_shard() {
         let shared = with_sessions(1);
         room(shared.lock().sessions.get_mut("ses_0").unwrap(), 1, [None, Some(0), Some(2)]);
-        (1..=4).for_each(|peer| shared.lock().expect_peer(peer));
+        (1..=4).for_each(|peer| shared.lock().peers.expect(peer));
         let viewers = |shards| {
             let viewer = |(shard, command)| match command {
                 Command::PutSubscription(put) => Some((shard, put.home)),
@@ -318,7 +282,7 @@ mod tests {
             join(session, "con_A", Role::Publisher);
             let _ = session.publish("con_A", stream("con_A", 7)).unwrap();
             session.shard = Some(5);
-            state.expect_peer(7);
+            state.peers.expect(7);
         }
         let desired = shared.desired(&relay(1), &Snapshot::default());
         assert!(matches!(desired.as_slice(), [(0, Command::PutPeer(peer))] if peer.peer == 7));
@@ -351,7 +315,7 @@ mod tests {
         }
         let relay = |epoch| RelayHello { epoch, ..relay(1) };
         assert_eq!(peers(&shared.desired(&relay(1), &Snapshot::default())), [1], "5 is from before our time");
-        assert_eq!(shared.lock().peers[&5].reason, LOST);
+        assert_eq!(shared.lock().peers.get(5).unwrap().reason, peers::LOST);
 
         // What the relay holds is wanted whatever is known of it.
         let held = [2, 3, 4, 5].map(|peer| PeerInfo { shard: 0, peer, ..PeerInfo::default() });
@@ -359,7 +323,7 @@ mod tests {
         assert_eq!(peers(&shared.desired(&relay(2), &held)), [1, 2, 3, 4, 5]);
 
         // Without a note: as long as the relay is the same one, nothing can have been lost.
-        shared.lock().peers.clear();
+        shared.lock().peers = Peers::default();
         assert_eq!(peers(&shared.desired(&relay(2), &Snapshot::default())), [1, 2, 3, 4, 5]);
         assert_eq!(peers(&shared.desired(&relay(3), &Snapshot::default())), [] as [u64; 0]);
     }
@@ -369,8 +333,8 @@ mod tests {
         let shared = with_sessions(1);
         let event = PeerEvent { peer: 9, state: PeerState::Closed.into(), ..PeerEvent::default() };
         shared.handle_event(Event { shard: 0, kind: Some(EventKind::Peer(event)) });
-        assert_eq!(shared.lock().peers[&9].state, PeerState::Closed);
+        assert!(shared.lock().peers.is_over(9));
         shared.lock().prune_notes();
-        assert!(shared.lock().peers.is_empty());
+        assert_eq!(shared.lock().peers.get(9), None);
     }
 }

@@ -5,10 +5,12 @@
 
 mod body;
 mod connections;
+mod routes;
 mod server;
 mod sessions;
 mod signal;
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use axum::Router;
@@ -20,40 +22,32 @@ use axum::http::header::{
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, delete, get, post};
+use axum::routing::MethodRouter;
 use serde_json::json;
 
 use crate::app::App;
 use crate::clock;
+use routes::{Access, ROUTES};
 
 /// Everything below `/openvidu/api`.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    let protected = Router::new()
-        .route("/sessions", known(get(sessions::list).post(sessions::create)))
-        .route("/sessions/{session}", known(get(sessions::get).delete(sessions::close)))
-        .route("/sessions/{session}/connection", known(get(connections::list).post(connections::create)))
-        .route(
-            "/sessions/{session}/connection/{connection}",
-            known(get(connections::get).delete(connections::disconnect)),
-        )
-        .route("/sessions/{session}/stream/{stream}", known(delete(connections::unpublish)))
-        .route("/tokens", known(post(connections::create_token)))
-        .route("/signal", known(post(signal::send)))
-        .route("/recordings", known(get(server::not_implemented)))
-        .route("/recordings/start", known(post(server::not_implemented)))
-        .route("/recordings/stop/{recording}", known(post(server::not_implemented)))
-        .route("/recordings/{recording}", known(get(server::not_implemented).delete(server::not_implemented)))
-        .route("/config", known(get(server::config)))
-        .route("/config/openvidu-version", known(get(server::version)))
-        .route("/config/openvidu-recording", known(get(server::no)))
-        .route("/config/openvidu-cdr", known(get(server::no)))
+    let protected = mounted(Access::Secret)
         .fallback(forbidden)
         .layer(middleware::from_fn_with_state(Arc::clone(app), require_secret));
-    Router::new()
-        .route("/config/openvidu-publicurl", known(get(server::public_url)))
+    mounted(Access::Everybody)
         .merge(protected)
         .layer(middleware::from_fn(describe_failures))
         .layer(middleware::from_fn(allow_every_origin))
+}
+
+/// The routes that are open to these.
+fn mounted(access: Access) -> Router<Arc<App>> {
+    let mut paths: BTreeMap<&str, MethodRouter<Arc<App>>> = BTreeMap::new();
+    for route in ROUTES.iter().filter(|route| route.access == access) {
+        let methods = paths.remove(route.path).unwrap_or_default();
+        paths.insert(route.path, methods.merge(route.handler()));
+    }
+    paths.into_iter().fold(Router::new(), |router, (path, methods)| router.route(path, known(methods)))
 }
 
 /// A known path: other methods are forbidden.

@@ -91,7 +91,7 @@ impl Caller {
             let mut state = self.app.shared.lock();
             let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed)?;
             session.reserve(media.clone());
-            state.expect_peer(media.id());
+            state.peers.expect(media.id());
         }
         if let Err(error) = link.apply(shard, &media.commands(home), call.deadline).await {
             tracing::warn!(session = caller.session, shard, %error, "the relay did not take it");
@@ -147,12 +147,12 @@ impl Caller {
         let is_moved = |track: &PutTrack| media.tracks.iter().any(|moved| moved.track == track.track);
         let back = {
             let mut state = self.app.shared.lock();
-            state.peers.remove(&peer);
+            state.peers.forget(peer);
             if let Some(session) = state.sessions.get_mut(&caller.session) {
                 session.release(peer);
             }
             let own = state.stream_of(caller).map(|stream| &stream.media);
-            own.filter(|own| own.tracks.iter().any(is_moved) && !state.is_over(own.id())).cloned()
+            own.filter(|own| own.tracks.iter().any(is_moved) && !state.peers.is_over(own.id())).cloned()
         };
         let Some(back) = back else {
             self.app.link.forget(shard, vec![peer]);
