@@ -5,6 +5,7 @@ mod support;
 use std::time::Duration;
 
 use millrace_control::Rejection;
+use millrace_signaling::openvidu::rpc::METHODS;
 use serde_json::json;
 use support::{Client, World, join_params, publish_params};
 
@@ -71,9 +72,8 @@ async fn nothing_works_before_join_room_but_ping() {
     let world = World::start().await;
     let mut client = Client::open(world.port).await;
     client.ok("ping", json!({"interval": 5000})).await;
-    for method in
-        ["leaveRoom", "publishVideo", "receiveVideoFrom", "sendMessage", "echo", "onIceCandidate", "nothing"]
-    {
+    let methods = METHODS.iter().filter(|method| method.needs_join()).map(|method| method.name);
+    for method in methods.chain(["nothing"]) {
         assert_eq!(client.error(method, json!({})).await, 803, "{method}");
     }
 }

@@ -22,10 +22,13 @@ const WITH_CHROMIUM: &str = "fonts-dejavu-core";
 /// Debian 12 ships 18.
 const NODE_MAJOR_MIN: u32 = 18;
 
-/// Debian packages, then npm packages. Does nothing twice.
+/// Debian packages, then npm packages, then older clients. Does nothing twice.
 pub(crate) fn everything(report: &mut Report) {
     if report.step("setup: Debian packages", debian) {
         report.step("setup: npm packages", npm);
+        // Bundles of openvidu-browser that are too old for a list of packages.
+        report
+            .step("setup: older clients", || run(&mut program("node", &["test/fetch-libraries.mjs"], "web")));
     }
 }
 

@@ -1,19 +1,20 @@
 // Chromium without a window, with a made-up camera; and the little web server that brings the test page and the
-// unmodified openvidu-browser bundle to it.
+// unmodified openvidu-browser bundles to it.
 
 import { readFile } from 'node:fs/promises';
 import { createServer } from 'node:http';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { chromium } from 'playwright-core';
+import { LIBRARY, OLD_LIBRARIES, bundle } from './libraries.mjs';
 
 const HERE = path.dirname(fileURLToPath(import.meta.url));
 const FILES = {
   '/': ['text/html', path.join(HERE, '../pages/peer.html')],
   '/peer.js': ['text/javascript', path.join(HERE, '../pages/peer.js')],
   '/test-tone.js': ['text/javascript', path.join(HERE, '../pages/test-tone.js')],
-  '/openvidu-browser.js': ['text/javascript', path.join(HERE, '../../node_modules/openvidu-browser/static/js/openvidu-browser-2.32.2.min.js')],
 };
+for (const version of [LIBRARY, ...OLD_LIBRARIES]) FILES[`/openvidu-browser-${version}.js`] = ['text/javascript', bundle(version)];
 
 const FLAGS = [
   '--no-sandbox',
@@ -47,13 +48,18 @@ export class Browser {
   }
 
   /** A page in a profile of its own, so that nobody is a background tab of another. */
-  async open(url = this.url, options = {}) {
+  async open(url = this.peerPage(), options = {}) {
     const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 960, height: 600 }, ...options });
     const page = await context.newPage();
     page.on('pageerror', (error) => console.error(`page: ${error.message}`));
     if (process.env.MILLRACE_TEST_LOG) page.on('console', (message) => console.error(`console: ${message.text()}`));
     if (url) await page.goto(url);
     return page;
+  }
+
+  /** Address of the test page with that release of the library. */
+  peerPage(library = LIBRARY) {
+    return `${this.url}?${new URLSearchParams({ library })}`;
   }
 
   async closePages() {
@@ -68,7 +74,7 @@ export class Browser {
 }
 
 async function serve(request, response) {
-  const file = FILES[request.url];
+  const file = FILES[new URL(request.url, 'http://localhost').pathname];
   if (!file) {
     response.writeHead(404).end();
     return;

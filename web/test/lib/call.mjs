@@ -3,8 +3,8 @@
 import { until } from './until.mjs';
 
 export class Person {
-  static async open(browser, name) {
-    return new Person(await browser.open(), name);
+  static async open(browser, name, { library } = {}) {
+    return new Person(await browser.open(browser.peerPage(library)), name);
   }
 
   constructor(page, name) {
@@ -12,9 +12,9 @@ export class Person {
     this.name = name;
   }
 
-  /** Joins; `publish` is false or the options of the page's `publish`. */
-  async join(server, session, { publish = { source: 'camera' } } = {}) {
-    const token = await server.token(session);
+  /** Joins; `publish` is false or the options of the page's `publish`, `connection` and `properties` are the server's. */
+  async join(server, session, { publish = { source: 'camera' }, connection, properties } = {}) {
+    const token = await server.token(session, { connection, properties });
     await this.page.evaluate((wish) => window.peer.join(wish), { token, name: this.name });
     if (publish) await this.page.evaluate((options) => window.peer.publish(options), publish);
     return this;

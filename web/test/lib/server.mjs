@@ -73,11 +73,16 @@ export class Server {
     return { status: response.status, body: text ? parsed(text) : null };
   }
 
-  /** Makes the session when it is not there yet; a token for one connection. */
-  async token(session) {
-    const made = await this.rest('POST', '/openvidu/api/sessions', { customSessionId: session });
+  /** The same server by way of a proxy: tokens it gives name the proxy. */
+  through(proxy) {
+    return Object.assign(Object.create(this), { http: `http://localhost:${proxy.port}` });
+  }
+
+  /** Makes the session with its properties when it is not there yet; a token for one connection with its own. */
+  async token(session, { connection: wish = {}, properties = {} } = {}) {
+    const made = await this.rest('POST', '/openvidu/api/sessions', { ...properties, customSessionId: session });
     if (made.status !== 200 && made.status !== 409) throw new Error(`session: ${made.status} ${JSON.stringify(made.body)}`);
-    const connection = await this.rest('POST', `/openvidu/api/sessions/${session}/connection`, {});
+    const connection = await this.rest('POST', `/openvidu/api/sessions/${session}/connection`, wish);
     if (connection.status !== 200) throw new Error(`connection: ${connection.status} ${JSON.stringify(connection.body)}`);
     return connection.body.token;
   }

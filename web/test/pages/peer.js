@@ -3,12 +3,32 @@
 /** The library waits for ever for an answer that does not come; a test does not. */
 const ANSWER_TIMEOUT_MS = 15_000;
 
+/** Everything the library says of a session and of an own stream. Speech is left out: listening for it costs. */
+const SESSION_EVENTS = ['connectionCreated', 'connectionDestroyed', 'connectionPropertyChanged', 'streamCreated', 'streamDestroyed',
+  'streamPropertyChanged', 'signal', 'recordingStarted', 'recordingStopped', 'broadcastStarted', 'broadcastStopped',
+  'networkQualityLevelChanged', 'reconnecting', 'reconnected', 'sessionDisconnected', 'exception'];
+const PUBLISHER_EVENTS = ['accessAllowed', 'accessDenied', 'streamCreated', 'streamDestroyed', 'streamPropertyChanged'];
+
+/** What of an event can leave the page. */
+function told(event) {
+  const plain = (value) => (value === undefined ? undefined : JSON.parse(JSON.stringify(value)));
+  return {
+    detail: event?.reason ?? event?.message,
+    connection: (event?.connection ?? event?.stream?.connection)?.connectionId,
+    stream: event?.stream?.streamId,
+    signal: event?.type === 'signal' || event?.type?.startsWith('signal:')
+      ? { type: event.type, data: event.data, from: event.from?.connectionId ?? null } : undefined,
+    changed: event?.changedProperty && { property: event.changedProperty, value: plain(event.newValue) },
+  };
+}
+
 function answered(what, promise) {
   const late = new Promise((_, reject) => { setTimeout(() => reject(new Error(`no answer: ${what}`)), ANSWER_TIMEOUT_MS); });
   return Promise.race([promise, late]);
 }
 
 class Peer {
+  /** Every event, in the order in which the library told them; `of` is `session` or `publisher`. */
   events = [];
   /** Time of the first picture of each stream, by stream id; and of every picture when `watchFrames` was called. */
   firstFrame = {};
@@ -20,16 +40,14 @@ class Peer {
     this.openvidu = new OpenVidu();
     this.openvidu.enableProdMode();
     this.session = this.openvidu.initSession();
-    for (const event of ['reconnecting', 'reconnected', 'sessionDisconnected', 'exception']) {
-      this.session.on(event, (said) => this.#note(event, said?.reason ?? said?.message));
-    }
+    for (const name of SESSION_EVENTS) this.session.on(name, (event) => this.#note('session', name, event));
     this.session.on('streamCreated', ({ stream }) => this.#subscribe(stream));
     this.joinedAt = performance.now();
     await answered('connect', this.session.connect(token, { clientData: name }));
   }
 
-  #note(name, detail) {
-    this.events.push({ name, detail, at: performance.now() });
+  #note(of, name, event) {
+    this.events.push({ of, name, ...told(event), at: performance.now() });
   }
 
   #subscribe(stream) {
@@ -51,6 +69,7 @@ class Peer {
   async publish({ source = 'camera', resolution = '640x360', frameRate = 15 } = {}) {
     const sources = source === 'camera' ? {} : await this.#tracks(source, resolution, frameRate);
     this.publisher = await this.openvidu.initPublisherAsync(undefined, { resolution, frameRate, mirror: false, ...sources });
+    for (const name of PUBLISHER_EVENTS) this.publisher.on(name, (event) => this.#note('publisher', name, event));
     await answered('publish', this.session.publish(this.publisher));
   }
 
