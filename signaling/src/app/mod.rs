@@ -56,7 +56,7 @@ impl App {
         let writer = Writer::start(store, Box::new(move |id| stored.stored(id)))
             .map_err(|error| StoreError(error.to_string()))?;
         let link = Link::start(config.server.control_socket.clone(), Arc::clone(&shared) as _);
-        let authorization = digest_of(&format!("Basic {}", STANDARD.encode(format!("{USER}:{secret}"))));
+        let authorization = digest_of(&basic_header(secret));
         let app =
             Arc::new(Self { config, shared, link, started_at_ms: clock::now_ms(), authorization, writer });
         for rpc_session in waiting {
@@ -75,10 +75,18 @@ impl App {
         // The scheme's name is case-insensitive (RFC 7235 §2.1).
         let Some((scheme, credentials)) = header.split_once(' ') else { return false };
         scheme.eq_ignore_ascii_case("basic") && {
-            let given = digest_of(&format!("Basic {}", credentials.trim_start()));
-            aws_lc_rs::constant_time::verify_slices_are_equal(given.as_ref(), self.authorization.as_ref())
-                .is_ok()
+            self.admits(&format!("Basic {}", credentials.trim_start()))
         }
+    }
+
+    /// Whether that is the secret. Takes the same time for every wrong one of its length.
+    pub fn knows_secret(&self, secret: &str) -> bool {
+        self.admits(&basic_header(secret))
+    }
+
+    fn admits(&self, header: &str) -> bool {
+        let given = digest_of(header);
+        aws_lc_rs::constant_time::verify_slices_are_equal(given.as_ref(), self.authorization.as_ref()).is_ok()
     }
 
     /// Until when something that needs the relay and begins now may take.
@@ -102,6 +110,10 @@ impl App {
             }
         });
     }
+}
+
+fn basic_header(secret: &str) -> String {
+    format!("Basic {}", STANDARD.encode(format!("{USER}:{secret}")))
 }
 
 fn digest_of(text: &str) -> digest::Digest {

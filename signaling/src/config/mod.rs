@@ -1,5 +1,6 @@
 //! What the operator says, and what it means: one file for each group of options.
 
+mod compat;
 mod garbage;
 mod server;
 mod streams;
@@ -7,6 +8,7 @@ mod timing;
 
 use clap::Parser;
 
+pub use compat::Compat;
 pub use garbage::Garbage;
 pub use server::{SECRET_FILE, SECRET_LEN_MIN, Server};
 pub use streams::Streams;
@@ -27,6 +29,10 @@ pub struct Config {
     /// When sessions that nobody uses are removed.
     #[command(flatten)]
     pub garbage: Garbage,
+
+    /// What older clients may do.
+    #[command(flatten)]
+    pub compat: Compat,
 
     /// Periods that only tests change.
     #[arg(skip)]

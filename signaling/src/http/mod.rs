@@ -35,6 +35,7 @@ pub fn router(app: &Arc<App>) -> Router {
     Router::new()
         .nest("/openvidu/api", rest::router(app))
         .route("/openvidu", get(open_socket))
+        .route("/room", get(open_first_generation_socket))
         .route("/millrace/ready", get(ready))
         .merge(protected)
         .merge(web::router())
@@ -42,22 +43,44 @@ pub fn router(app: &Arc<App>) -> Router {
         .with_state(Arc::clone(app))
 }
 
-/// Takes the WebSocket of the RPC. No compression, bounded messages.
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
 async fn open_socket(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
     headers: HeaderMap,
-    upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+    upgrade: Upgrade,
+) -> Response {
+    take_socket(app, &via, &headers, upgrade, Generation::Second)
+}
+
+async fn open_first_generation_socket(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Response {
+    take_socket(app, &via, &headers, upgrade, Generation::First)
+}
+
+/// Takes the WebSocket of the RPC. No compression, bounded messages.
+fn take_socket(
+    app: Arc<App>,
+    via: &Via,
+    headers: &HeaderMap,
+    upgrade: Upgrade,
+    generation: Generation,
 ) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
-    let host = via.host_name(&headers, &app.config);
+    let host = via.host_name(headers, &app.config);
+    let remote = via.remote;
     upgrade
         .max_message_size(MESSAGE_LEN_MAX)
         .max_frame_size(MESSAGE_LEN_MAX)
-        .on_upgrade(move |socket| rpc::serve(app, socket, via.remote, host, Generation::Second))
+        .on_upgrade(move |socket| rpc::serve(app, socket, remote, host, generation))
 }
 
 /// 200 while the relay is there, 503 while not.

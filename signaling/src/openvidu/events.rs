@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::shapes;
+use super::{first, shapes};
 use crate::session::{Generation, Notice};
 
 /// The text frame that tells a client of that generation of `notice`.
@@ -28,7 +28,7 @@ fn method_and_params(notice: &Notice, generation: Generation) -> (&'static str, 
             ("participantEvicted", json!({"connectionId": connection, "reason": reason.as_str()}))
         }
         Notice::Published { connection, stream, created_at_ms, options } => {
-            let stream = shapes::stream(stream, *created_at_ms, options);
+            let stream = shapes::stream(stream, *created_at_ms, options, generation);
             ("participantPublished", json!({"id": connection, "streams": [stream]}))
         }
         Notice::Unpublished { connection, reason } => {
@@ -44,8 +44,12 @@ fn method_and_params(notice: &Notice, generation: Generation) -> (&'static str, 
             }),
         ),
         Notice::Signal { from, kind, data } => {
+            let kind = kind.as_deref().map(|kind| match generation {
+                Generation::First => first::signal_for_first(kind),
+                Generation::Second => kind,
+            });
             let mut params = Map::new();
-            for (key, value) in [("data", data), ("type", kind), ("from", from)] {
+            for (key, value) in [("data", data.as_deref()), ("type", kind), ("from", from.as_deref())] {
                 if let Some(value) = value {
                     params.insert(key.into(), json!(value));
                 }
@@ -101,6 +105,17 @@ mod tests {
             notification(&evicted, Generation::Second),
             "the same for all"
         );
+    }
+
+    #[test]
+    fn the_first_generation_puts_the_prefix_of_a_signal_itself() {
+        let notice = Notice::Signal { from: None, kind: Some("signal:chat".into()), data: None };
+        let kind = |generation| {
+            serde_json::from_str::<Value>(&notification(&notice, generation)).unwrap()["params"]["type"]
+                .clone()
+        };
+        assert_eq!(kind(Generation::First), "chat");
+        assert_eq!(kind(Generation::Second), "signal:chat");
     }
 
     #[test]

@@ -2,6 +2,7 @@
 
 pub mod errors;
 pub mod events;
+pub mod first;
 pub mod ice_servers;
 pub mod ids;
 pub mod json;

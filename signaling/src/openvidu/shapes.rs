@@ -2,7 +2,8 @@
 
 use serde_json::{Map, Value, json};
 
-use crate::session::{Connection, MediaOptions, Participant, Session, Stream};
+use super::first;
+use crate::session::{Connection, Generation, MediaOptions, Participant, Session, Stream};
 
 /// A list with its length.
 pub fn list(content: Vec<Value>) -> Value {
@@ -83,12 +84,15 @@ fn subscribers(participant: &Participant) -> Vec<Value> {
     watched.map(|watched| json!({"createdAt": watched.created_at_ms, "streamId": watched.stream})).collect()
 }
 
-/// The stream object of joinRoom and participantPublished.
-pub fn stream(id: &str, created_at_ms: u64, options: &MediaOptions) -> Value {
+/// The stream object of joinRoom and participantPublished, for a client of that generation.
+pub fn stream(id: &str, created_at_ms: u64, options: &MediaOptions, generation: Generation) -> Value {
     let mut object = Map::new();
     object.insert("id".into(), json!(id));
     object.insert("createdAt".into(), json!(created_at_ms));
     object.append(&mut media_options(options));
+    if generation == Generation::First {
+        first::rewrite_stream(&mut object);
+    }
     Value::Object(object)
 }
 
@@ -111,15 +115,15 @@ fn media_options(options: &MediaOptions) -> Map<String, Value> {
     object
 }
 
-/// One entry of joinRoom's `value`: somebody who is there already.
-pub fn participant(connection: &Connection, participant: &Participant) -> Value {
+/// One entry of joinRoom's `value`, for a client of that generation: somebody who is there already.
+pub fn participant(connection: &Connection, participant: &Participant, generation: Generation) -> Value {
     let mut object = Map::new();
     object.insert("id".into(), json!(connection.id));
     object.insert("createdAt".into(), json!(participant.active_at_ms));
     object.insert("metadata".into(), json!(connection.metadata()));
     // An empty list makes clients throw; who does not publish has no list.
     if let Some(published) = &participant.stream {
-        let stream = stream(&published.id, published.created_at_ms, &published.options);
+        let stream = stream(&published.id, published.created_at_ms, &published.options, generation);
         object.insert("streams".into(), json!([stream]));
     }
     Value::Object(object)
@@ -164,7 +168,7 @@ mod tests {
         join(&mut session, "con_A", Role::Publisher);
         let shape = |session: &Session| {
             let (connection, active) = session.participant("con_A").unwrap();
-            participant(connection, active)
+            participant(connection, active, Generation::Second)
         };
         assert_eq!(keys(&shape(&session)), ["id", "createdAt", "metadata"]);
         let _ = session.publish("con_A", published("con_A", 1)).unwrap();

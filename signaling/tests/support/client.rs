@@ -21,8 +21,17 @@ pub struct Client {
 
 impl Client {
     pub async fn open(port: u16) -> Self {
+        Self::open_at(port, "/openvidu?sessionId=any").await
+    }
+
+    /// Opens a socket where clients of the first generation do.
+    pub async fn open_room(port: u16) -> Self {
+        Self::open_at(port, "/room").await
+    }
+
+    async fn open_at(port: u16, path: &str) -> Self {
         let stream = TcpStream::connect(("127.0.0.1", port)).await.unwrap();
-        let url = format!("ws://localhost:{port}/openvidu?sessionId=any");
+        let url = format!("ws://localhost:{port}{path}");
         let (socket, _) = client_async(url, stream).await.unwrap();
         Self { socket, next_id: 0, inbox: VecDeque::new() }
     }

@@ -15,6 +15,8 @@ pub use world::{Process, SECRET, World, basic, join, scratch, session, token};
 
 /// What a Chromium sends to publish camera and microphone.
 pub const PUBLISH: &str = include_str!("../fixtures/chromium-156/publish-camera.sdp");
+/// What openvidu-browser 1.9.0 sends to publish both in the same browser.
+pub const PUBLISH_FIRST: &str = include_str!("../fixtures/chromium-156/publish-first-generation.sdp");
 /// What it sends to watch both.
 pub const SUBSCRIBE: &str = include_str!("../fixtures/chromium-156/subscribe-both.sdp");
 

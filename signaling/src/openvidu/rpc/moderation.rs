@@ -6,10 +6,10 @@ use serde_json::{Value, json};
 use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
-use super::super::json;
+use super::super::{first, json};
 use super::options::is_dimensions;
 use super::{Call, Caller, Identity, Outcome, Params};
-use crate::session::{Refusal, Signal};
+use crate::session::{Generation, Refusal, Signal};
 use crate::state::State;
 
 /// Longest name of a property and of a reason, in bytes.
@@ -20,10 +20,13 @@ impl Caller {
         let refused = |why| RpcError::new(errors::SIGNAL_FORMAT, why);
         let message = call.params.text("message").unwrap_or_default();
         let signal = json::parse(message.as_bytes()).ok();
-        let signal = signal
+        let mut signal = signal
             .as_ref()
             .and_then(signal_of)
             .ok_or_else(|| refused("the message is no JSON text with to, type and data"))?;
+        if self.generation == Generation::First {
+            signal.kind = signal.kind.map(|kind| first::signal_from_first(&kind));
+        }
         let mut state = self.app.shared.lock();
         if !may_say(&mut state, caller, message.len()) {
             return Err(refused("too many signals, or too large ones"));

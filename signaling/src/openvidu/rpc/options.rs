@@ -3,9 +3,9 @@
 use serde_json::{Map, Value};
 
 use super::super::errors::{self, RpcError};
-use super::super::json;
+use super::super::{first, json};
 use super::Params;
-use crate::session::MediaOptions;
+use crate::session::{Generation, MediaOptions};
 
 /// Longest text among the options of a stream, in bytes.
 const OPTION_LEN_MAX: usize = 1_024;
@@ -18,9 +18,22 @@ pub(super) fn is_dimensions(text: &str) -> bool {
 }
 
 /// What the publisher says of its stream; what does not apply to it is left out.
-pub(super) fn media_options(params: &Params) -> Result<MediaOptions, RpcError> {
-    let has_audio = params.optional_bool("hasAudio")?.unwrap_or(false);
-    let has_video = params.optional_bool("hasVideo")?.unwrap_or(false);
+pub(super) fn media_options(
+    params: &Params,
+    offer: &str,
+    generation: Generation,
+) -> Result<MediaOptions, RpcError> {
+    let is_first = generation == Generation::First;
+    let has = |name: &str, kind: &str, active: &str| {
+        let stated = params.optional_bool(name)?;
+        if is_first && stated.is_none() {
+            // Its offer says what it sends, and what others call muted it calls absent.
+            return Ok(first::offers(offer, kind) && params.optional_bool(active)?.unwrap_or(true));
+        }
+        Ok::<_, RpcError>(stated.unwrap_or(false))
+    };
+    let has_audio = has("hasAudio", "audio", "audioActive")?;
+    let has_video = has("hasVideo", "video", "videoActive")?;
     if !has_audio && !has_video {
         return Err(RpcError::new(errors::SDP, "a stream has audio or video"));
     }
@@ -36,7 +49,7 @@ pub(super) fn media_options(params: &Params) -> Result<MediaOptions, RpcError> {
         let value = params.optional_bool(name)?.unwrap_or(true);
         Ok(has.then_some(value))
     };
-    let type_of_video = text("typeOfVideo")?.filter(|_| has_video);
+    let type_of_video = text("typeOfVideo")?.filter(|kind| has_video && !(is_first && kind.is_empty()));
     if type_of_video.is_some_and(|kind| !matches!(kind, "CAMERA" | "SCREEN" | "CUSTOM" | "IPCAM")) {
         return Err(RpcError::param("typeOfVideo"));
     }
@@ -62,7 +75,23 @@ mod tests {
 
     fn options(more: &str) -> MediaOptions {
         let text = format!(r#"{{"jsonrpc":"2.0","method":"m","id":1,"params":{{{more}}}}}"#);
-        media_options(&Request::parse(&text).unwrap().params).unwrap()
+        media_options(&Request::parse(&text).unwrap().params, "", Generation::Second).unwrap()
+    }
+
+    #[test]
+    fn the_first_generation_says_by_its_offer_what_it_publishes() {
+        let offer = "v=0\r\nm=audio 9 X 111\r\na=sendonly\r\nm=video 9 X 96\r\na=sendonly\r\n";
+        let kinds = |params: &str, offer: &str| {
+            let text = format!(r#"{{"jsonrpc":"2.0","method":"m","id":1,"params":{{{params}}}}}"#);
+            let options = media_options(&Request::parse(&text).unwrap().params, offer, Generation::First);
+            options.map(|options| (options.has_audio, options.has_video, options.type_of_video))
+        };
+        assert_eq!(kinds("", offer), Ok((true, true, None)), "1.0.2");
+        let audio = r#""audioActive":true,"videoActive":false,"typeOfVideo":"""#;
+        assert_eq!(kinds(audio, offer), Ok((true, false, None)), "1.9.0 without a camera");
+        let both = r#""audioActive":true,"videoActive":true,"typeOfVideo":"SCREEN""#;
+        assert_eq!(kinds(both, offer), Ok((true, true, Some("SCREEN".to_owned()))));
+        assert!(kinds("", "v=0\r\n").is_err(), "nothing at all");
     }
 
     #[test]

@@ -13,7 +13,7 @@ use crate::session::{Refusal, Stream};
 impl Caller {
     pub(super) async fn publish_video(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
         let offer = offer(&call.params, "sdpOffer")?;
-        let options = media_options(&call.params)?;
+        let options = media_options(&call.params, offer, self.generation)?;
         let loopback = call.params.optional_bool("doLoopback")?.unwrap_or(false);
         let (facts, ()) = self.facts(caller, |session| session.check_publish(&caller.connection))?;
         let stream_id = ids::stream(&options.id_type(), &caller.connection);

@@ -6,11 +6,14 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
-use super::super::{VERSION, ice_servers, ids, shapes};
+use super::super::{VERSION, first, ice_servers, ids, shapes};
 use super::{Budget, Call, Caller, Identity, Outcome, Params, success};
 use crate::clock;
-use crate::session::{Arrival, Connection, Participant, Reason, Refusal, Session};
-use crate::state::{Client, State};
+use crate::session::{
+    Arrival, Changes, Connection, ConnectionProperties, Generation, Participant, Reason, Refusal, Role,
+    Session, SessionProperties,
+};
+use crate::state::{Client, SESSIONS_MAX, State};
 
 /// Longest data a client may attach to its connection, in bytes.
 const METADATA_LEN_MAX: usize = 10_000;
@@ -24,8 +27,7 @@ impl Caller {
             return Err(Refusal::ExistingUser.into());
         }
         let params = &call.params;
-        let session = params.text("session")?;
-        let token = params.text("token")?;
+        let (session, door) = self.door(params)?;
         let client_data = params
             .optional_text("metadata")
             .ok()
@@ -52,12 +54,17 @@ impl Caller {
         if self.identity.get().is_some() {
             return Err(Refusal::ExistingUser.into());
         }
+        let (token, opened) = match door {
+            Door::Token(token) => (token_of(token).to_owned(), Changes::default()),
+            Door::Secret => self.open_by_secret(&mut state, session)?,
+        };
         // A place first: the token is good for one join, and without a place this is none.
         let shard = state.shard_for(session, &relay);
         let model = state.sessions.get_mut(session).ok_or(Refusal::SessionNotFound)?;
         let shard = shard.ok_or_else(|| no_media_node(&"there is no shard"))?;
         let rpc_session = arrival.rpc_session.clone();
-        let (connection, changes) = model.join(token_of(token), arrival)?;
+        let (connection, mut changes) = model.join(&token, arrival)?;
+        changes.facts.splice(0..0, opened.facts);
         model.shard = Some(shard);
         let media_port = relay.shards.iter().find(|found| found.shard == shard).map_or(0, |found| found.port);
 
@@ -88,6 +95,54 @@ impl Caller {
         Ok(Outcome::Submitted)
     }
 
+    /// The session a client names, and what it shows to enter.
+    fn door<'a>(&self, params: &'a Params) -> Result<(&'a str, Door<'a>), RpcError> {
+        let named = params.text("session")?;
+        if self.generation == Generation::Second {
+            return Ok((named, Door::Token(params.text("token")?)));
+        }
+        let (session, within) = first::session_and_secret(named);
+        let secret = params.optional_text("secret")?.filter(|secret| !secret.is_empty()).or(within);
+        match secret.filter(|_| self.app.config.compat.first_generation_secret) {
+            None => Ok((session, Door::Token(params.text("token")?))),
+            Some(secret) if self.app.knows_secret(secret) => Ok((session, Door::Secret)),
+            Some(_) => Err(Refusal::Unauthorized("the secret is wrong").into()),
+        }
+    }
+
+    /// Makes the session where there is none, and a token that opens it. Gives the token.
+    fn open_by_secret(&self, state: &mut State, id: &str) -> Result<(String, Changes), RpcError> {
+        if !ids::is_custom_session(id) {
+            return Err(Refusal::SessionNotFound.into());
+        }
+        let mut opened = Changes::default();
+        if !state.sessions.contains_key(id) {
+            if state.sessions.len() >= SESSIONS_MAX {
+                return Err(Refusal::Limit("sessions").into());
+            }
+            let properties = SessionProperties {
+                custom_session_id: id.to_owned(),
+                forced_video_codec: self.app.config.streams.forced_video_codec,
+                ..SessionProperties::default()
+            };
+            let session = Session::new(id.to_owned(), ids::relay(), properties, clock::now_ms());
+            opened = session.open();
+            state.sessions.insert(id.to_owned(), session);
+        }
+        let token = ids::token();
+        let connection = Connection {
+            id: ids::connection(),
+            created_at_ms: clock::now_ms(),
+            token_url: token.clone(),
+            token: token.clone(),
+            properties: ConnectionProperties { role: Role::Moderator, ..ConnectionProperties::default() },
+            participant: None,
+        };
+        let session = state.sessions.get_mut(id).ok_or(Refusal::SessionNotFound)?;
+        session.add_connection(connection)?;
+        Ok((token, opened))
+    }
+
     fn join_result(
         &self,
         state: &State,
@@ -99,7 +154,7 @@ impl Caller {
         let (connection, participant) = session.participant(connection)?;
         let own_servers = &connection.properties.custom_ice_servers;
         let servers = ice_servers::offered(own_servers, &self.host, media_port, participant.active_at_ms);
-        let terms = Terms { ice_servers: servers, media_server: "kurento" };
+        let terms = Terms { ice_servers: servers, media_server: "kurento", generation: self.generation };
         Ok(joined(session, connection, participant, terms))
     }
 
@@ -151,12 +206,22 @@ fn token_of(text: &str) -> &str {
     query.split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap_or(text)
 }
 
+/// What somebody shows who wants in.
+enum Door<'a> {
+    /// A token, or the URL it came in.
+    Token(&'a str),
+    /// The secret, which was right.
+    Secret,
+}
+
 /// What the server tells a newcomer about itself.
 struct Terms {
     /// What the client is to use for ICE.
     ice_servers: Value,
     /// Name of the media server whose way of negotiating is spoken.
     media_server: &'static str,
+    /// What kind of client it is.
+    generation: Generation,
 }
 
 /// The result of joinRoom.
@@ -164,7 +229,7 @@ fn joined(session: &Session, own: &Connection, participant: &Participant, terms:
     let others: Vec<Value> = session
         .participants()
         .filter(|(connection, _)| connection.id != own.id)
-        .map(|(connection, participant)| shapes::participant(connection, participant))
+        .map(|(connection, participant)| shapes::participant(connection, participant, terms.generation))
         .collect();
     let mut result = Map::new();
     for (key, value) in [

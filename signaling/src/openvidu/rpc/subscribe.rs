@@ -3,6 +3,7 @@
 use serde_json::json;
 
 use super::super::errors::RpcError;
+use super::super::first;
 use super::negotiate::{Side, offer, tracks};
 use super::{Call, Caller, Identity, Outcome};
 use crate::clock;
@@ -14,13 +15,13 @@ impl Caller {
         call: &Call,
     ) -> Result<Outcome, RpcError> {
         self.require_reader(caller)?;
-        let stream = call.params.text("sender")?;
+        let stream = first::stream_of(call.params.text("sender")?);
         self.subscribe(caller, call, stream, offer(&call.params, "sdpOffer")?).await
     }
 
     /// Here `sender` is the publisher's connection, not its stream.
     pub(super) fn unsubscribe_from_video(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
-        let publisher = call.params.text("sender")?;
+        let publisher = first::connection_of(call.params.text("sender")?);
         self.change(caller, call, |session| session.unsubscribe(&caller.connection, publisher))
     }
 
