@@ -57,6 +57,9 @@ impl Child {
         for ip in &options.public_ips {
             child.flag("--public-ip", ip);
         }
+        if options.first_generation_secret {
+            child.arguments.push("--first-generation-secret".into());
+        }
         if let Some(url) = &options.public_url {
             child.flag("--public-url", url);
         }

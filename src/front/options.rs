@@ -63,6 +63,11 @@ pub struct Options {
     #[arg(long, env = "MILLRACE_VIEWERS_PER_SHARD", default_value_t = 150, value_name = "N")]
     pub viewers_per_shard: usize,
 
+    /// Let applications on openvidu-browser 1.x make and enter sessions by `?secret=` in the URL. For development: whoever
+    /// reads such a page has the secret.
+    #[arg(long, env = "MILLRACE_FIRST_GENERATION_SECRET")]
+    pub first_generation_secret: bool,
+
     /// Print one line of JSON on standard output once all is ready, for programs; logs go to standard error.
     #[arg(long)]
     pub json: bool,

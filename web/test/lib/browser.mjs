@@ -12,6 +12,8 @@ const HERE = path.dirname(fileURLToPath(import.meta.url));
 const FILES = {
   '/': ['text/html', path.join(HERE, '../pages/peer.html')],
   '/peer.js': ['text/javascript', path.join(HERE, '../pages/peer.js')],
+  '/first-generation': ['text/html', path.join(HERE, '../pages/first-generation.html')],
+  '/first-generation.js': ['text/javascript', path.join(HERE, '../pages/first-generation.js')],
   '/test-tone.js': ['text/javascript', path.join(HERE, '../pages/test-tone.js')],
 };
 for (const version of [LIBRARY, ...OLD_LIBRARIES]) FILES[`/openvidu-browser-${version}.js`] = ['text/javascript', bundle(version)];
@@ -60,6 +62,11 @@ export class Browser {
   /** Address of the test page with that release of the library. */
   peerPage(library = LIBRARY) {
     return `${this.url}?${new URLSearchParams({ library })}`;
+  }
+
+  /** Address of the page for releases of the first generation. */
+  firstGenerationPage(library) {
+    return `${this.url}first-generation?${new URLSearchParams({ library })}`;
   }
 
   async closePages() {
