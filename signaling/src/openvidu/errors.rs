@@ -35,6 +35,10 @@ pub const SDP: i32 = 302;
 pub const MEDIA_ENDPOINT: i32 = 303;
 /// Bad or used token, or role too low.
 pub const UNAUTHORIZED: i32 = 401;
+/// joinRoom without a session.
+pub const SESSION_ID: i32 = 403;
+/// joinRoom without a token.
+pub const TOKEN: i32 = 404;
 /// The metadata is no text or too long.
 pub const METADATA: i32 = 500;
 /// The signal is malformed.

@@ -86,6 +86,7 @@ impl Session {
         changes.removed_peers.extend(participant.stream.iter().map(|stream| stream.media.placed()));
         changes.removed_peers.extend(participant.subscriptions.iter().map(|watched| watched.media.placed()));
         changes.departed.push(participant.rpc_session);
+        self.remember_gone(gone.id);
         changes.tell(self.everybody(), Notice::Left { connection: id.to_owned(), reason });
         changes.closed = !self.active();
         changes.record(Fact::Left { person, reason });

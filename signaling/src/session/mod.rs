@@ -19,6 +19,8 @@ mod signal;
 mod stream;
 mod subscribe;
 
+use std::collections::VecDeque;
+
 use serde::{Deserialize, Serialize};
 
 pub use connection::{Connection, Participant};
@@ -38,6 +40,9 @@ pub use stream::{MediaOptions, Stream, Subscription};
 
 /// Most connections of one session, pending ones included.
 pub const CONNECTIONS_MAX: usize = 2_000;
+
+/// Connections remembered after they are gone.
+const GONE_MAX: usize = 64;
 
 /// A session: the people in one call and what they send each other.
 ///
@@ -59,6 +64,9 @@ pub struct Session {
     /// Desired state of operations under way: the relay was told, the model not yet.
     #[serde(skip)]
     reserved: Vec<Media>,
+    /// Connections that were here, the latest of them: what clients still say of them is late, not wrong.
+    #[serde(skip)]
+    gone: VecDeque<String>,
 }
 
 impl Session {
@@ -72,6 +80,7 @@ impl Session {
             properties,
             connections: Vec::new(),
             reserved: Vec::new(),
+            gone: VecDeque::new(),
         }
     }
 
@@ -90,6 +99,18 @@ impl Session {
         }
         self.connections.push(connection);
         Ok(self.connections.last().expect("one was pushed just now"))
+    }
+
+    /// Whether that connection is, or was lately, one of this session.
+    pub fn knows(&self, id: &str) -> bool {
+        self.connection(id).is_some() || self.gone.iter().any(|gone| gone == id)
+    }
+
+    pub(super) fn remember_gone(&mut self, id: String) {
+        if self.gone.len() == GONE_MAX {
+            self.gone.pop_front();
+        }
+        self.gone.push_back(id);
     }
 
     /// Every connection, oldest first.

@@ -43,10 +43,13 @@ impl Session {
     /// The viewer `id` does not, or no longer, watch what `publisher` sends.
     ///
     /// # Errors
-    /// When the caller has left.
+    /// When the caller has left, or `publisher` never was in this session.
     pub fn unsubscribe(&mut self, id: &str, publisher: &str) -> Result<Changes, Refusal> {
         let mut changes = Changes::default();
         let (_, viewer) = self.participant(id)?;
+        if !self.knows(publisher) {
+            return Err(Refusal::UserNotFound);
+        }
         if let Some(watched) = viewer.subscriptions.iter().find(|watched| watched.publisher == publisher) {
             let flow = self.flow_of(id, watched);
             changes.record(Fact::Ended { flow, reason: Reason::Unsubscribe });

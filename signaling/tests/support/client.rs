@@ -102,12 +102,17 @@ impl Client {
         answer["error"]["code"].as_i64().unwrap_or_else(|| panic!("{method} did not fail: {answer}"))
     }
 
-    /// The next notification, which must be of this method. Gives its parameters.
-    pub async fn told(&mut self, method: &str) -> Value {
-        let frame = match self.inbox.pop_front() {
+    /// The next notification.
+    pub async fn next_told(&mut self) -> Value {
+        match self.inbox.pop_front() {
             Some(frame) => frame,
             None => self.frame().await.expect("the server closed the socket"),
-        };
+        }
+    }
+
+    /// The next notification, which must be of this method. Gives its parameters.
+    pub async fn told(&mut self, method: &str) -> Value {
+        let frame = self.next_told().await;
         assert_eq!(frame["method"], method, "{frame}");
         assert!(frame.get("id").is_none());
         frame["params"].clone()

@@ -1,11 +1,9 @@
 //! The methods of the RPC: one line each.
 
+use super::super::errors::{self, RpcError};
+use super::{Call, Caller, Identity, Outcome, instant};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
-use serde_json::Value;
-
-use super::super::errors::{self, RpcError};
-use super::{Call, Caller, Identity, Outcome, Params, instant};
 
 /// A method and how it is carried out.
 pub struct Method {
@@ -23,7 +21,7 @@ pub(super) enum Handler {
     /// The worker; the first there is.
     Join,
     /// The socket's own task, without waiting for what came before. Before the join it waits behind that.
-    Instant(fn(&Params) -> Result<Value, RpcError>),
+    Instant(instant::Answer),
     /// The worker, without waiting for anybody.
     Model(fn(&Caller, &Identity, &Call) -> Result<Outcome, RpcError>),
     /// The worker, with the relay. Another socket of the same participant may be negotiating: one at a time.
@@ -54,8 +52,8 @@ pub static METHODS: [Method; 24] = [
         Handler::Negotiation(|caller, who, call| caller.reconnect_stream(who, call).boxed()),
     ),
     // The client gives up without its echo after 3 s, and a negotiation may take longer.
-    method("echo", Handler::Instant(instant::acknowledge)),
-    method("videoData", Handler::Instant(instant::acknowledge)),
+    method("echo", Handler::Instant(instant::echo)),
+    method("videoData", Handler::Instant(instant::video_data)),
     method("onIceCandidate", Handler::Instant(instant::on_ice_candidate)),
     method("sendMessage", Handler::Model(Caller::send_message)),
     method("streamPropertyChanged", Handler::Model(Caller::stream_property_changed)),

@@ -146,7 +146,9 @@ impl Caller {
         }
         let caller = self.identity()?;
         match call.method.handler {
-            Handler::Instant(answer) => answer(&call.params).map(Outcome::Result),
+            Handler::Instant(answer) => {
+                self.answer_at_once(caller, answer, &call.params).map(Outcome::Result)
+            }
             Handler::Model(change) => change(self, caller, call),
             Handler::Negotiation(negotiate) => {
                 let turn = timeout_at(call.deadline, caller.turn.lock()).await;

@@ -49,8 +49,15 @@ pub(super) fn media_options(
         let value = params.optional_bool(name)?.unwrap_or(true);
         Ok(has.then_some(value))
     };
+    // Applications may pass on an empty one of a stream that had none.
+    if params
+        .value("filter")
+        .is_some_and(|filter| !filter.is_null() && filter.as_object().is_none_or(|one| !one.is_empty()))
+    {
+        return Err(RpcError::new(errors::UNAUTHORIZED, "this server has no filters"));
+    }
     let type_of_video = text("typeOfVideo")?.filter(|kind| has_video && !(is_first && kind.is_empty()));
-    if type_of_video.is_some_and(|kind| !matches!(kind, "CAMERA" | "SCREEN" | "CUSTOM" | "IPCAM")) {
+    if type_of_video.is_some_and(|kind| !matches!(kind, "CAMERA" | "SCREEN" | "CUSTOM")) {
         return Err(RpcError::param("typeOfVideo"));
     }
     Ok(MediaOptions {

@@ -97,14 +97,16 @@ impl Caller {
 
     /// The session a client names, and what it shows to enter.
     fn door<'a>(&self, params: &'a Params) -> Result<(&'a str, Door<'a>), RpcError> {
-        let named = params.text("session")?;
+        let named = params
+            .text("session")
+            .map_err(|_| RpcError::new(errors::SESSION_ID, "the session is missing"))?;
         if self.generation == Generation::Second {
-            return Ok((named, Door::Token(params.text("token")?)));
+            return Ok((named, Door::Token(token(params)?)));
         }
         let (session, within) = first::session_and_secret(named);
         let secret = params.optional_text("secret")?.filter(|secret| !secret.is_empty()).or(within);
         match secret.filter(|_| self.app.config.compat.first_generation_secret) {
-            None => Ok((session, Door::Token(params.text("token")?))),
+            None => Ok((session, Door::Token(token(params)?))),
             Some(secret) if self.app.knows_secret(secret) => Ok((session, Door::Secret)),
             Some(_) => Err(Refusal::Unauthorized("the secret is wrong").into()),
         }
@@ -198,6 +200,10 @@ impl Caller {
 /// No relay, no session.
 pub(super) fn no_media_node(why: &impl std::fmt::Display) -> RpcError {
     RpcError::new(errors::MEDIA_NODE, format!("no media node can take the session: {why}"))
+}
+
+fn token(params: &Params) -> Result<&str, RpcError> {
+    params.text("token").map_err(|_| RpcError::new(errors::TOKEN, "the token is missing"))
 }
 
 /// The token itself: clients send the whole URL it came in.

@@ -244,17 +244,17 @@ impl Socket {
         };
         let Request { id, method, params } = request;
         let method = Method::named(&method);
-        match method.handler {
-            Handler::Ping => {
+        match (&method.handler, self.caller.identity.get()) {
+            (Handler::Ping, _) => {
                 self.handle_ping(&params);
                 self.caller.outbox().push(success(&id, &json!({"value": "pong"})));
             }
-            Handler::Connect => match self.caller.connect(&id, &params) {
+            (Handler::Connect, _) => match self.caller.connect(&id, &params) {
                 Ok(reader) => self.reader = reader,
                 Err(error) => self.caller.outbox().push(error.answer(&id).into()),
             },
-            Handler::Instant(answer) if self.caller.identity.get().is_some() => {
-                let answer = match answer(&params) {
+            (Handler::Instant(answer), Some(identity)) => {
+                let answer = match self.caller.answer_at_once(identity, *answer, &params) {
                     Ok(result) => success(&id, &result),
                     Err(error) => error.answer(&id).into(),
                 };
