@@ -1,4 +1,4 @@
-//! The UDP sockets of a shard: one for IPv4, one for IPv6, on one port number, and beside each one for [`reports`].
+//! The UDP sockets of a shard: one for IPv4, one for IPv6, on one port number, and beside each one for reports.
 
 use super::cmsg::UDP_GRO;
 use super::reports;
