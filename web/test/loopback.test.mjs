@@ -1,0 +1,42 @@
+// A publisher that wants to see itself as the others do gets its stream back from the relay.
+
+import { after, before, test } from 'node:test';
+import { Browser } from './lib/browser.mjs';
+import { Person } from './lib/call.mjs';
+import { Server } from './lib/server.mjs';
+import { until } from './lib/until.mjs';
+
+let server;
+let browser;
+
+before(async () => {
+  server = await Server.start();
+  browser = await Browser.start();
+});
+
+after(async () => {
+  await browser?.stop();
+  await server?.stop();
+});
+
+test('subscribeToRemote echoes the stream', async () => {
+  const [ann, bruno] = await Promise.all(['Ann', 'Bruno'].map((name) => Person.open(browser, name)));
+  await ann.join(server, 'mirror', { publish: false });
+  await bruno.join(server, 'mirror', { publish: false });
+  await ann.page.evaluate(async () => {
+    const { peer } = window;
+    peer.publisher = await peer.openvidu.initPublisherAsync(undefined, { resolution: '640x360', frameRate: 15, mirror: false });
+    peer.publisher.subscribeToRemote();
+    await peer.session.publish(peer.publisher);
+  });
+  const decoded = () => ann.page.evaluate(async () => {
+    const report = [...(await window.peer.publisher.stream.getRTCPeerConnection().getStats()).values()];
+    const of = (kind) => report.find((one) => one.type === 'inbound-rtp' && one.kind === kind);
+    return { frames: of('video')?.framesDecoded ?? 0, audio: of('audio')?.packetsReceived ?? 0 };
+  });
+  await until('Ann decodes her own stream', async () => {
+    const { frames, audio } = await decoded();
+    return frames > 20 && audio > 20;
+  });
+  await bruno.sees(1);
+});
