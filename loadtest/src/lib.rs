@@ -15,6 +15,7 @@
 #![deny(unsafe_code)]
 
 pub mod clock;
+pub mod crowd;
 pub mod failure;
 pub mod feedback;
 pub mod floor;

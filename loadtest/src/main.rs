@@ -4,6 +4,7 @@ use std::io::Write;
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use millrace_loadtest::crowd::{self, CrowdOptions};
 use millrace_loadtest::failure::Failure;
 use millrace_loadtest::floor;
 use millrace_loadtest::floor::options::FloorOptions;
@@ -32,6 +33,8 @@ enum Command {
     Run(Box<RunOptions>),
     /// Load raised until packets are lost or late: the curve, and what one core holds.
     Saturate(Box<SaturateOptions>),
+    /// Signaling alone: many sessions that fill, talk and empty, without media.
+    Crowd(CrowdOptions),
     /// What a delivered packet costs a bare loop on this machine: the least any relay can reach.
     Floor(FloorOptions),
     /// Our relay beside another server, in one run and under the same load.
@@ -49,6 +52,7 @@ fn main() -> ExitCode {
         Command::Smoke(options) => (options.json, play_smoke(options)),
         Command::Run(options) => (options.json, play_load(&options)),
         Command::Saturate(options) => (options.run.json, play_saturate(&options)),
+        Command::Crowd(options) => (options.json, play_crowd(&options)),
         Command::Floor(options) => (options.json, play_floor(&options)),
         Command::Compare(Rival::Janus(options)) => (options.json, compare_janus(&options)),
     };
@@ -67,6 +71,12 @@ fn play_smoke(options: SmokeOptions) -> Result<Shown, Failure> {
     let as_json = options.json;
     let report = tokio::runtime::Runtime::new()?.block_on(smoke::run(options))?;
     let text = if as_json { report.json().to_string() } else { report.table() };
+    Ok((text, report.problems().is_empty()))
+}
+
+fn play_crowd(options: &CrowdOptions) -> Result<Shown, Failure> {
+    let report = tokio::runtime::Runtime::new()?.block_on(crowd::run(options))?;
+    let text = if options.json { report.json().to_string() } else { report.table() };
     Ok((text, report.problems().is_empty()))
 }
 

@@ -26,6 +26,10 @@ pub const BODY_LEN_MAX: usize = json::LEN_BYTES_MAX;
 /// Longest WebSocket message from a client, in bytes.
 const MESSAGE_LEN_MAX: usize = json::LEN_BYTES_MAX;
 
+/// What is read of a WebSocket at once, in bytes. The library's own 128 KiB are most of what a participant costs, and
+/// clients send little but an offer now and then.
+const READ_BUFFER_LEN: usize = 4 << 10;
+
 /// Everything that is served.
 pub fn router(app: &Arc<App>) -> Router {
     let protected = Router::new()
@@ -78,6 +82,7 @@ fn take_socket(
     let host = via.host_name(headers, &app.config);
     let remote = via.remote;
     upgrade
+        .read_buffer_size(READ_BUFFER_LEN)
         .max_message_size(MESSAGE_LEN_MAX)
         .max_frame_size(MESSAGE_LEN_MAX)
         .on_upgrade(move |socket| rpc::serve(app, socket, remote, host, generation))
