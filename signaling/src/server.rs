@@ -12,6 +12,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::app::App;
+use crate::cdr::Journal;
 use crate::config::{Config, ConfigError};
 use crate::http::{self, Listener};
 use crate::store::{Embedded, StoreError};
@@ -59,12 +60,13 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let outcome = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
-        let _server = Server::start(config).await?;
+        let server = Server::start(config).await?;
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
         }
         tracing::info!("told to end");
+        server.app.settle().await;
         Ok(())
     });
     // Connections go down with the runtime, and with the last of them the store is written out. Clients come back.
@@ -98,7 +100,10 @@ impl Server {
         let store = Embedded::open(&config.server.data_dir.join(STORE_FILE))?;
         // From here on the port in use, for URLs.
         config.server.https_port = https_port;
-        let app = App::start(config, &secret, Box::new(store))?;
+        let webhook = config.events.webhook(&config.timing)?;
+        let cannot = |why| ConfigError::Events { option: "--webhook", why };
+        let journal = Journal::start(webhook).map_err(cannot)?;
+        let app = App::start(config, &secret, Box::new(store), journal)?;
 
         let router = http::router(&app);
         Listener::secure(https, tls).serve(router.clone());

@@ -28,6 +28,7 @@ pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> Json<Value>
             "uptimeMs": clock::now_ms().saturating_sub(app.started_at_ms),
             "participants": state.clients.len(),
             "storeFailures": app.store_failures(),
+            "events": app.journal.stats(),
         },
         "shards": shards_json(&relay.shards, &counters, &sessions_per_shard(&state)),
         "sessions": state.sessions.values().map(|session| session_json(session, &state)).collect::<Vec<_>>(),

@@ -7,7 +7,8 @@ use axum::extract::ws::Utf8Bytes;
 use tokio::sync::oneshot;
 
 use super::App;
-use crate::cdr;
+use crate::cdr::Moment;
+use crate::clock;
 use crate::openvidu::events;
 use crate::openvidu::rpc::Outbox;
 use crate::session::{Changes, Generation, Notification, PlacedPeer};
@@ -62,15 +63,19 @@ impl App {
             changes.departed.iter().filter_map(|rpc_session| state.clients.remove(rpc_session)).collect();
         self.forget_media(state, session, &changes.removed_peers);
         let facts = changes.facts;
-        let created_at_ms = state.sessions.get(session).map_or(0, |session| session.created_at_ms);
+        let moment = Moment {
+            session: session.to_owned(),
+            created_at_ms: state.sessions.get(session).map_or(0, |session| session.created_at_ms),
+            now_ms: clock::now_ms(),
+        };
+        let journal = Arc::clone(&self.journal);
         if changes.closed {
             state.sessions.remove(session);
             tracing::info!(session, "session is over");
         }
         let dirty = if stored { vec![session.to_owned()] } else { Vec::new() };
-        let session = session.to_owned();
         self.writer.submit(dirty, move || {
-            cdr::record(&session, created_at_ms, &facts);
+            journal.record(&moment, &facts);
             for (outbox, text) in messages {
                 outbox.push(text);
             }

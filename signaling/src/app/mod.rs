@@ -11,8 +11,10 @@ use std::time::Duration;
 use aws_lc_rs::digest;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use tokio::time::{Instant, sleep};
+use tokio::sync::oneshot;
+use tokio::time::{Instant, sleep, timeout};
 
+use crate::cdr::Journal;
 use crate::clock;
 use crate::config::Config;
 use crate::relay::Link;
@@ -36,6 +38,8 @@ pub struct App {
     pub link: Link,
     /// When it started, in ms since 1970.
     pub started_at_ms: u64,
+    /// Who is told what happened.
+    pub journal: Arc<Journal>,
     authorization: digest::Digest,
     writer: Writer,
 }
@@ -45,7 +49,12 @@ impl App {
     ///
     /// # Errors
     /// When the store cannot be read or the machine gives no thread.
-    pub fn start(config: Config, secret: &str, mut store: Box<dyn Store>) -> Result<Arc<Self>, StoreError> {
+    pub fn start(
+        config: Config,
+        secret: &str,
+        mut store: Box<dyn Store>,
+        journal: Journal,
+    ) -> Result<Arc<Self>, StoreError> {
         let shared = Arc::new(Shared::default());
         let restored = restore::restore(store.load()?);
         tracing::info!(sessions = restored.sessions.len(), participants = restored.clients.len(), "restored");
@@ -57,8 +66,15 @@ impl App {
             .map_err(|error| StoreError(error.to_string()))?;
         let link = Link::start(config.server.control_socket.clone(), Arc::clone(&shared) as _);
         let authorization = digest_of(&basic_header(secret));
-        let app =
-            Arc::new(Self { config, shared, link, started_at_ms: clock::now_ms(), authorization, writer });
+        let app = Arc::new(Self {
+            config,
+            shared,
+            link,
+            started_at_ms: clock::now_ms(),
+            journal: Arc::new(journal),
+            authorization,
+            writer,
+        });
         for rpc_session in waiting {
             app.await_return(rpc_session, 0, app.config.timing.restart_grace);
         }
@@ -92,6 +108,19 @@ impl App {
     /// Until when something that needs the relay and begins now may take.
     pub fn relay_deadline(&self) -> Instant {
         Instant::now() + self.config.timing.relay_wait
+    }
+
+    /// Waits, for some time, until what happened so far is durable and told.
+    pub async fn settle(&self) {
+        let (done, durable) = oneshot::channel();
+        self.writer.submit(Vec::new(), || {
+            let _ = done.send(());
+        });
+        let all = async {
+            let _ = durable.await;
+            self.journal.settled().await;
+        };
+        let _ = timeout(self.config.timing.events_farewell, all).await;
     }
 
     /// Commits the store could not make.

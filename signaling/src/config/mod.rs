@@ -1,6 +1,7 @@
 //! What the operator says, and what it means: one file for each group of options.
 
 mod compat;
+mod events;
 mod garbage;
 mod server;
 mod streams;
@@ -9,6 +10,7 @@ mod timing;
 use clap::Parser;
 
 pub use compat::Compat;
+pub use events::Events;
 pub use garbage::Garbage;
 pub use server::{SECRET_FILE, SECRET_LEN_MIN, Server};
 pub use streams::Streams;
@@ -30,6 +32,10 @@ pub struct Config {
     #[command(flatten)]
     pub garbage: Garbage,
 
+    /// Who is told what happens, and what is written down of it.
+    #[command(flatten)]
+    pub events: Events,
+
     /// What older clients may do.
     #[command(flatten)]
     pub compat: Compat,
@@ -45,6 +51,14 @@ pub enum ConfigError {
     /// The secret is no protection.
     #[error("the secret has {0} bytes; give --secret or the file 'secret' at least {SECRET_LEN_MIN}")]
     ShortSecret(usize),
+    /// Events cannot be told as wanted.
+    #[error("{option}: {why}")]
+    Events {
+        /// The option that names it.
+        option: &'static str,
+        /// What is wrong.
+        why: String,
+    },
     /// A file or directory of the data directory cannot be used.
     #[error("--data-dir: {path}: {error}")]
     DataDir {

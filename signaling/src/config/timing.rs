@@ -15,6 +15,12 @@ pub struct Timing {
     pub farewell: Duration,
     /// How long a socket may stay without joining.
     pub join_wait: Duration,
+    /// How long one attempt to tell an application's server may take.
+    pub webhook_timeout: Duration,
+    /// Pause before the second attempt; each later one is twice as long.
+    pub webhook_pause: Duration,
+    /// How long the process, told to end, goes on telling what happened.
+    pub events_farewell: Duration,
 }
 
 impl Default for Timing {
@@ -25,6 +31,9 @@ impl Default for Timing {
             relay_wait: Duration::from_secs(8),
             farewell: Duration::from_secs(10),
             join_wait: Duration::from_secs(60),
+            webhook_timeout: Duration::from_secs(10),
+            webhook_pause: Duration::from_secs(1),
+            events_farewell: Duration::from_secs(3),
         }
     }
 }

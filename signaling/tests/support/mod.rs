@@ -5,11 +5,13 @@
 
 mod client;
 mod http;
+mod receiver;
 mod relay;
 mod world;
 
 pub use client::{Client, join_params, publish_params};
 pub use http::{Answer, request};
+pub use receiver::{Reaction, Receiver, Told};
 pub use relay::{FakeRelay, Held};
 pub use world::{Process, SECRET, World, basic, join, scratch, session, token};
 

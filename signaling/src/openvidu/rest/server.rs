@@ -18,7 +18,7 @@ pub(super) async fn config(
 ) -> Json<Value> {
     let config = &app.config;
     let origin = via.origin(&headers, config);
-    Json(json!({
+    let mut shape = json!({
         "VERSION": VERSION,
         "DOMAIN_OR_PUBLIC_IP": origin.host(),
         "HTTPS_PORT": config.server.https_port,
@@ -34,8 +34,15 @@ pub(super) async fn config(
         "OPENVIDU_SESSIONS_GARBAGE_INTERVAL": config.garbage.interval_s,
         "OPENVIDU_SESSIONS_GARBAGE_THRESHOLD": config.garbage.threshold_s,
         "OPENVIDU_RECORDING": false,
-        "OPENVIDU_WEBHOOK": false,
-    }))
+        "OPENVIDU_WEBHOOK": config.events.webhook,
+    });
+    if config.events.webhook {
+        let kinds = config.events.kinds().unwrap_or_default();
+        shape["OPENVIDU_WEBHOOK_ENDPOINT"] = json!(config.events.webhook_endpoint);
+        shape["OPENVIDU_WEBHOOK_HEADERS"] = json!(config.events.header_texts());
+        shape["OPENVIDU_WEBHOOK_EVENTS"] = kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().into();
+    }
+    Json(shape)
 }
 
 pub(super) async fn public_url(

@@ -1,0 +1,193 @@
+//! Who is told what happens, and what is written down of it.
+
+use axum::http::{HeaderMap, HeaderName, HeaderValue};
+use clap::Args;
+
+use super::{ConfigError, Timing};
+use crate::cdr::{Bounds, Endpoint, Kind, WebhookSettings};
+
+#[derive(Clone, Debug, Args)]
+#[allow(missing_docs, reason = "see the group of garbage")]
+pub struct Events {
+    /// Tells an application's server what happens in sessions, by HTTP.
+    #[arg(long, env = "OPENVIDU_WEBHOOK")]
+    pub webhook: bool,
+
+    /// Where to: https://host:port/path, or http.
+    #[arg(long, env = "OPENVIDU_WEBHOOK_ENDPOINT", default_value = "")]
+    pub webhook_endpoint: String,
+
+    /// A header `Name: value` to send along, repeatable; or all of them as a list in brackets.
+    #[arg(long = "webhook-header", env = "OPENVIDU_WEBHOOK_HEADERS", hide_env_values = true)]
+    pub webhook_headers: Vec<String>,
+
+    /// Name of an event to tell, repeatable; or all of them as a list in brackets. Without it all are told.
+    #[arg(long = "webhook-event", env = "OPENVIDU_WEBHOOK_EVENTS")]
+    pub webhook_events: Vec<String>,
+
+    /// Checks the certificate of that server. Without it every one is taken, as OpenVidu does.
+    #[arg(long, env = "MILLRACE_WEBHOOK_VERIFY_TLS")]
+    pub webhook_verify_tls: bool,
+
+    /// Most events that wait for that server; beyond, new ones are dropped. One session may have a tenth of them.
+    #[arg(long, env = "MILLRACE_WEBHOOK_WAITING_MAX", default_value_t = 10_000)]
+    pub webhook_waiting_max: usize,
+
+    /// Most bytes of such events.
+    #[arg(long, env = "MILLRACE_WEBHOOK_WAITING_LEN_BYTES_MAX", default_value_t = 16 * 1024 * 1024)]
+    pub webhook_waiting_len_bytes_max: usize,
+}
+
+impl Events {
+    /// What the webhook is to do, if there is to be one.
+    ///
+    /// # Errors
+    /// When a setting cannot be; the message names it.
+    pub fn webhook(&self, timing: &Timing) -> Result<Option<WebhookSettings>, ConfigError> {
+        if !self.webhook {
+            return Ok(None);
+        }
+        let endpoint = Endpoint::parse(self.webhook_endpoint.trim())
+            .map_err(|why| ConfigError::Events { option: "--webhook-endpoint", why })?;
+        let mut headers = HeaderMap::new();
+        for text in self.header_texts() {
+            let (name, value) = header(&text)?;
+            headers.append(name, value);
+        }
+        Ok(Some(WebhookSettings {
+            endpoint,
+            headers,
+            kinds: self.kinds()?,
+            verify_tls: self.webhook_verify_tls,
+            bounds: Bounds {
+                session_max: (self.webhook_waiting_max / 10).max(1),
+                all_max: self.webhook_waiting_max,
+                len_bytes_max: self.webhook_waiting_len_bytes_max,
+            },
+            timeout: timing.webhook_timeout,
+            pause: timing.webhook_pause,
+        }))
+    }
+
+    /// The headers as they were given, each `Name: value`.
+    pub fn header_texts(&self) -> Vec<String> {
+        self.webhook_headers.iter().flat_map(|text| listed(text, false)).collect()
+    }
+
+    /// The events to tell.
+    ///
+    /// # Errors
+    /// When one is unknown.
+    pub fn kinds(&self) -> Result<Vec<Kind>, ConfigError> {
+        let names: Vec<String> = self.webhook_events.iter().flat_map(|text| listed(text, true)).collect();
+        if names.is_empty() {
+            return Ok(Kind::all().to_vec());
+        }
+        let parse = |name: &String| {
+            let known = || Kind::all().iter().map(|kind| kind.as_str()).collect::<Vec<_>>().join(", ");
+            Kind::parse(name).ok_or_else(|| ConfigError::Events {
+                option: "--webhook-event",
+                why: format!("there is no event {name}; those that happen are {}", known()),
+            })
+        };
+        names.iter().map(parse).collect()
+    }
+}
+
+/// One text, or those of a list in brackets: as JSON, or without quotes as the original takes it too.
+fn listed(text: &str, commas: bool) -> Vec<String> {
+    let text = text.trim();
+    if let Ok(texts) = serde_json::from_str::<Vec<String>>(text) {
+        return texts;
+    }
+    let inner = text.strip_prefix('[').and_then(|text| text.strip_suffix(']'));
+    let parts: Vec<&str> = match inner {
+        Some(inner) => inner.split(',').collect(),
+        None if commas => text.split(',').collect(),
+        // A header's value may have commas.
+        None => vec![text],
+    };
+    let bare = |part: &str| part.trim().trim_matches('"').to_owned();
+    parts.into_iter().map(bare).filter(|part| !part.is_empty()).collect()
+}
+
+fn header(text: &str) -> Result<(HeaderName, HeaderValue), ConfigError> {
+    // Its value may be a secret, so only the name is shown.
+    let name = text.split(':').next().unwrap_or_default();
+    let wrong = || ConfigError::Events {
+        option: "--webhook-header",
+        why: format!("the header that begins with \"{name}\" is not of the form \"Name: value\""),
+    };
+    let (name, value) = text.split_once(':').ok_or_else(wrong)?;
+    let name = HeaderName::from_bytes(name.trim().as_bytes()).map_err(|_| wrong())?;
+    let mut value = HeaderValue::from_str(value.trim()).map_err(|_| wrong())?;
+    value.set_sensitive(true);
+    Ok((name, value))
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::Config;
+    use super::*;
+
+    fn events(arguments: &[&str]) -> Result<Option<WebhookSettings>, ConfigError> {
+        let all = ["millrace-signaling"].into_iter().chain(arguments.iter().copied());
+        Config::try_parse_from(all).unwrap().events.webhook(&Timing::default())
+    }
+
+    const ON: [&str; 3] = ["--webhook", "--webhook-endpoint", "https://app.example/hook"];
+
+    fn with(more: &[&str]) -> Result<WebhookSettings, ConfigError> {
+        events(&[&ON[..], more].concat()).map(|settings| settings.expect("it is on"))
+    }
+
+    #[test]
+    fn nothing_is_told_unless_it_is_wanted() {
+        assert!(events(&[]).unwrap().is_none());
+        assert!(events(&ON[1..]).unwrap().is_none());
+        assert!(events(&ON[..1]).is_err(), "told to nobody");
+        let all = with(&[]).unwrap();
+        assert_eq!(all.kinds, Kind::all());
+        assert!(!all.verify_tls && all.headers.is_empty());
+    }
+
+    #[test]
+    fn lists_are_read_as_the_original_writes_them() {
+        let kinds = [Kind::SessionCreated, Kind::SignalSent];
+        for list in [
+            "[sessionCreated,signalSent]",
+            "[sessionCreated, signalSent]",
+            r#"["sessionCreated", "signalSent"]"#,
+            "sessionCreated,signalSent",
+        ] {
+            assert_eq!(with(&["--webhook-event", list]).unwrap().kinds, kinds, "{list}");
+        }
+        let one_each = ["--webhook-event", "sessionCreated", "--webhook-event", "signalSent"];
+        assert_eq!(with(&one_each).unwrap().kinds, kinds);
+        for none in ["", "[]"] {
+            assert_eq!(with(&["--webhook-event", none]).unwrap().kinds, Kind::all());
+        }
+        // A list from another deployment starts.
+        let never = with(&["--webhook-event", "[recordingStatusChanged,nodeCrashed]"]).unwrap();
+        assert_eq!(never.kinds.len(), 2);
+        let error = with(&["--webhook-event", "[sessionCreate]"]).unwrap_err().to_string();
+        assert!(error.contains("--webhook-event") && error.contains("sessionCreated"), "{error}");
+    }
+
+    #[test]
+    fn headers_keep_their_commas_and_a_wrong_one_keeps_its_secret() {
+        let list = r#"["Authorization: Basic T1BFTg==", "X-List: a, b"]"#;
+        let headers = with(&["--webhook-header", list]).unwrap().headers;
+        assert_eq!(headers["authorization"], "Basic T1BFTg==");
+        assert_eq!(headers["x-list"], "a, b");
+        let bare = with(&["--webhook-header", "[X-One: 1,X-Two: 2]"]).unwrap().headers;
+        assert_eq!((&bare["x-one"], &bare["x-two"]), (&"1".parse().unwrap(), &"2".parse().unwrap()));
+        assert_eq!(with(&["--webhook-header", "X-List: a, b"]).unwrap().headers["x-list"], "a, b");
+        for bad in ["X Name: secret", "Name: sec\u{7f}ret", ": secret"] {
+            let error = with(&["--webhook-header", bad]).unwrap_err().to_string();
+            assert!(error.contains("--webhook-header") && !error.contains("secret"), "{error}");
+        }
+    }
+}

@@ -1,0 +1,290 @@
+//! What an application's server is told, and that nobody in a call notices how that server does.
+
+mod support;
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use millrace_signaling::Config;
+use serde_json::{Value, json};
+use support::{Client, Reaction, Receiver, World};
+
+const API: &str = "/openvidu/api";
+
+/// Tells everything to that URL, without long pauses.
+fn telling(url: String) -> impl FnOnce(&mut Config) {
+    move |config| {
+        config.events.webhook = true;
+        config.events.webhook_endpoint = url;
+        config.timing.webhook_pause = Duration::from_millis(1);
+    }
+}
+
+async fn counts(world: &World) -> Value {
+    world.rest("GET", "/millrace/stats", "").await.json()["signaling"]["events"]["webhook"].clone()
+}
+
+/// Waits until so many events came to nothing, or found no room.
+async fn until(world: &World, what: &str, count: u64) -> Value {
+    let waiting = async {
+        loop {
+            let counts = counts(world).await;
+            if counts[what].as_u64().expect("a number") >= count {
+                return counts;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, waiting).await.expect("it never came to that")
+}
+
+async fn say(client: &mut Client, text: &str) {
+    let message = json!({"to": [], "type": "signal:chat", "data": text}).to_string();
+    client.ok("sendMessage", json!({ "message": message })).await;
+}
+
+fn names(events: &[Value]) -> Vec<&str> {
+    events.iter().map(|event| event["event"].as_str().expect("a name")).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn every_event_comes_in_order_with_its_fields() {
+    let mut receiver = Receiver::start(|_| Reaction::Answer(200)).await;
+    let url = receiver.url();
+    let world = World::with(1, |config| {
+        telling(url)(config);
+        config.events.webhook_headers = vec![r#"["Authorization: Basic T1A=", "X-App: a, b"]"#.into()];
+    })
+    .await;
+    let session = world.session().await;
+    let (mut a, con_a) = world.join(&session, "MODERATOR").await;
+    let (mut b, con_b) = world.join(&session, "PUBLISHER").await;
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    b.watch(&stream).await;
+    say(&mut a, "hi").await;
+    let signal = json!({"session": session, "to": [con_a], "type": "signal:chat", "data": "ho"});
+    assert_eq!(world.rest("POST", &format!("{API}/signal"), &signal.to_string()).await.status, 200);
+    a.ok("forceDisconnect", json!({ "connectionId": con_b })).await;
+    a.ok("unpublishVideo", json!({})).await;
+    a.ok("leaveRoom", json!({})).await;
+
+    let first = receiver.told().await;
+    let head = first.head.to_lowercase();
+    assert!(head.starts_with("post /hook?from=here http/1.1\r\n"), "{head}");
+    for line in
+        ["content-type: application/json", "authorization: basic t1a=", "x-app: a, b", "host: 127.0.0.1"]
+    {
+        assert!(head.contains(line), "{head}");
+    }
+    let mut events = vec![first.event];
+    events.extend(receiver.until_destroyed().await);
+    let fields: Vec<(&str, usize)> = events
+        .iter()
+        .map(|event| (event["event"].as_str().unwrap(), event.as_object().unwrap().len() - 1))
+        .collect();
+    let expected = [
+        ("sessionCreated", 3),
+        ("participantJoined", 10),
+        ("participantJoined", 10),
+        ("webrtcConnectionCreated", 12),
+        ("webrtcConnectionCreated", 13),
+        ("signalSent", 7),
+        ("signalSent", 7),
+        ("webrtcConnectionDestroyed", 16),
+        ("participantLeft", 13),
+        ("webrtcConnectionDestroyed", 15),
+        ("participantLeft", 13),
+        ("sessionDestroyed", 6),
+    ];
+    assert_eq!(fields, expected);
+    let unique = events[0]["uniqueSessionId"].clone();
+    assert_eq!(unique, format!("{session}_{}", events[0]["timestamp"]));
+    assert!(events.iter().all(|event| event["sessionId"] == session && event["uniqueSessionId"] == unique));
+    assert_eq!((&events[3]["connection"], &events[3]["streamId"]), (&json!("OUTBOUND"), &json!(stream)));
+    assert_eq!((&events[4]["connection"], &events[4]["receivingFrom"]), (&json!("INBOUND"), &json!(con_a)));
+    assert_eq!((&events[5]["from"], &events[5]["type"]), (&json!(con_a), &json!("chat")));
+    assert_eq!((&events[6]["from"], &events[6]["type"]), (&Value::Null, &json!("signal:chat")));
+    let reasons: Vec<&str> = events[7..].iter().map(|event| event["reason"].as_str().unwrap()).collect();
+    let put_out = "forceDisconnectByUser";
+    assert_eq!(reasons, [put_out, put_out, "unpublish", "disconnect", "lastParticipantLeft"]);
+    assert_eq!(events[9]["startTime"], events[3]["timestamp"]);
+    assert_eq!(events[11]["startTime"], events[0]["timestamp"]);
+
+    let config = world.rest("GET", &format!("{API}/config"), "").await.json();
+    assert_eq!((&config["OPENVIDU_WEBHOOK"], &config["OPENVIDU_CDR"]), (&json!(true), &json!(false)));
+    assert_eq!(config["OPENVIDU_WEBHOOK_HEADERS"], json!(["Authorization: Basic T1A=", "X-App: a, b"]));
+    assert_eq!(config["OPENVIDU_WEBHOOK_EVENTS"].as_array().unwrap().len(), 7);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn only_what_is_wanted_is_told() {
+    let mut receiver = Receiver::start(|_| Reaction::Answer(204)).await;
+    let url = receiver.url();
+    let world = World::with(1, |config| {
+        telling(url)(config);
+        config.events.webhook_events =
+            vec!["[participantLeft,sessionDestroyed,recordingStatusChanged]".into()];
+    })
+    .await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    say(&mut a, "hi").await;
+    a.ok("leaveRoom", json!({})).await;
+    assert_eq!(names(&receiver.until_destroyed().await), ["participantLeft", "sessionDestroyed"]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_slow_receiver_holds_nobody_up_and_gets_its_order() {
+    let mut receiver = Receiver::start(|_| Reaction::Hold).await;
+    let world = World::with(1, telling(receiver.url())).await;
+    let session = world.session().await;
+    assert_eq!(receiver.event().await["event"], "sessionCreated");
+    // It answers nothing, and a whole call goes by.
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    let (mut b, _) = world.join(&session, "SUBSCRIBER").await;
+    b.watch(&stream).await;
+    for number in 0..20 {
+        say(&mut b, &number.to_string()).await;
+    }
+    // Another session is told meanwhile.
+    let other = world.session().await;
+    assert_eq!(receiver.event().await["sessionId"], other);
+    b.ok("leaveRoom", json!({})).await;
+    a.ok("leaveRoom", json!({})).await;
+    assert!(receiver.is_silent(), "one at a time in each session");
+
+    receiver.let_go(1_000);
+    let events = receiver.until_destroyed().await;
+    let said: Vec<&str> = events.iter().filter_map(|event| event["data"].as_str()).collect();
+    let expected: Vec<String> = (0..20).map(|number| number.to_string()).collect();
+    assert_eq!(said, expected);
+    let mut count = BTreeMap::new();
+    names(&events).into_iter().for_each(|name| *count.entry(name).or_insert(0) += 1);
+    assert_eq!((count["participantJoined"], count["participantLeft"], count["signalSent"]), (2, 2, 20));
+    assert_eq!(counts(&world).await["dropped"], 0);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_waits_is_bounded_and_the_rest_is_counted() {
+    let mut receiver = Receiver::start(|_| Reaction::Hold).await;
+    let url = receiver.url();
+    let world = World::with(1, |config| {
+        telling(url)(config);
+        // Five of one session.
+        config.events.webhook_waiting_max = 50;
+    })
+    .await;
+    let session = world.session().await;
+    receiver.event().await;
+    let (mut a, _) = world.join(&session, "SUBSCRIBER").await;
+    for number in 0..30 {
+        say(&mut a, &number.to_string()).await;
+    }
+    // Joining and four signals wait behind the first event.
+    let stuck = until(&world, "dropped", 26).await;
+    assert_eq!(stuck, json!({"waiting": 5, "delivered": 0, "failed": 0, "dropped": 26}));
+    receiver.let_go(1_000);
+    assert_eq!(receiver.event().await["event"], "participantJoined");
+    for number in 0..4 {
+        assert_eq!(receiver.event().await["data"], number.to_string(), "without a hole");
+    }
+    until(&world, "delivered", 6).await;
+    say(&mut a, "again").await;
+    assert_eq!(receiver.event().await["data"], "again", "there is room again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_receiver_is_asked_again_five_times_in_order() {
+    // Every event fails twice before it is taken, in two ways.
+    let mut seen: BTreeMap<String, u32> = BTreeMap::new();
+    let mut receiver = Receiver::start(move |event| {
+        let attempt = seen.entry(event.to_string()).or_default();
+        *attempt += 1;
+        match *attempt {
+            1 => Reaction::Answer(500),
+            2 => Reaction::HangUp,
+            _ => Reaction::Answer(200),
+        }
+    })
+    .await;
+    let world = World::with(1, telling(receiver.url())).await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    a.ok("leaveRoom", json!({})).await;
+    for name in ["sessionCreated", "participantJoined", "participantLeft", "sessionDestroyed"] {
+        for _ in 0..3 {
+            assert_eq!(receiver.event().await["event"], name);
+        }
+    }
+    let counts = until(&world, "delivered", 4).await;
+    assert_eq!((&counts["failed"], &counts["dropped"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_that_is_never_taken_is_given_up_and_the_next_one_comes() {
+    let mut receiver = Receiver::start(|event| match event["event"].as_str().unwrap() {
+        "sessionCreated" => Reaction::Answer(503),
+        // No reason to ask again.
+        "participantJoined" => Reaction::Answer(404),
+        _ => Reaction::Answer(200),
+    })
+    .await;
+    let world = World::with(1, telling(receiver.url())).await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    a.ok("leaveRoom", json!({})).await;
+    let events = receiver.until_destroyed().await;
+    let created = "sessionCreated";
+    let rest = ["participantJoined", "participantLeft", "sessionDestroyed"];
+    assert_eq!(names(&events), [&[created; 5][..], &rest].concat());
+    let counts = until(&world, "delivered", 2).await;
+    assert_eq!(counts["failed"], 2);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_receiver_calls_are_what_they_were() {
+    let gone = Receiver::start(|_| Reaction::Answer(200)).await.url();
+    let world = World::with(1, telling(gone)).await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let (mut b, _) = world.join(&session, "SUBSCRIBER").await;
+    a.told("participantJoined").await;
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    b.told("participantPublished").await;
+    b.watch(&stream).await;
+    say(&mut b, "hi").await;
+    assert_eq!(a.told("sendMessage").await["data"], "hi");
+    let counts = until(&world, "failed", 6).await;
+    assert_eq!((&counts["delivered"], &counts["waiting"]), (&json!(0), &json!(0)));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_receivers_own_certificate_is_taken_unless_it_is_to_be_checked() {
+    for verify in [false, true] {
+        let mut receiver = Receiver::secure(|_| Reaction::Answer(200)).await;
+        let url = format!("https://localhost:{}/hook", receiver.port);
+        let world = World::with(1, |config| {
+            telling(url)(config);
+            config.events.webhook_verify_tls = verify;
+        })
+        .await;
+        world.session().await;
+        if verify {
+            until(&world, "failed", 1).await;
+            assert!(receiver.is_silent());
+        } else {
+            assert_eq!(receiver.event().await["event"], "sessionCreated");
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_setting_that_cannot_be_stops_the_start() {
+    use clap::Parser as _;
+    let data = support::scratch().join("data").display().to_string();
+    let arguments = ["x", "--https-port", "0", "--http-port", "0", "--data-dir", &data, "--webhook"];
+    let config = Config::try_parse_from(arguments).unwrap();
+    let Err(error) = millrace_signaling::Server::start(config).await else { panic!("it started") };
+    assert!(error.to_string().contains("--webhook-endpoint"), "{error}");
+}
