@@ -101,8 +101,7 @@ impl Server {
         // From here on the port in use, for URLs.
         config.server.https_port = https_port;
         let webhook = config.events.webhook(&config.timing)?;
-        let cannot = |why| ConfigError::Events { option: "--webhook", why };
-        let journal = Journal::start(webhook).map_err(cannot)?;
+        let journal = Journal::start(webhook, config.events.cdr(&config.server.data_dir))?;
         let app = App::start(config, &secret, Box::new(store), journal)?;
 
         let router = http::router(&app);

@@ -77,7 +77,6 @@ impl Event {
     }
 
     /// One line of the file, with its end.
-    #[cfg(test)]
     pub(super) fn line(&self) -> Vec<u8> {
         let mut line = json!({ self.kind.as_str(): self.fields }).to_string().into_bytes();
         line.push(b'\n');

@@ -7,18 +7,24 @@
 mod client;
 mod endpoint;
 mod event;
+mod file;
 mod kind;
 mod queues;
+mod rotation;
 mod webhook;
 
 use serde_json::{Value, json};
 
+use crate::config::ConfigError;
 use crate::session::Fact;
 pub(crate) use endpoint::Endpoint;
 use event::Event;
 pub(crate) use event::Moment;
+use file::LogFile;
+pub(crate) use file::Settings as FileSettings;
 pub(crate) use kind::Kind;
 pub(crate) use queues::Bounds;
+pub(crate) use rotation::{is_ours as is_file_name, names as file_names};
 pub(crate) use webhook::Settings as WebhookSettings;
 use webhook::Webhook;
 
@@ -26,15 +32,23 @@ use webhook::Webhook;
 #[derive(Default)]
 pub struct Journal {
     webhook: Option<Webhook>,
+    file: Option<LogFile>,
 }
 
 impl Journal {
     /// Starts what is wanted. Must be called within the runtime.
     ///
     /// # Errors
-    /// When it cannot be had, in words for an operator.
-    pub fn start(webhook: Option<WebhookSettings>) -> Result<Self, String> {
-        Ok(Self { webhook: webhook.map(Webhook::start).transpose()? })
+    /// When it cannot be had; names the option.
+    pub fn start(webhook: Option<WebhookSettings>, file: Option<FileSettings>) -> Result<Self, ConfigError> {
+        let cannot_tell = |why| ConfigError::Events { option: "--webhook", why };
+        let webhook = webhook.map(Webhook::start).transpose().map_err(cannot_tell)?;
+        let start = |file: FileSettings| {
+            let why = |error| format!("{}: {error}", file.dir.display());
+            LogFile::start(&file)
+                .map_err(|error| ConfigError::Events { option: "--cdr-path", why: why(error) })
+        };
+        Ok(Self { webhook, file: file.map(start).transpose()? })
     }
 
     /// Tells what happened. Never waits.
@@ -42,11 +56,16 @@ impl Journal {
         for fact in facts {
             // Names only: what people say to each other is not for the log.
             tracing::debug!(session = moment.session, fact = fact.name(), "happened");
-            if let Some(webhook) = &self.webhook {
-                let event = Event::new(moment, fact);
-                if webhook.wants(event.kind) {
-                    webhook.push(&moment.session, &event);
-                }
+        }
+        if self.webhook.is_none() && self.file.is_none() {
+            return;
+        }
+        for event in facts.iter().map(|fact| Event::new(moment, fact)) {
+            if let Some(file) = &self.file {
+                file.push(&event);
+            }
+            if let Some(webhook) = self.webhook.as_ref().filter(|webhook| webhook.wants(event.kind)) {
+                webhook.push(&moment.session, &event);
             }
         }
     }
@@ -64,6 +83,10 @@ impl Journal {
             let [waiting, delivered, failed, dropped] = webhook.counts();
             json!({"waiting": waiting, "delivered": delivered, "failed": failed, "dropped": dropped})
         });
-        json!({ "webhook": webhook })
+        let file = self.file.as_ref().map(|file| {
+            let [written, lost] = file.counts();
+            json!({"written": written, "lost": lost})
+        });
+        json!({ "webhook": webhook, "cdr": file })
     }
 }

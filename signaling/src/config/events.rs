@@ -1,10 +1,15 @@
 //! Who is told what happens, and what is written down of it.
 
+use std::path::{Path, PathBuf};
+
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use clap::Args;
 
 use super::{ConfigError, Timing};
-use crate::cdr::{Bounds, Endpoint, Kind, WebhookSettings};
+use crate::cdr::{Bounds, Endpoint, FileSettings, Kind, WebhookSettings};
+
+/// Name of the records' directory in the data directory.
+const CDR_DIR: &str = "cdr";
 
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
@@ -36,6 +41,22 @@ pub struct Events {
     /// Most bytes of such events.
     #[arg(long, env = "MILLRACE_WEBHOOK_WAITING_LEN_BYTES_MAX", default_value_t = 16 * 1024 * 1024)]
     pub webhook_waiting_len_bytes_max: usize,
+
+    /// Writes call detail records: a line for each event.
+    #[arg(long, env = "OPENVIDU_CDR")]
+    pub cdr: bool,
+
+    /// Directory of the records. Without it, `cdr` in the data directory.
+    #[arg(long, env = "OPENVIDU_CDR_PATH", default_value = "")]
+    pub cdr_path: String,
+
+    /// Longest file of records, in bytes; then the next one begins.
+    #[arg(long, env = "MILLRACE_CDR_FILE_LEN_BYTES_MAX", default_value_t = 100 * 1024 * 1024)]
+    pub cdr_file_len_bytes_max: u64,
+
+    /// Most files of records that are kept besides the one that grows.
+    #[arg(long, env = "MILLRACE_CDR_OLD_FILES_MAX", default_value_t = 10)]
+    pub cdr_old_files_max: usize,
 }
 
 impl Events {
@@ -67,6 +88,19 @@ impl Events {
             timeout: timing.webhook_timeout,
             pause: timing.webhook_pause,
         }))
+    }
+
+    /// Where records go, if there are to be any.
+    pub fn cdr(&self, data_dir: &Path) -> Option<FileSettings> {
+        let dir = match self.cdr_path.trim() {
+            "" => data_dir.join(CDR_DIR),
+            path => PathBuf::from(path),
+        };
+        self.cdr.then_some(FileSettings {
+            dir,
+            len_bytes_max: self.cdr_file_len_bytes_max,
+            old_max: self.cdr_old_files_max,
+        })
     }
 
     /// The headers as they were given, each `Name: value`.

@@ -13,7 +13,7 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 
 use crate::app::App;
-use crate::openvidu::{json, rest, rpc};
+use crate::openvidu::{cdr, json, rest, rpc};
 use crate::relay::LinkError;
 use crate::session::Generation;
 use crate::{stats, web};
@@ -34,6 +34,8 @@ const READ_BUFFER_LEN: usize = 4 << 10;
 pub fn router(app: &Arc<App>) -> Router {
     let protected = Router::new()
         .route("/millrace/stats", get(stats::stats))
+        .route("/openvidu/cdr", get(cdr::list))
+        .route("/openvidu/cdr/{file}", get(cdr::get))
         .route("/millrace/debug/panic/{shard}", post(inject_panic))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::require_secret));
     Router::new()

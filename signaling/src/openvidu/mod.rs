@@ -1,5 +1,6 @@
 //! The OpenVidu 2 protocol: REST, the WebSocket RPC and their JSON.
 
+pub mod cdr;
 pub mod errors;
 pub mod events;
 pub mod first;

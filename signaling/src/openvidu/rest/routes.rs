@@ -52,7 +52,7 @@ pub(super) static ROUTES: [Route; 21] = [
     secret(MethodFilter::GET, "/config", |filter| on(filter, server::config)),
     secret(MethodFilter::GET, "/config/openvidu-version", |filter| on(filter, server::version)),
     secret(MethodFilter::GET, "/config/openvidu-recording", |filter| on(filter, server::no)),
-    secret(MethodFilter::GET, "/config/openvidu-cdr", |filter| on(filter, server::no)),
+    secret(MethodFilter::GET, "/config/openvidu-cdr", |filter| on(filter, server::cdr)),
     Route {
         method: MethodFilter::GET,
         path: "/config/openvidu-publicurl",

@@ -23,7 +23,7 @@ pub(super) async fn config(
         "DOMAIN_OR_PUBLIC_IP": origin.host(),
         "HTTPS_PORT": config.server.https_port,
         "OPENVIDU_PUBLICURL": origin.url(),
-        "OPENVIDU_CDR": false,
+        "OPENVIDU_CDR": config.events.cdr,
         "OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH": config.streams.video_max_recv_kbps,
         "OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH": config.streams.video_min_recv_kbps,
         "OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH": config.streams.video_max_send_kbps,
@@ -55,6 +55,11 @@ pub(super) async fn public_url(
 
 pub(super) async fn version() -> &'static str {
     VERSION
+}
+
+/// Whether call detail records are written.
+pub(super) async fn cdr(State(app): State<Arc<App>>) -> String {
+    app.config.events.cdr.to_string()
 }
 
 /// A feature that is off.
