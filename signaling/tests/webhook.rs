@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use millrace_signaling::Config;
 use serde_json::{Value, json};
-use support::{Client, Reaction, Receiver, World};
+use support::{Client, FakeRelay, Process, Reaction, Receiver, World};
 
 const API: &str = "/openvidu/api";
 
@@ -287,4 +287,23 @@ async fn a_setting_that_cannot_be_stops_the_start() {
     let config = Config::try_parse_from(arguments).unwrap();
     let Err(error) = millrace_signaling::Server::start(config).await else { panic!("it started") };
     assert!(error.to_string().contains("--webhook-endpoint"), "{error}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_process_that_is_told_to_end_tells_first_what_happened() {
+    let mut receiver = Receiver::start(|_| Reaction::Hold).await;
+    let dir = support::scratch();
+    let _relay = FakeRelay::start(&dir, 1);
+    let process = Process::with(&dir, &["--webhook", "--webhook-endpoint", &receiver.url(), "--cdr"]).await;
+    let session = support::session(process.port).await;
+    let (mut a, _) = support::join(process.port, &session, "PUBLISHER").await;
+    a.ok("leaveRoom", json!({})).await;
+    assert_eq!(receiver.event().await["event"], "sessionCreated");
+    process.tell_to_end();
+    receiver.let_go(4);
+    let rest = receiver.until_destroyed().await;
+    assert_eq!(names(&rest), ["participantJoined", "participantLeft", "sessionDestroyed"]);
+    assert!(tokio::task::spawn_blocking(|| process.ends_well()).await.expect("it is waited for"));
+    let records = std::fs::read_to_string(dir.join("data/cdr/CDR.log")).expect("records");
+    assert_eq!(records.lines().count(), 4);
 }

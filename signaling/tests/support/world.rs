@@ -91,10 +91,15 @@ pub struct Process {
 impl Process {
     /// Starts the program on `dir` and waits for its ready file.
     pub async fn start(dir: &Path) -> Self {
+        Self::with(dir, &[]).await
+    }
+
+    /// The same with more arguments.
+    pub async fn with(dir: &Path, more: &[&str]) -> Self {
         let ready = dir.join("ready.json");
         let _ = std::fs::remove_file(&ready);
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-signaling"));
-        command.args(arguments(dir).into_iter().skip(1)).arg("--ready-file").arg(&ready);
+        command.args(arguments(dir).into_iter().skip(1)).args(more).arg("--ready-file").arg(&ready);
         let child = command.stdin(Stdio::null()).spawn().unwrap();
         let mut process = Self { child, port: 0 };
         let began = Instant::now();
@@ -117,9 +122,20 @@ impl Process {
     }
 
     /// SIGTERM; gives whether it ended well.
-    pub fn terminate(mut self) -> bool {
+    pub fn terminate(self) -> bool {
+        self.tell_to_end();
+        self.ends_well()
+    }
+
+    /// SIGTERM.
+    pub fn tell_to_end(&self) {
         let kill = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        kill.success() && self.child.wait().unwrap().success()
+        assert!(kill.success());
+    }
+
+    /// Waits for its end; gives whether that is a good one.
+    pub fn ends_well(mut self) -> bool {
+        self.child.wait().unwrap().success()
     }
 }
 
