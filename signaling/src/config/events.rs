@@ -105,7 +105,7 @@ impl Events {
 
     /// The headers as they were given, each `Name: value`.
     pub fn header_texts(&self) -> Vec<String> {
-        self.webhook_headers.iter().flat_map(|text| listed(text, false)).collect()
+        whole(&self.webhook_headers).iter().flat_map(|text| listed(text, false)).collect()
     }
 
     /// The events to tell.
@@ -113,7 +113,8 @@ impl Events {
     /// # Errors
     /// When one is unknown.
     pub fn kinds(&self) -> Result<Vec<Kind>, ConfigError> {
-        let names: Vec<String> = self.webhook_events.iter().flat_map(|text| listed(text, true)).collect();
+        let names: Vec<String> =
+            whole(&self.webhook_events).iter().flat_map(|text| listed(text, true)).collect();
         if names.is_empty() {
             return Ok(Kind::all().to_vec());
         }
@@ -126,6 +127,15 @@ impl Events {
         };
         names.iter().map(parse).collect()
     }
+}
+
+/// A list in brackets may come in pieces, cut at its commas on the way here.
+fn whole(texts: &[String]) -> Vec<String> {
+    let is_cut = match texts {
+        [first, .., last] => first.trim_start().starts_with('[') && last.trim_end().ends_with(']'),
+        _ => false,
+    };
+    if is_cut { vec![texts.join(",")] } else { texts.to_vec() }
 }
 
 /// One text, or those of a list in brackets: as JSON, or without quotes as the original takes it too.
@@ -216,6 +226,9 @@ mod tests {
         let headers = with(&["--webhook-header", list]).unwrap().headers;
         assert_eq!(headers["authorization"], "Basic T1BFTg==");
         assert_eq!(headers["x-list"], "a, b");
+        let cut =
+            with(&["--webhook-header", r#"["X-One: 1""#, "--webhook-header", r#""X-Two: 2"]"#]).unwrap();
+        assert_eq!((cut.headers.len(), &cut.headers["x-two"]), (2, &"2".parse().unwrap()));
         let bare = with(&["--webhook-header", "[X-One: 1,X-Two: 2]"]).unwrap().headers;
         assert_eq!((&bare["x-one"], &bare["x-two"]), (&"1".parse().unwrap(), &"2".parse().unwrap()));
         assert_eq!(with(&["--webhook-header", "X-List: a, b"]).unwrap().headers["x-list"], "a, b");
