@@ -104,10 +104,10 @@ impl Server {
         let journal = Journal::start(webhook, config.events.cdr(&config.server.data_dir))?;
         let app = App::start(config, &secret, Box::new(store), journal)?;
 
-        let router = http::router(&app);
-        Listener::secure(https, tls).serve(router.clone());
+        let (router, limits) = (http::router(&app), app.config.limits);
+        Listener::secure(https, tls).serve(router.clone(), limits);
         for listener in std::iter::once(http).chain(http_v6) {
-            Listener::plain(listener).serve(router.clone());
+            Listener::plain(listener).serve(router.clone(), limits);
         }
         tracing::info!(https_port, http_port, "listening");
         tokio::spawn(announce(Arc::clone(&app), https_port, http_port));

@@ -3,6 +3,7 @@
 mod compat;
 mod events;
 mod garbage;
+mod limits;
 mod server;
 mod streams;
 mod timing;
@@ -12,6 +13,7 @@ use clap::Parser;
 pub use compat::Compat;
 pub use events::Events;
 pub use garbage::Garbage;
+pub use limits::Limits;
 pub use server::{SECRET_FILE, SECRET_LEN_MIN, Server};
 pub use streams::Streams;
 pub use timing::Timing;
@@ -39,6 +41,10 @@ pub struct Config {
     /// What older clients may do.
     #[command(flatten)]
     pub compat: Compat,
+
+    /// How much of everything there may be.
+    #[command(flatten)]
+    pub limits: Limits,
 
     /// Periods that only tests change.
     #[arg(skip)]

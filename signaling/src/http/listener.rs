@@ -14,15 +14,13 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::Via;
-
-/// Most connections of one listener.
-const CONNECTIONS_MAX: usize = 16_384;
+use super::room::{Room, Seat};
+use crate::config::Limits;
 
 /// How long a TLS handshake may take, and the header of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -56,14 +54,18 @@ impl Listener {
     }
 
     /// Serves in the background, for as long as the runtime lives.
-    pub fn serve(self, router: Router) {
+    pub fn serve(self, router: Router, limits: Limits) {
         tokio::spawn(async move {
-            let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+            let room = Room::new(limits);
             loop {
                 // Beyond the limit new connections wait in the system's queue.
-                let Ok(permit) = Arc::clone(&room).acquire_owned().await else { return };
+                let Some(free) = room.free().await else { return };
                 match self.socket.accept().await {
-                    Ok((stream, remote)) => self.spawn(stream, remote, router.clone(), permit),
+                    Ok((stream, remote)) => match room.seat(remote.ip().to_canonical(), free) {
+                        Some(seat) => self.spawn(stream, remote, router.clone(), seat),
+                        // Before TLS there is no way to say why.
+                        None => tracing::debug!(remote = %remote.ip(), "too many connections from there"),
+                    },
                     Err(error) => {
                         tracing::warn!(%error, "cannot accept a connection");
                         sleep(ACCEPT_PAUSE).await;
@@ -73,7 +75,7 @@ impl Listener {
         });
     }
 
-    fn spawn(&self, stream: TcpStream, remote: SocketAddr, router: Router, permit: OwnedSemaphorePermit) {
+    fn spawn(&self, stream: TcpStream, remote: SocketAddr, router: Router, seat: Seat) {
         let port = stream.local_addr().map_or(0, |address| address.port());
         let via = Via { tls: self.tls.is_some(), remote: remote.ip().to_canonical(), port };
         let _ = stream.set_nodelay(true);
@@ -82,11 +84,11 @@ impl Listener {
                 if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
                     converse(stream, via, router).await;
                 }
-                drop(permit);
+                drop(seat);
             }),
             None => tokio::spawn(async move {
                 converse(stream, via, router).await;
-                drop(permit);
+                drop(seat);
             }),
         };
     }

@@ -1,6 +1,7 @@
 //! HTTP: which path is whose, and what every answer carries.
 
 mod listener;
+mod room;
 mod via;
 
 use std::sync::Arc;

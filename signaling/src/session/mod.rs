@@ -38,9 +38,6 @@ pub use role::Role;
 pub use signal::Signal;
 pub use stream::{MediaOptions, Stream, Subscription};
 
-/// Most connections of one session, pending ones included.
-pub const CONNECTIONS_MAX: usize = 2_000;
-
 /// Connections remembered after they are gone.
 const GONE_MAX: usize = 64;
 
@@ -89,12 +86,12 @@ impl Session {
         Changes { facts: vec![Fact::Opened], ..Changes::default() }
     }
 
-    /// Adds a connection that waits for its token to be used.
+    /// Adds a connection that waits for its token to be used. There may be `max` of them, pending ones included.
     ///
     /// # Errors
     /// When the session is full.
-    pub fn add_connection(&mut self, connection: Connection) -> Result<&Connection, Refusal> {
-        if self.connections.len() >= CONNECTIONS_MAX {
+    pub fn add_connection(&mut self, connection: Connection, max: usize) -> Result<&Connection, Refusal> {
+        if self.connections.len() >= max {
             return Err(Refusal::Limit("connections in one session"));
         }
         self.connections.push(connection);
@@ -230,7 +227,7 @@ pub(crate) mod testing {
             properties: ConnectionProperties { role, ..ConnectionProperties::default() },
             participant: None,
         };
-        session.add_connection(connection).unwrap();
+        session.add_connection(connection, usize::MAX).unwrap();
     }
 
     /// Who arrives as `id`; its RPC session is `rpc_<id>`.
@@ -335,10 +332,11 @@ mod tests {
     #[test]
     fn a_full_session_takes_no_more_connections() {
         let mut session = empty();
-        for number in 0..CONNECTIONS_MAX {
+        for number in 0..2 {
             invite(&mut session, &format!("con_{number}"), Role::Publisher);
         }
         let one_more = Connection { id: "con_X".into(), ..session.connections()[0].clone() };
-        assert!(matches!(session.add_connection(one_more), Err(Refusal::Limit(_))));
+        assert!(matches!(session.add_connection(one_more.clone(), 2), Err(Refusal::Limit(_))));
+        assert!(session.add_connection(one_more, 3).is_ok());
     }
 }

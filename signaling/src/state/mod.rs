@@ -13,9 +13,6 @@ use crate::relay::Owner;
 use crate::session::{Generation, Media, Session, Stream};
 pub use peers::{PeerNote, Peers};
 
-/// Most sessions at a time.
-pub const SESSIONS_MAX: usize = 20_000;
-
 /// The model and who is connected.
 #[derive(Default)]
 pub struct State {

@@ -86,7 +86,9 @@ async fn add(
         let model = state.sessions.get_mut(session).ok_or_else(not_found)?;
         let full =
             |error: crate::session::Refusal| Failure::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-        model.add_connection(connection.clone()).map_err(full)?;
+        model
+            .add_connection(connection.clone(), app.config.limits.connections_per_session_max)
+            .map_err(full)?;
         app.carry_out_and_tell(&mut state, session, Changes::default())
     };
     let _ = durable.await;

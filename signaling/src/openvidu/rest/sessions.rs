@@ -15,7 +15,6 @@ use super::body::{Body, not_found};
 use crate::app::App;
 use crate::clock;
 use crate::session::{ForcedVideoCodec, Reason, Session, SessionProperties, default_recording_properties};
-use crate::state::SESSIONS_MAX;
 
 /// Which connections a list shows. Other parameters of the original are accepted and without effect.
 #[derive(Deserialize)]
@@ -43,7 +42,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<J
         if state.sessions.contains_key(&id) {
             return Err(Failure::empty(StatusCode::CONFLICT));
         }
-        if state.sessions.len() >= SESSIONS_MAX {
+        if state.sessions.len() >= app.config.limits.sessions_max {
             return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many sessions"));
         }
         let session = Session::new(id.clone(), ids::relay(), properties, clock::now_ms());

@@ -13,7 +13,7 @@ use crate::session::{
     Arrival, Changes, Connection, ConnectionProperties, Generation, Participant, Reason, Refusal, Role,
     Session, SessionProperties,
 };
-use crate::state::{Client, SESSIONS_MAX, State};
+use crate::state::{Client, State};
 
 /// Longest data a client may attach to its connection, in bytes.
 const METADATA_LEN_MAX: usize = 10_000;
@@ -119,7 +119,7 @@ impl Caller {
         }
         let mut opened = Changes::default();
         if !state.sessions.contains_key(id) {
-            if state.sessions.len() >= SESSIONS_MAX {
+            if state.sessions.len() >= self.app.config.limits.sessions_max {
                 return Err(Refusal::Limit("sessions").into());
             }
             let properties = SessionProperties {
@@ -141,7 +141,7 @@ impl Caller {
             participant: None,
         };
         let session = state.sessions.get_mut(id).ok_or(Refusal::SessionNotFound)?;
-        session.add_connection(connection)?;
+        session.add_connection(connection, self.app.config.limits.connections_per_session_max)?;
         Ok((token, opened))
     }
 
