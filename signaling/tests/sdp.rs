@@ -2,8 +2,8 @@
 
 use millrace_control::{Codec, DtlsRole, ExtensionKind, MediaKind, SignaledSsrc};
 use millrace_signaling::sdp::{
-    ForcedCodec, IceCredentials, Ids, KindIds, Negotiated, SdpError, Ssrcs, Terms, limits, negotiate_publish,
-    negotiate_subscribe,
+    ForcedCodec, Formats, IceCredentials, Ids, KindIds, Negotiated, SdpError, Ssrcs, Terms, limits,
+    negotiate_publish, negotiate_subscribe,
 };
 use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
@@ -39,6 +39,9 @@ fn with_terms<T>(change: impl FnOnce(&mut Terms<'_>), run: impl FnOnce(&Terms<'_
         fingerprint: [0xab; 32],
         candidates: &candidates,
         forced_video_codec: ForcedCodec::Vp8,
+        fall_back: false,
+        family: None,
+        formats: Formats::default(),
         receive_max_kbps: 1000,
         receive_min_kbps: 300,
         send_max_kbps: 1000,
@@ -219,15 +222,11 @@ fn the_relay_hears_the_same_of_a_camera() {
 }
 
 #[test]
-fn the_forced_family_alone_is_left() {
+fn the_forced_family_alone_is_left_and_to_a_publisher_one_format_of_it() {
     for (forced, publisher, viewer) in [
         (ForcedCodec::Vp8, "96 97", "96 97"),
-        (ForcedCodec::Vp9, "98 99 100 101", "98 99 100 101 35 36 37 38"),
-        (
-            ForcedCodec::H264,
-            "108 109 102 103 104 107 114 115 116 117 39 40",
-            "108 109 102 103 104 107 114 115 116 117 39 40 41 42 43 44",
-        ),
+        (ForcedCodec::Vp9, "98 99", "98 99 100 101 35 36 37 38"),
+        (ForcedCodec::H264, "108 109", "108 109 102 103 104 107 114 115 116 117 39 40 41 42 43 44"),
         (ForcedCodec::Av1, "45 46", "45 46 47 48"),
     ] {
         for (offer, expected) in [(CAMERA, publisher), (SCREEN, publisher), (VIEW_BOTH, viewer)] {
@@ -244,11 +243,14 @@ fn the_forced_family_alone_is_left() {
 }
 
 #[test]
-fn without_a_forced_family_fec_alone_is_declined() {
+fn without_a_forced_family_a_publisher_sends_what_it_likes_best() {
     let negotiated = publish_forced(CAMERA, ForcedCodec::None).unwrap();
     let codecs = &negotiated.tracks[1].codecs;
     let payload_types: Vec<u32> = codecs.iter().map(|codec| codec.payload_type).collect();
-    assert_eq!(payload_types, [96, 102, 104, 108, 114, 116, 39, 45, 98, 100]);
+    assert_eq!(payload_types, [96]);
+    let firefox_like = CAMERA.replace("SAVPF 96 97", "SAVPF 98 99 96 97");
+    let negotiated = publish_forced(&firefox_like, ForcedCodec::None).unwrap();
+    assert_eq!(negotiated.tracks[1].codecs[0].payload_type, 98);
     assert!(!negotiated.answer.contains("ulpfec") && !negotiated.answer.contains("red/90000"));
 }
 

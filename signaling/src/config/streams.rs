@@ -23,10 +23,16 @@ pub struct Streams {
     #[arg(long, env = "OPENVIDU_STREAMS_VIDEO_MIN_SEND_BANDWIDTH", default_value_t = 300)]
     pub video_min_send_kbps: u32,
 
-    /// Video codec of sessions that force none: MEDIA_SERVER_PREFERRED (VP8), NONE, VP8, VP9 or H264.
+    /// Video codec of sessions that force none: MEDIA_SERVER_PREFERRED (VP8), NONE, VP8, VP9, H264 or
+    /// AV1.
     #[arg(long, env = "OPENVIDU_STREAMS_FORCED_VIDEO_CODEC", value_parser = parse_codec,
           default_value = "MEDIA_SERVER_PREFERRED")]
     pub forced_video_codec: ForcedVideoCodec,
+
+    /// Whether publishers without the forced codec may use another one, in sessions that do not say. Nothing is
+    /// transcoded: a viewer who does not have what is sent is refused.
+    #[arg(long, env = "OPENVIDU_STREAMS_ALLOW_TRANSCODING")]
+    pub allow_transcoding: bool,
 
     /// Viewers' connections of one session on the shard of its publishers; more go where there is least to do. 0 keeps
     /// every session on one shard.
@@ -36,5 +42,5 @@ pub struct Streams {
 
 fn parse_codec(name: &str) -> Result<ForcedVideoCodec, String> {
     ForcedVideoCodec::parse(name)
-        .ok_or_else(|| "not one of MEDIA_SERVER_PREFERRED, NONE, VP8, VP9, H264".into())
+        .ok_or_else(|| "not one of MEDIA_SERVER_PREFERRED, NONE, VP8, VP9, H264, AV1".into())
 }

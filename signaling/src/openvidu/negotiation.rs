@@ -3,13 +3,15 @@
 
 use std::net::{IpAddr, SocketAddr};
 
-use millrace_control::RelayHello;
+use millrace_control::{CodecKind, MediaKind, RelayHello};
 
 use super::errors::{self, RpcError};
 use super::ids;
 use crate::config::Config;
-use crate::sdp::{self, ForcedCodec, IceCredentials, Ids, KindIds, Negotiated, SdpError, Ssrcs, Terms};
-use crate::session::{ConnectionProperties, ForcedVideoCodec, Media};
+use crate::sdp::{
+    self, ForcedCodec, Formats, IceCredentials, Ids, KindIds, Negotiated, SdpError, Ssrcs, Terms,
+};
+use crate::session::{ConnectionProperties, ForcedVideoCodec, Media, MediaOptions, Stream};
 
 /// Length of our ICE user fragment: 71 bits, so that two never meet in one relay. It takes 4 to 32 (RFC 8839 §5.4).
 const UFRAG_LEN: usize = 12;
@@ -31,17 +33,46 @@ pub struct Context<'a> {
     pub room: u64,
     /// The session's codec policy.
     pub codec: ForcedVideoCodec,
+    /// Whether a publisher may use another codec when it does not have that one.
+    pub fall_back: bool,
+    /// The video codec of the streams in the session, if there are any.
+    pub family: Option<CodecKind>,
     /// Whose PeerConnection it is.
     pub connection: &'a ConnectionProperties,
 }
 
 /// The tracks of a stream that take part.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct Tracks {
     /// The stream's audio, if it has any.
     pub audio: Option<u64>,
     /// The stream's video, if it has any.
     pub video: Option<u64>,
+    /// Formats of its audio, the one first that is sent; empty while it is new.
+    pub audio_formats: Vec<u32>,
+    /// Formats of its video.
+    pub video_formats: Vec<u32>,
+}
+
+impl Tracks {
+    /// Those of a stream that is about to be.
+    pub fn new(options: &MediaOptions, audio: u64, video: u64) -> Self {
+        Self {
+            audio: options.has_audio.then_some(audio),
+            video: options.has_video.then_some(video),
+            audio_formats: Vec::new(),
+            video_formats: Vec::new(),
+        }
+    }
+
+    /// Those of a stream.
+    pub fn of(stream: &Stream) -> Self {
+        Self {
+            audio_formats: stream.formats(MediaKind::Audio),
+            video_formats: stream.formats(MediaKind::Video),
+            ..Self::new(&stream.options, stream.audio_track, stream.video_track)
+        }
+    }
 }
 
 impl Context<'_> {
@@ -53,7 +84,7 @@ impl Context<'_> {
         &self,
         offer: &str,
         stream: &str,
-        tracks: Tracks,
+        tracks: &Tracks,
         loopback: bool,
     ) -> Result<Agreed, RpcError> {
         self.negotiate(offer, stream, tracks, loopback, sdp::negotiate_publish)
@@ -63,7 +94,7 @@ impl Context<'_> {
     ///
     /// # Errors
     /// As [`Self::publish`].
-    pub fn subscribe(&self, offer: &str, stream: &str, tracks: Tracks) -> Result<Agreed, RpcError> {
+    pub fn subscribe(&self, offer: &str, stream: &str, tracks: &Tracks) -> Result<Agreed, RpcError> {
         self.negotiate(offer, stream, tracks, false, sdp::negotiate_subscribe)
     }
 
@@ -71,7 +102,7 @@ impl Context<'_> {
         &self,
         offer: &str,
         stream: &str,
-        tracks: Tracks,
+        tracks: &Tracks,
         loopback: bool,
         negotiate: fn(&str, &Terms<'_>) -> Result<Negotiated, SdpError>,
     ) -> Result<Agreed, RpcError> {
@@ -92,6 +123,9 @@ impl Context<'_> {
             fingerprint: self.fingerprint()?,
             candidates: &candidates,
             forced_video_codec: forced(self.codec),
+            fall_back: self.fall_back,
+            family: self.family,
+            formats: Formats { audio: &tracks.audio_formats, video: &tracks.video_formats },
             receive_max_kbps: options
                 .video_max_recv_bandwidth
                 .unwrap_or(self.config.streams.video_max_recv_kbps),
@@ -156,6 +190,7 @@ const fn forced(codec: ForcedVideoCodec) -> ForcedCodec {
         ForcedVideoCodec::MediaServerPreferred | ForcedVideoCodec::Vp8 => ForcedCodec::Vp8,
         ForcedVideoCodec::Vp9 => ForcedCodec::Vp9,
         ForcedVideoCodec::H264 => ForcedCodec::H264,
+        ForcedVideoCodec::Av1 => ForcedCodec::Av1,
         ForcedVideoCodec::None => ForcedCodec::None,
     }
 }

@@ -1,10 +1,10 @@
 //! Which payload types of a section are accepted, in which order, with which feedback.
 
-use super::Role;
 use super::error::SdpError;
 use super::format::{self, Format, OPUS};
 use super::lexer::{Attribute, Section};
 use super::limits::CODECS_MAX;
+use super::{Role, Terms};
 use millrace_control::{Codec, CodecKind, MediaKind};
 
 /// The only video codec family of a session, so that every viewer can decode every publisher.
@@ -19,18 +19,18 @@ pub enum ForcedCodec {
     H264,
     /// AV1, all profiles.
     Av1,
-    /// All families in the order of the offer. A viewer without the publisher's codec sees nothing.
+    /// None: each stream has a family of its own, the one of [`Terms::family`] or else the first of its offer.
     None,
 }
 
 impl ForcedCodec {
-    const fn allows(self, kind: CodecKind) -> bool {
+    const fn family(self) -> Option<CodecKind> {
         match self {
-            Self::Vp8 => matches!(kind, CodecKind::Vp8),
-            Self::Vp9 => matches!(kind, CodecKind::Vp9),
-            Self::H264 => matches!(kind, CodecKind::H264),
-            Self::Av1 => matches!(kind, CodecKind::Av1),
-            Self::None => true,
+            Self::Vp8 => Some(CodecKind::Vp8),
+            Self::Vp9 => Some(CodecKind::Vp9),
+            Self::H264 => Some(CodecKind::H264),
+            Self::Av1 => Some(CodecKind::Av1),
+            Self::None => None,
         }
     }
 }
@@ -132,17 +132,55 @@ struct Payload<'a> {
     feedback: Feedback,
 }
 
-/// Chooses from the payload types of `section`, at most [`CODECS_MAX`]. Within the forced family, and in audio, the
-/// format that every browser has comes first: the browser sends the first one.
+/// Chooses from the payload types of `section`, at most [`CODECS_MAX`]. The browser sends the first one. A stream that
+/// exists keeps the formats that it has, for its publisher who comes back as for its viewers; a new one gets those of
+/// [`choose_video`], and of audio all, opus first.
 ///
 /// # Errors
 /// [`SdpError::Malformed`], or [`SdpError::NoCodec`] when nothing is left.
 pub(super) fn select<'a>(
     section: &Section<'a>,
     kind: MediaKind,
-    forced: ForcedCodec,
+    terms: &Terms<'_>,
     role: Role,
 ) -> Result<Vec<Selected<'a>>, SdpError> {
+    let mut selected = usable(section, kind, role)?;
+    let stream = match kind {
+        MediaKind::Audio => terms.formats.audio,
+        MediaKind::Video => terms.formats.video,
+    };
+    match (stream.first(), kind) {
+        (Some(&sent), _) => {
+            selected.retain(|codec| stream.contains(&codec.format.number));
+            selected.sort_by_key(|codec| codec.format.number != sent);
+            if selected.first().is_some_and(|codec| codec.format.number != sent) {
+                selected.clear();
+            }
+        }
+        (None, MediaKind::Audio) => selected.sort_by_key(|codec| !codec.format.is_common()),
+        (None, MediaKind::Video) => choose_video(&mut selected, terms, role),
+    }
+    selected.truncate(CODECS_MAX);
+    if selected.is_empty() { Err(SdpError::NoCodec { kind }) } else { Ok(selected) }
+}
+
+/// Leaves one family of video, and of it to a publisher one format: the one that every browser has, if it was offered.
+/// A publisher may send any format of its answer at any time, and viewers have to decode it.
+fn choose_video(selected: &mut Vec<Selected<'_>>, terms: &Terms<'_>, role: Role) {
+    let is_offered = |wanted: &CodecKind| selected.iter().any(|codec| codec.format.kind == *wanted);
+    let forced = terms.forced_video_codec.family();
+    let is_free = forced.is_none() || terms.fall_back;
+    let free = || terms.family.filter(is_offered).or(Some(selected.first()?.format.kind));
+    let family = forced.filter(is_offered).or_else(|| free().filter(|_| is_free));
+    selected.retain(|codec| Some(codec.format.kind) == family);
+    selected.sort_by_key(|codec| !codec.format.is_common());
+    if let (Role::Publish, Some(first)) = (role, selected.first().map(|codec| codec.format)) {
+        selected.retain(|codec| codec.format == first);
+    }
+}
+
+/// The payload types of `section` that the relay can carry, in the order of the offer.
+fn usable<'a>(section: &Section<'a>, kind: MediaKind, role: Role) -> Result<Vec<Selected<'a>>, SdpError> {
     let payloads = read(section)?;
     let supported = match role {
         Role::Publish => PUBLISHER_FEEDBACK,
@@ -153,24 +191,18 @@ pub(super) fn select<'a>(
     for payload_type in offered.iter().copied() {
         let payload = &payloads[usize::from(payload_type)];
         let Some((clock_rate_hz, format)) = identify(kind, payload_type, payload) else { continue };
-        if kind == MediaKind::Audio || forced.allows(format.kind) {
-            selected.push(Selected {
-                payload_type,
-                encoding: payload.encoding.unwrap_or_default(),
-                fmtp: payload.fmtp,
-                clock_rate_hz,
-                format,
-                feedback: payload.feedback.and(supported),
-                rtx: rtx_of(payload_type, &offered, &payloads),
-            });
-        }
+        selected.push(Selected {
+            payload_type,
+            encoding: payload.encoding.unwrap_or_default(),
+            fmtp: payload.fmtp,
+            clock_rate_hz,
+            format,
+            feedback: payload.feedback.and(supported),
+            rtx: rtx_of(payload_type, &offered, &payloads),
+        });
     }
     drop_orphaned_red(&mut selected);
-    if kind == MediaKind::Audio || forced != ForcedCodec::None {
-        selected.sort_by_key(|codec| !codec.format.is_common());
-    }
-    selected.truncate(CODECS_MAX);
-    if selected.is_empty() { Err(SdpError::NoCodec { kind }) } else { Ok(selected) }
+    Ok(selected)
 }
 
 /// RED goes only with the codec inside it.
@@ -262,13 +294,40 @@ fn rtx_of(primary: u8, offered: &[u8], payloads: &[Payload<'_>; 128]) -> Option<
 #[cfg(test)]
 mod tests {
     use super::super::lexer::Description;
+    use super::super::{Formats, IceCredentials, Ids, Ssrcs};
     use super::*;
 
+    /// What decides about codecs, with nothing else in it.
+    fn terms(forced: ForcedCodec) -> Terms<'static> {
+        Terms {
+            ids: &Ids { room: 0, peer: 0, audio: None, video: None },
+            ice: IceCredentials { ufrag: String::new(), pwd: String::new() },
+            fingerprint: [0; 32],
+            candidates: &[],
+            forced_video_codec: forced,
+            fall_back: false,
+            family: None,
+            formats: Formats { audio: &[], video: &[] },
+            receive_max_kbps: 0,
+            receive_min_kbps: 0,
+            send_max_kbps: 0,
+            loopback: false,
+            stream_id: "",
+            cname: "",
+            audio_ssrcs: Ssrcs { media: 0, rtx: 0 },
+            video_ssrcs: Ssrcs { media: 0, rtx: 0 },
+        }
+    }
+
     fn select_from(text: &str, forced: ForcedCodec, role: Role) -> Result<Vec<(u8, Option<u8>)>, SdpError> {
+        select_with(text, &terms(forced), role)
+    }
+
+    fn select_with(text: &str, terms: &Terms<'_>, role: Role) -> Result<Vec<(u8, Option<u8>)>, SdpError> {
         let description = Description::parse(text)?;
         let section = &description.sections[0];
         let kind = if section.media == "audio" { MediaKind::Audio } else { MediaKind::Video };
-        let selected = select(section, kind, forced, role)?;
+        let selected = select(section, kind, terms, role)?;
         Ok(selected.iter().map(|codec| (codec.payload_type, codec.rtx)).collect())
     }
 
@@ -288,14 +347,55 @@ mod tests {
     }
 
     #[test]
-    fn h264_puts_constrained_baseline_first() {
+    fn h264_is_constrained_baseline_where_that_was_offered() {
         let text = "v=0\nm=video 9 X 102 108 109\na=rtpmap:102 H264/90000\na=rtpmap:108 H264/90000\n\
                     a=fmtp:102 packetization-mode=1;profile-level-id=42001f\na=rtpmap:109 rtx/90000\n\
                     a=fmtp:108 packetization-mode=1;profile-level-id=42e01f\na=fmtp:109 apt=108\n";
         let forced = select_from(text, ForcedCodec::H264, Role::Publish).unwrap();
-        assert_eq!(forced, [(108, Some(109)), (102, None)]);
-        let free = select_from(text, ForcedCodec::None, Role::Publish).unwrap();
-        assert_eq!(free, [(102, None), (108, Some(109))]);
+        assert_eq!(forced, [(108, Some(109))]);
+        let without = text.replace("42e01f", "4d001f");
+        assert_eq!(select_from(&without, ForcedCodec::H264, Role::Publish).unwrap(), [(102, None)]);
+        let viewer = select_from(text, ForcedCodec::H264, Role::Subscribe).unwrap();
+        assert_eq!(viewer, [(108, Some(109)), (102, None)]);
+    }
+
+    const THREE: &str = "v=0\nm=video 9 X 98 96 102\na=rtpmap:96 VP8/90000\na=rtpmap:98 VP9/90000\n\
+                         a=rtpmap:102 H264/90000\na=fmtp:102 profile-level-id=42001f\n";
+
+    #[test]
+    fn without_a_forced_codec_a_stream_has_the_family_of_the_session_or_its_own_first() {
+        let publish = |family| {
+            let terms = Terms { family, ..terms(ForcedCodec::None) };
+            select_with(THREE, &terms, Role::Publish).unwrap()[0].0
+        };
+        assert_eq!(publish(None), 98);
+        assert_eq!(publish(Some(CodecKind::H264)), 102);
+        assert_eq!(publish(Some(CodecKind::Av1)), 98, "which it does not have");
+    }
+
+    #[test]
+    fn a_forced_codec_that_was_not_offered_is_refused_unless_others_may_be_used() {
+        let strict = terms(ForcedCodec::Av1);
+        assert!(select_with(THREE, &strict, Role::Publish).is_err());
+        let lenient = Terms { fall_back: true, ..strict };
+        assert_eq!(select_with(THREE, &lenient, Role::Publish).unwrap(), [(98, None)]);
+        let h264 = Terms { forced_video_codec: ForcedCodec::H264, ..lenient };
+        assert_eq!(select_with(THREE, &h264, Role::Publish).unwrap(), [(102, None)], "it was offered");
+    }
+
+    #[test]
+    fn a_viewer_gets_what_the_publisher_sends_whatever_the_session_forces() {
+        let view = |video: &'static [u32]| {
+            let formats = Formats { audio: &[], video };
+            select_with(THREE, &Terms { formats, ..terms(ForcedCodec::Vp8) }, Role::Subscribe)
+        };
+        assert_eq!(view(&[10]).unwrap(), [(98, None)]);
+        assert_eq!(view(&[22, 1]).unwrap(), [(102, None), (96, None)], "what is sent comes first");
+        let refused = SdpError::NoCodec { kind: MediaKind::Video };
+        assert_eq!(view(&[28]), Err(refused), "another profile");
+        assert_eq!(view(&[28, 1]), Err(refused), "what it has is not what is sent");
+        assert_eq!(refused.code(), 800);
+        assert_eq!(SdpError::NoCodec { kind: MediaKind::Audio }.code(), 302);
     }
 
     #[test]
@@ -304,7 +404,8 @@ mod tests {
                     a=rtcp-fb:96 transport-cc\na=rtcp-fb:96 goog-remb\na=rtcp-fb:96 ccm tmmbr\na=rtcp-fb:96 nack rpsi\n";
         let description = Description::parse(text).unwrap();
         let names = |role| -> Vec<&str> {
-            let codecs = select(&description.sections[0], MediaKind::Video, ForcedCodec::Vp8, role).unwrap();
+            let terms = terms(ForcedCodec::Vp8);
+            let codecs = select(&description.sections[0], MediaKind::Video, &terms, role).unwrap();
             codecs[0].feedback.names().collect()
         };
         assert_eq!(names(Role::Publish), ["goog-remb", "transport-cc", "nack", "nack pli"]);

@@ -5,7 +5,7 @@ use thiserror::Error;
 
 /// OpenVidu's code for an offer that cannot be negotiated (`MEDIA_SDP_ERROR_CODE`).
 pub const CODE_SDP: i32 = 302;
-/// OpenVidu's code for an offer without the codec that the session forces.
+/// OpenVidu's code for an offer without the video codec that the session forces, or that the stream has.
 pub const CODE_FORCED_CODEC: i32 = 800;
 
 /// Why an offer or a candidate was refused. The text goes to the client as it is; it quotes nothing of the input.
@@ -46,7 +46,7 @@ pub enum SdpError {
     /// RTCP on a port of its own is not supported (RFC 8834 §4.5).
     #[error("the offer does not multiplex RTCP (a=rtcp-mux)")]
     NoRtcpMux,
-    /// None of the offered codecs may be used.
+    /// None of the offered codecs may be used, or the one is missing that the stream has.
     #[error("the offer has no {} codec that this session can use", name(.kind))]
     NoCodec {
         /// Kind of the section.
@@ -65,8 +65,9 @@ impl SdpError {
     #[must_use]
     pub const fn code(&self) -> i32 {
         match self {
-            Self::NoCodec { .. } => CODE_FORCED_CODEC,
-            Self::TooLarge { .. }
+            Self::NoCodec { kind: MediaKind::Video } => CODE_FORCED_CODEC,
+            Self::NoCodec { kind: MediaKind::Audio }
+            | Self::TooLarge { .. }
             | Self::Malformed { .. }
             | Self::NoMedia
             | Self::NoIceCredentials

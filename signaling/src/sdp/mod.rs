@@ -30,7 +30,7 @@ pub use error::{CODE_FORCED_CODEC, CODE_SDP, SdpError};
 pub use format::{Format, H264Profile, format};
 pub use transport::{IceCredentials, add_candidate};
 
-use millrace_control::{PutPeer, PutSubscription, PutTrack};
+use millrace_control::{CodecKind, PutPeer, PutSubscription, PutTrack};
 use std::net::SocketAddr;
 
 /// What the offerer is to us.
@@ -73,6 +73,15 @@ pub struct Ssrcs {
     pub rtx: u32,
 }
 
+/// Format numbers of a stream that exists, of each kind the one first that its publisher sends. Empty for a new stream.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Formats<'a> {
+    /// Of its audio.
+    pub audio: &'a [u32],
+    /// Of its video.
+    pub video: &'a [u32],
+}
+
 /// What the server side brings to a negotiation.
 #[derive(Clone, Debug)]
 pub struct Terms<'a> {
@@ -86,6 +95,12 @@ pub struct Terms<'a> {
     pub candidates: &'a [SocketAddr],
     /// The codec family of the session.
     pub forced_video_codec: ForcedCodec,
+    /// Whether a publisher without that family may use another one (`allowTranscoding`, though nothing is transcoded).
+    pub fall_back: bool,
+    /// What a publisher who is free to choose should use: what others in the session use already.
+    pub family: Option<CodecKind>,
+    /// The formats of the stream, if it exists: viewers, and a publisher who comes back, have to have them.
+    pub formats: Formats<'a>,
     /// Most video a publisher may send, in kbit/s; 0 is unlimited. Goes into the answer and to the relay.
     pub receive_max_kbps: u32,
     /// Least video a publisher should send, in kbit/s. Accepted from OpenVidu's configuration, and without effect: SDP

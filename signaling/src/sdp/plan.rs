@@ -161,7 +161,7 @@ impl<'a> Planner<'_, 'a> {
             return Err(SdpError::NoRtcpMux);
         }
         let flow = self.flow(section);
-        let codecs = codec::select(section, kind, self.terms.forced_video_codec, self.role)?;
+        let codecs = codec::select(section, kind, self.terms, self.role)?;
         let with_rtx = codecs.iter().any(|codec| codec.rtx.is_some());
         let mixed_here = section.has("extmap-allow-mixed");
         let two_byte = self.mixed_extensions || mixed_here;

@@ -19,8 +19,12 @@ mod signal;
 mod stream;
 mod subscribe;
 
+<<<<<<< HEAD
 use std::collections::VecDeque;
 
+=======
+use millrace_control::{CodecKind, MediaKind};
+>>>>>>> 331fab3 (sdp: one video format a stream, which everybody who has to do with it has)
 use serde::{Deserialize, Serialize};
 
 pub use connection::{Connection, Participant};
@@ -135,6 +139,12 @@ impl Session {
         self.participants().find_map(|(connection, participant)| {
             participant.stream.as_ref().filter(|found| found.id == stream).map(|found| (connection, found))
         })
+    }
+
+    /// The video codec of the oldest participant who publishes video.
+    pub fn video_family(&self) -> Option<CodecKind> {
+        let mut streams = self.participants().filter_map(|(_, participant)| participant.stream.as_ref());
+        streams.find_map(|stream| stream.codecs(MediaKind::Video).first()).map(|codec| codec.kind())
     }
 
     /// The participant of that connection id.

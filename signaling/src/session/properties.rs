@@ -18,7 +18,8 @@ pub struct SessionProperties {
     pub default_recording_properties: Value,
     /// Which video codec everybody uses.
     pub forced_video_codec: ForcedVideoCodec,
-    /// Kept for the answers only: nothing is ever transcoded.
+    /// Whether a publisher without the forced codec may use another one. Nothing is ever transcoded: a viewer who does
+    /// not have what is sent is refused.
     pub allow_transcoding: bool,
 }
 
@@ -58,6 +59,8 @@ pub enum ForcedVideoCodec {
     Vp9,
     /// RFC 6184.
     H264,
+    /// AV1. OpenVidu 2 has no such value.
+    Av1,
 }
 
 impl ForcedVideoCodec {
@@ -69,12 +72,13 @@ impl ForcedVideoCodec {
             Self::Vp8 => "VP8",
             Self::Vp9 => "VP9",
             Self::H264 => "H264",
+            Self::Av1 => "AV1",
         }
     }
 
     /// The policy of that name.
     pub fn parse(name: &str) -> Option<Self> {
-        [Self::MediaServerPreferred, Self::None, Self::Vp8, Self::Vp9, Self::H264]
+        [Self::MediaServerPreferred, Self::None, Self::Vp8, Self::Vp9, Self::H264, Self::Av1]
             .into_iter()
             .find(|codec| codec.as_str() == name)
     }

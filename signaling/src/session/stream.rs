@@ -1,5 +1,6 @@
 //! A published stream, and one viewer's subscription to it.
 
+use millrace_control::{Codec, MediaKind};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
@@ -53,6 +54,19 @@ pub struct Stream {
     pub video_track: u64,
     /// The transport it comes over now.
     pub media: Media,
+}
+
+impl Stream {
+    /// Formats of that kind as its publisher agreed to them, the one first that it sends. They stay when it comes back.
+    pub fn formats(&self, kind: MediaKind) -> Vec<u32> {
+        self.codecs(kind).iter().map(|codec| codec.format).collect()
+    }
+
+    /// The publisher's payload types of that kind, the one first that it sends.
+    pub fn codecs(&self, kind: MediaKind) -> &[Codec] {
+        let track = self.media.tracks.iter().find(|track| track.kind() == kind);
+        track.map_or(&[], |track| &track.codecs)
+    }
 }
 
 /// One viewer's subscription to one stream.

@@ -29,7 +29,7 @@ pub(super) async fn config(
         "OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH": config.streams.video_max_send_kbps,
         "OPENVIDU_STREAMS_VIDEO_MIN_SEND_BANDWIDTH": config.streams.video_min_send_kbps,
         "OPENVIDU_STREAMS_FORCED_VIDEO_CODEC": config.streams.forced_video_codec.as_str(),
-        "OPENVIDU_STREAMS_ALLOW_TRANSCODING": false,
+        "OPENVIDU_STREAMS_ALLOW_TRANSCODING": config.streams.allow_transcoding,
         "OPENVIDU_WEBRTC_SIMULCAST": false,
         "OPENVIDU_SESSIONS_GARBAGE_INTERVAL": config.garbage.interval_s,
         "OPENVIDU_SESSIONS_GARBAGE_THRESHOLD": config.garbage.threshold_s,

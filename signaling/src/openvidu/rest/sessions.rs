@@ -14,6 +14,7 @@ use super::Failure;
 use super::body::{Body, not_found};
 use crate::app::App;
 use crate::clock;
+use crate::config::Streams;
 use crate::session::{ForcedVideoCodec, Reason, Session, SessionProperties, default_recording_properties};
 
 /// Which connections a list shows. Other parameters of the original are accepted and without effect.
@@ -32,7 +33,7 @@ impl Shown {
 
 pub(super) async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
-    let properties = properties(&body, app.config.streams.forced_video_codec)?;
+    let properties = properties(&body, &app.config.streams)?;
     let (shape, durable) = {
         let mut state = app.shared.lock();
         let id = match properties.custom_session_id.as_str() {
@@ -81,7 +82,7 @@ pub(super) async fn close(
 }
 
 /// What the application asks for, with the defaults of the original.
-fn properties(body: &Body, codec: ForcedVideoCodec) -> Result<SessionProperties, Failure> {
+fn properties(body: &Body, server: &Streams) -> Result<SessionProperties, Failure> {
     let default = SessionProperties::default();
     let one_of = |name: &str, allowed: [&'static str; 2], default: String| {
         let found = body.choice(name, |text| allowed.into_iter().find(|&value| value == text))?;
@@ -96,8 +97,10 @@ fn properties(body: &Body, codec: ForcedVideoCodec) -> Result<SessionProperties,
         recording_mode: one_of("recordingMode", ["MANUAL", "ALWAYS"], default.recording_mode)?,
         custom_session_id: custom_session_id.to_owned(),
         default_recording_properties: recording_properties(body)?,
-        forced_video_codec: body.choice("forcedVideoCodec", ForcedVideoCodec::parse)?.unwrap_or(codec),
-        allow_transcoding: body.bool("allowTranscoding")?.unwrap_or(false),
+        forced_video_codec: body
+            .choice("forcedVideoCodec", ForcedVideoCodec::parse)?
+            .unwrap_or(server.forced_video_codec),
+        allow_transcoding: body.bool("allowTranscoding")?.unwrap_or(server.allow_transcoding),
     })
 }
 
@@ -119,10 +122,15 @@ fn recording_properties(body: &Body) -> Result<Value, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::config::Config;
 
     fn read(text: &str) -> Result<SessionProperties, Failure> {
-        properties(&Body::parse(text.as_bytes()).unwrap(), ForcedVideoCodec::Vp9)
+        let arguments = ["millrace-signaling", "--forced-video-codec", "VP9", "--allow-transcoding"];
+        let server = Config::try_parse_from(arguments).unwrap().streams;
+        properties(&Body::parse(text.as_bytes()).unwrap(), &server)
     }
 
     #[test]
@@ -134,6 +142,10 @@ mod tests {
             read(r#"{"defaultRecordingProperties":{"frameRate":30},"mediaMode":"RELAYED"}"#).unwrap();
         assert_eq!(properties.default_recording_properties["frameRate"], 30);
         assert_eq!(properties.media_mode, "RELAYED");
+        assert!(
+            properties.allow_transcoding && !read(r#"{"allowTranscoding":false}"#).unwrap().allow_transcoding
+        );
+        assert_eq!(read(r#"{"forcedVideoCodec":"AV1"}"#).unwrap().forced_video_codec, ForcedVideoCodec::Av1);
     }
 
     #[test]
@@ -144,7 +156,7 @@ mod tests {
             r#"{"recordingMode":"manual"}"#,
             r#"{"customSessionId":"a b"}"#,
             r#"{"customSessionId":7}"#,
-            r#"{"forcedVideoCodec":"AV1"}"#,
+            r#"{"forcedVideoCodec":"AV2"}"#,
             r#"{"allowTranscoding":"yes"}"#,
             r#"{"defaultRecordingProperties":[]}"#,
             r#"{"defaultRecordingProperties":{"hasAudio":"yes"}}"#,

@@ -6,19 +6,17 @@
 
 use std::time::Duration;
 
-use millrace_control::{Command, PutTrack, Rejection, RelayHello, RemovePeer};
+use millrace_control::{CodecKind, Command, PutTrack, Rejection, RelayHello, RemovePeer};
 use serde_json::json;
 use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
-use super::super::negotiation::{Agreed, Context, Tracks};
+use super::super::negotiation::{Agreed, Context};
 use super::room::no_media_node;
 use super::{Call, Caller, Identity, Outcome, Params};
 use crate::app::Answer;
 use crate::relay::LinkError;
-use crate::session::{
-    Changes, ConnectionProperties, ForcedVideoCodec, Media, MediaOptions, Refusal, Session,
-};
+use crate::session::{Changes, ConnectionProperties, ForcedVideoCodec, Media, Refusal, Session};
 
 /// How long the answer to a failed republish waits until the stream is put back.
 const UNDO_WAIT: Duration = Duration::from_secs(1);
@@ -27,6 +25,8 @@ const UNDO_WAIT: Duration = Duration::from_secs(1);
 pub(super) struct Facts {
     room: u64,
     codec: ForcedVideoCodec,
+    fall_back: bool,
+    family: Option<CodecKind>,
     properties: ConnectionProperties,
 }
 
@@ -59,6 +59,8 @@ impl Caller {
         let facts = Facts {
             room: session.room,
             codec: session.properties.forced_video_codec,
+            fall_back: session.properties.allow_transcoding,
+            family: session.video_family(),
             properties: connection.properties.clone(),
         };
         Ok((facts, look(session)?))
@@ -84,6 +86,8 @@ impl Caller {
             home,
             room: facts.room,
             codec: facts.codec,
+            fall_back: facts.fall_back,
+            family: facts.family,
             connection: &facts.properties,
         })?;
         let media = &agreed.media;
@@ -192,8 +196,4 @@ impl Caller {
 
 pub(super) fn offer<'a>(params: &'a Params, name: &str) -> Result<&'a str, RpcError> {
     params.text(name).map_err(|_| RpcError::new(errors::SDP, format!("'{name}' is missing")))
-}
-
-pub(super) fn tracks(options: &MediaOptions, audio: u64, video: u64) -> Tracks {
-    Tracks { audio: options.has_audio.then_some(audio), video: options.has_video.then_some(video) }
 }

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::super::errors::RpcError;
 use super::super::ids;
-use super::negotiate::{Facts, Side, offer, tracks};
+use super::super::negotiation::Tracks;
+use super::negotiate::{Facts, Side, offer};
 use super::options::media_options;
 use super::{Call, Caller, Identity, Outcome};
 use crate::clock;
@@ -18,10 +19,10 @@ impl Caller {
         let (facts, ()) = self.facts(caller, |session| session.check_publish(&caller.connection))?;
         let stream_id = ids::stream(&options.id_type(), &caller.connection);
         let (audio_track, video_track) = (ids::relay(), ids::relay());
-        let tracks = tracks(&options, audio_track, video_track);
+        let tracks = Tracks::new(&options, audio_track, video_track);
         let applied = self
             .apply(caller, call, &facts, Side::Publisher, |context| {
-                context.publish(offer, &stream_id, tracks, loopback)
+                context.publish(offer, &stream_id, &tracks, loopback)
             })
             .await?;
         let created_at_ms = clock::now_ms();
@@ -49,12 +50,12 @@ impl Caller {
         own: Stream,
         offer: &str,
     ) -> Result<Outcome, RpcError> {
-        let tracks = tracks(&own.options, own.audio_track, own.video_track);
+        let tracks = Tracks::of(&own);
         // What the publisher watches over its own transport is itself.
         let loopback = !own.media.subscriptions.is_empty();
         let applied = self
             .apply(caller, call, facts, Side::Publisher, |context| {
-                context.publish(offer, &own.id, tracks, loopback)
+                context.publish(offer, &own.id, &tracks, loopback)
             })
             .await?;
         self.conclude(caller, &applied, |session| {

@@ -4,7 +4,8 @@ use serde_json::json;
 
 use super::super::errors::RpcError;
 use super::super::first;
-use super::negotiate::{Side, offer, tracks};
+use super::super::negotiation::Tracks;
+use super::negotiate::{Side, offer};
 use super::{Call, Caller, Identity, Outcome};
 use crate::clock;
 
@@ -45,12 +46,10 @@ impl Caller {
         stream: &str,
         offer: &str,
     ) -> Result<Outcome, RpcError> {
-        let (facts, tracks) = self.facts(caller, |session| {
-            let watched = session.check_subscribe(&caller.connection, stream)?;
-            Ok(tracks(&watched.options, watched.audio_track, watched.video_track))
-        })?;
+        let (facts, tracks) = self
+            .facts(caller, |session| session.check_subscribe(&caller.connection, stream).map(Tracks::of))?;
         let applied = self
-            .apply(caller, call, &facts, Side::Viewer, |context| context.subscribe(offer, stream, tracks))
+            .apply(caller, call, &facts, Side::Viewer, |context| context.subscribe(offer, stream, &tracks))
             .await?;
         self.conclude(caller, &applied, |session| {
             self.require_reader(caller)?;
