@@ -47,7 +47,7 @@ const TABLE: [Row; 21] = [
     Row("publishVideo",              [None,      Some(401), Some(103)]),
     Row("unpublishVideo",            [Some(105), Some(105), Some(103)]),
     Row("receiveVideoFrom",          [Some(105), None,      Some(103)]),
-    Row("prepareReceiveVideoFrom",   [Some(999), Some(999), Some(999)]),
+    Row("prepareReceiveVideoFrom",   [Some(105), None,      Some(103)]),
     Row("unsubscribeFromVideo",      [Some(102), None,      Some(103)]),
     Row("reconnectStream",           [Some(105), None,      Some(103)]),
     Row("echo",                      [None,      None,      Some(103)]),

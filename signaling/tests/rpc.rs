@@ -120,7 +120,7 @@ async fn what_this_server_does_not_do_has_the_documented_error() {
         ("removeFilterEventListener", 401),
         ("subscribeToSpeechToText", 997),
         ("unsubscribeFromSpeechToText", 997),
-        ("prepareReceiveVideoFrom", 999),
+        ("prepareReceiveVideoFrom", -32_602),
         ("sessionStatus", -32_601),
         ("streamPropertyChanged", -32_602),
         ("unsubscribeFromVideo", -32_602),

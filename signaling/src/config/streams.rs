@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::session::ForcedVideoCodec;
+use crate::session::{ForcedVideoCodec, MediaServer};
 
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
@@ -34,6 +34,10 @@ pub struct Streams {
     #[arg(long, env = "OPENVIDU_STREAMS_ALLOW_TRANSCODING")]
     pub allow_transcoding: bool,
 
+    /// How sessions negotiate that do not say: kurento (viewers offer) or mediasoup (the server offers).
+    #[arg(long, env = "MILLRACE_MEDIA_SERVER", value_parser = parse_media_server, default_value = "kurento")]
+    pub media_server: MediaServer,
+
     /// Viewers' connections of one session on the shard of its publishers; more go where there is least to do. 0 keeps
     /// every session on one shard.
     #[arg(long, env = "MILLRACE_VIEWERS_PER_SHARD", default_value_t = 150)]
@@ -43,4 +47,8 @@ pub struct Streams {
 fn parse_codec(name: &str) -> Result<ForcedVideoCodec, String> {
     ForcedVideoCodec::parse(name)
         .ok_or_else(|| "not one of MEDIA_SERVER_PREFERRED, NONE, VP8, VP9, H264, AV1".into())
+}
+
+fn parse_media_server(name: &str) -> Result<MediaServer, String> {
+    MediaServer::parse(name).ok_or_else(|| "neither kurento nor mediasoup".into())
 }

@@ -11,7 +11,9 @@ use crate::config::Config;
 use crate::sdp::{
     self, ForcedCodec, Formats, IceCredentials, Ids, KindIds, Negotiated, SdpError, Ssrcs, Terms,
 };
-use crate::session::{ConnectionProperties, ForcedVideoCodec, Media, MediaOptions, Stream};
+use crate::session::{
+    ConnectionProperties, ForcedVideoCodec, Media, MediaOptions, MediaServer, Offer, Stream,
+};
 
 /// Length of our ICE user fragment: 71 bits, so that two never meet in one relay. It takes 4 to 32 (RFC 8839 §5.4).
 const UFRAG_LEN: usize = 12;
@@ -33,6 +35,8 @@ pub struct Context<'a> {
     pub room: u64,
     /// The session's codec policy.
     pub codec: ForcedVideoCodec,
+    /// Who offers to viewers in the session: what is preferred depends on it.
+    pub media_server: MediaServer,
     /// Whether a publisher may use another codec when it does not have that one.
     pub fall_back: bool,
     /// The video codec of the streams in the session, if there are any.
@@ -106,50 +110,118 @@ impl Context<'_> {
         loopback: bool,
         negotiate: fn(&str, &Terms<'_>) -> Result<Negotiated, SdpError>,
     ) -> Result<Agreed, RpcError> {
-        let kind = |track| KindIds { track, subscription: ids::relay() };
-        let relay_ids = Ids {
-            room: self.room,
-            peer: ids::relay(),
-            audio: tracks.audio.map(kind),
-            video: tracks.video.map(kind),
+        let local = self.local(tracks)?;
+        let terms = self.terms(&local, stream, tracks, loopback);
+        let agreed = negotiate(offer, &terms).map_err(refused)?;
+        Ok(self.agreed(agreed.answer.clone(), agreed))
+    }
+
+    /// Offers a stream to a viewer: the text, and our end of it.
+    ///
+    /// # Errors
+    /// When the stream has nothing to offer, or the relay has not told all it should.
+    pub fn offer(&self, stream: &Stream) -> Result<(String, Media), RpcError> {
+        let tracks = Tracks::of(stream);
+        let local = self.local(&tracks)?;
+        let terms = self.terms(&local, &stream.id, &tracks, false);
+        let (audio, video) = (stream.codecs(MediaKind::Audio), stream.codecs(MediaKind::Video));
+        let offered = sdp::offer_subscribe(audio, video, &terms).map_err(refused)?;
+        let media = Media {
+            peer: offered.peer,
+            tracks: Vec::new(),
+            subscriptions: offered.subscriptions,
+            shard: (self.shard != self.home).then_some(self.shard),
         };
-        let candidates = self.candidates()?;
-        let options = self.connection.kurento_options.clone().unwrap_or_default();
-        // The same for the audio and the video of one stream, so that players synchronise them.
-        let cname = format!("{:016x}", tracks.audio.or(tracks.video).unwrap_or_default());
-        let terms = Terms {
-            ids: &relay_ids,
+        Ok((offered.offer, media))
+    }
+
+    /// Takes a viewer's answer to what was offered.
+    ///
+    /// # Errors
+    /// When the answer cannot be used.
+    pub fn accept(&self, answer: &str, tracks: &Tracks, offer: &Offer) -> Result<Agreed, RpcError> {
+        let local = self.local_of(&offer.local)?;
+        let terms = self.terms(&local, &offer.stream, tracks, false);
+        let accepted = sdp::accept_subscribe(answer, &offer.local.subscriptions, &terms).map_err(refused)?;
+        Ok(self.agreed(offer.local_sdp.clone(), accepted))
+    }
+
+    fn agreed(&self, local_sdp: String, negotiated: Negotiated) -> Agreed {
+        let media = Media {
+            peer: negotiated.peer,
+            tracks: negotiated.tracks,
+            subscriptions: negotiated.subscriptions,
+            shard: (self.shard != self.home).then_some(self.shard),
+        };
+        Agreed { local_sdp, media }
+    }
+
+    /// A new end of a transport.
+    fn local(&self, tracks: &Tracks) -> Result<Local, RpcError> {
+        let kind = |track| KindIds { track, subscription: ids::relay() };
+        Ok(Local {
+            ids: Ids {
+                room: self.room,
+                peer: ids::relay(),
+                audio: tracks.audio.map(kind),
+                video: tracks.video.map(kind),
+            },
             ice: IceCredentials { ufrag: ids::ice(UFRAG_LEN), pwd: ids::ice(PWD_LEN) },
             fingerprint: self.fingerprint()?,
-            candidates: &candidates,
-            forced_video_codec: forced(self.codec),
+            candidates: self.candidates()?,
+            // The same for the audio and the video of one stream, so that players synchronise them.
+            cname: format!("{:016x}", tracks.audio.or(tracks.video).unwrap_or_default()),
+            audio_ssrcs: ssrcs(),
+            video_ssrcs: ssrcs(),
+        })
+    }
+
+    /// The end that was offered.
+    fn local_of(&self, offered: &Media) -> Result<Local, RpcError> {
+        let of = |kind: MediaKind| offered.subscriptions.iter().find(|it| it.kind() == kind);
+        let kind_ids = |kind| of(kind).map(|it| KindIds { track: it.track, subscription: it.subscription });
+        let ssrcs = |kind| {
+            let ssrcs = of(kind).map(|it| Ssrcs { media: it.ssrc, rtx: it.rtx_ssrc.unwrap_or_default() });
+            ssrcs.unwrap_or_default()
+        };
+        let peer = &offered.peer;
+        Ok(Local {
+            ids: Ids {
+                room: peer.room,
+                peer: peer.peer,
+                audio: kind_ids(MediaKind::Audio),
+                video: kind_ids(MediaKind::Video),
+            },
+            ice: IceCredentials { ufrag: peer.local_ufrag.clone(), pwd: peer.local_pwd.clone() },
+            fingerprint: self.fingerprint()?,
+            candidates: self.candidates()?,
+            cname: offered.subscriptions.first().map(|it| it.cname.clone()).unwrap_or_default(),
+            audio_ssrcs: ssrcs(MediaKind::Audio),
+            video_ssrcs: ssrcs(MediaKind::Video),
+        })
+    }
+
+    fn terms<'t>(&self, local: &'t Local, stream: &'t str, tracks: &'t Tracks, loopback: bool) -> Terms<'t> {
+        let options = self.connection.kurento_options.clone().unwrap_or_default();
+        let server = &self.config.streams;
+        Terms {
+            ids: &local.ids,
+            ice: local.ice.clone(),
+            fingerprint: local.fingerprint,
+            candidates: &local.candidates,
+            forced_video_codec: forced(self.codec, self.media_server),
             fall_back: self.fall_back,
             family: self.family,
             formats: Formats { audio: &tracks.audio_formats, video: &tracks.video_formats },
-            receive_max_kbps: options
-                .video_max_recv_bandwidth
-                .unwrap_or(self.config.streams.video_max_recv_kbps),
-            receive_min_kbps: options
-                .video_min_recv_bandwidth
-                .unwrap_or(self.config.streams.video_min_recv_kbps),
-            send_max_kbps: options
-                .video_max_send_bandwidth
-                .unwrap_or(self.config.streams.video_max_send_kbps),
+            receive_max_kbps: options.video_max_recv_bandwidth.unwrap_or(server.video_max_recv_kbps),
+            receive_min_kbps: options.video_min_recv_bandwidth.unwrap_or(server.video_min_recv_kbps),
+            send_max_kbps: options.video_max_send_bandwidth.unwrap_or(server.video_max_send_kbps),
             loopback,
             stream_id: stream,
-            cname: &cname,
-            audio_ssrcs: ssrcs(),
-            video_ssrcs: ssrcs(),
-        };
-        let agreed =
-            negotiate(offer, &terms).map_err(|error| RpcError::new(error.code(), error.to_string()))?;
-        let media = Media {
-            peer: agreed.peer,
-            tracks: agreed.tracks,
-            subscriptions: agreed.subscriptions,
-            shard: (self.shard != self.home).then_some(self.shard),
-        };
-        Ok(Agreed { local_sdp: agreed.answer, media })
+            cname: &local.cname,
+            audio_ssrcs: local.audio_ssrcs,
+            video_ssrcs: local.video_ssrcs,
+        }
     }
 
     /// Every announced address with the shard's port.
@@ -167,12 +239,28 @@ impl Context<'_> {
     }
 }
 
+/// Our end of a transport, and the names of what goes over it.
+struct Local {
+    ids: Ids,
+    ice: IceCredentials,
+    fingerprint: [u8; 32],
+    candidates: Vec<SocketAddr>,
+    cname: String,
+    audio_ssrcs: Ssrcs,
+    video_ssrcs: Ssrcs,
+}
+
 /// Our description, and what makes it true.
 pub struct Agreed {
     /// Our side of the PeerConnection, as the browser is sent it.
     pub local_sdp: String,
     /// What the relay must hold first.
     pub media: Media,
+}
+
+#[allow(clippy::needless_pass_by_value, reason = "it is what map_err gives")]
+fn refused(error: SdpError) -> RpcError {
+    RpcError::new(error.code(), error.to_string())
 }
 
 fn incomplete(what: &str) -> RpcError {
@@ -185,8 +273,11 @@ fn ssrcs() -> Ssrcs {
     Ssrcs { media, rtx }
 }
 
-const fn forced(codec: ForcedVideoCodec) -> ForcedCodec {
+const fn forced(codec: ForcedVideoCodec, media_server: MediaServer) -> ForcedCodec {
     match codec {
+        ForcedVideoCodec::MediaServerPreferred if matches!(media_server, MediaServer::Mediasoup) => {
+            ForcedCodec::None
+        }
         ForcedVideoCodec::MediaServerPreferred | ForcedVideoCodec::Vp8 => ForcedCodec::Vp8,
         ForcedVideoCodec::Vp9 => ForcedCodec::Vp9,
         ForcedVideoCodec::H264 => ForcedCodec::H264,

@@ -1,12 +1,12 @@
-//! From a plan to the text of the answer (RFC 8829 §5.3).
+//! From a layout to its text: an answer (RFC 8829 §5.3) or an offer (§5.2).
 
 use super::Terms;
 use super::codec::Selected;
 use super::lexer::is_token_byte;
 use super::limits::{CNAME_LEN_MAX, MSID_LEN_MAX};
-use super::plan::{Accepted, Declined, Plan, Planned};
+use super::plan::{Accepted, Declined, Layout, Planned};
 use super::transport::host_candidate;
-use millrace_control::{DtlsRole, MediaKind};
+use millrace_control::MediaKind;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
@@ -30,38 +30,38 @@ pub(super) fn cname(terms: &Terms<'_>) -> String {
     token(terms.cname, CNAME_LEN_MAX)
 }
 
-/// Writes the answer.
-pub(super) fn write(plan: &Plan<'_>, terms: &Terms<'_>) -> String {
+/// Writes it; `setup` is our DTLS role (RFC 8842 §5.1).
+pub(super) fn write(layout: &Layout<'_>, setup: &str, terms: &Terms<'_>) -> String {
     let mut text = String::with_capacity(4096);
-    write_session(&mut text, plan, terms);
-    let carrier = plan.bundle.as_ref().and_then(|members| members.first().copied());
-    for section in &plan.sections {
+    write_session(&mut text, layout, terms);
+    let carrier = layout.bundle.as_ref().and_then(|members| members.first().copied());
+    for section in &layout.sections {
         match section {
             Planned::Declined(section) => write_declined(&mut text, section),
             Planned::Accepted(section) => {
                 let carries = carrier.is_none_or(|mid| mid == section.mid);
-                write_accepted(&mut text, section, plan, terms, carries);
+                write_accepted(&mut text, section, terms, setup, carries);
             }
         }
     }
     text
 }
 
-fn write_session(text: &mut String, plan: &Plan<'_>, terms: &Terms<'_>) {
+fn write_session(text: &mut String, layout: &Layout<'_>, terms: &Terms<'_>) {
     // The id only has to differ between sessions and fit 63 bits (RFC 8829 §5.2.1).
     let session = terms.ids.peer & (u64::MAX >> 1);
     line!(text, "v=0");
     line!(text, "o=- {session} 1 IN IP4 127.0.0.1");
     line!(text, "s=-");
     line!(text, "t=0 0");
-    if let Some(members) = &plan.bundle {
+    if let Some(members) = &layout.bundle {
         line!(text, "a=group:BUNDLE {}", members.join(" "));
     }
     line!(text, "a=ice-lite");
-    if plan.mixed_extensions {
+    if layout.mixed_extensions {
         line!(text, "a=extmap-allow-mixed");
     }
-    if plan.accepted().any(|section| section.flow.sends) {
+    if layout.accepted().any(|section| section.flow.sends) {
         line!(text, "a=msid-semantic: WMS {}", token(terms.stream_id, MSID_LEN_MAX));
     }
 }
@@ -74,15 +74,9 @@ fn write_declined(text: &mut String, section: &Declined<'_>) {
     }
 }
 
-fn write_accepted(
-    text: &mut String,
-    section: &Accepted<'_>,
-    plan: &Plan<'_>,
-    terms: &Terms<'_>,
-    carries: bool,
-) {
+fn write_accepted(text: &mut String, section: &Accepted<'_>, terms: &Terms<'_>, setup: &str, carries: bool) {
     write_media_line(text, section, terms);
-    write_transport(text, plan, terms, carries);
+    write_transport(text, terms, setup, carries);
     line!(text, "a=mid:{}", section.mid);
     if section.mixed_extensions {
         line!(text, "a=extmap-allow-mixed");
@@ -127,15 +121,11 @@ fn write_media_line(text: &mut String, section: &Accepted<'_>, terms: &Terms<'_>
 
 /// Every section repeats the credentials, as browsers do in their own answers; candidates stand only where the bundle
 /// has its transport.
-fn write_transport(text: &mut String, plan: &Plan<'_>, terms: &Terms<'_>, carries: bool) {
+fn write_transport(text: &mut String, terms: &Terms<'_>, setup: &str, carries: bool) {
     line!(text, "a=ice-ufrag:{}", terms.ice.ufrag);
     line!(text, "a=ice-pwd:{}", terms.ice.pwd);
     let digest: Vec<String> = terms.fingerprint.iter().map(|byte| format!("{byte:02X}")).collect();
     line!(text, "a=fingerprint:sha-256 {}", digest.join(":"));
-    let setup = match plan.remote.dtls_role {
-        DtlsRole::Server => "passive",
-        DtlsRole::Client => "active",
-    };
     line!(text, "a=setup:{setup}");
     if carries {
         for (index, address) in terms.candidates.iter().enumerate() {

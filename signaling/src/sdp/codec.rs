@@ -57,6 +57,14 @@ const PUBLISHER_FEEDBACK: Feedback =
 const VIEWER_FEEDBACK: Feedback =
     Feedback { nack: true, pli: true, fir: true, transport_cc: true, remb: false };
 
+/// What a viewer is asked for in an offer of ours.
+pub(super) fn viewer_feedback(kind: MediaKind) -> Feedback {
+    match kind {
+        MediaKind::Audio => Feedback { transport_cc: true, ..Feedback::default() },
+        MediaKind::Video => VIEWER_FEEDBACK,
+    }
+}
+
 /// Payload types 64 to 95 look like RTCP when both share a port (RFC 5761 §4).
 const LIKE_RTCP: std::ops::RangeInclusive<u8> = 64..=95;
 

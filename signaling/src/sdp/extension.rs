@@ -3,7 +3,7 @@
 use super::Role;
 use super::error::SdpError;
 use super::lexer::Section;
-use millrace_control::ExtensionKind;
+use millrace_control::{ExtensionKind, MediaKind};
 
 /// The extensions that the relay knows, under their names.
 const NAMES: [(ExtensionKind, &str); 15] = [
@@ -68,6 +68,30 @@ impl Extmap {
     pub(super) fn name(&self) -> &'static str {
         NAMES.iter().find(|(kind, _)| *kind == self.kind).map_or("", |(_, name)| name)
     }
+}
+
+/// What a viewer is offered, under its id: one meaning for each, whatever the kind of the section.
+const OFFERED: [(u32, ExtensionKind); 11] = [
+    (1, ExtensionKind::Mid),
+    (2, ExtensionKind::AbsSendTime),
+    (3, ExtensionKind::TransportCc),
+    (4, ExtensionKind::AudioLevel),
+    (5, ExtensionKind::VideoOrientation),
+    (6, ExtensionKind::PlayoutDelay),
+    (7, ExtensionKind::DependencyDescriptor),
+    (8, ExtensionKind::VideoContentType),
+    (9, ExtensionKind::VideoTiming),
+    (10, ExtensionKind::ColorSpace),
+    (11, ExtensionKind::AbsCaptureTime),
+];
+
+/// The extensions of a section that we offer to a viewer.
+pub(super) fn offered(media: MediaKind) -> Vec<Extmap> {
+    let of_both =
+        |kind| STAMPED.contains(&kind) || matches!(kind, ExtensionKind::Mid | ExtensionKind::AbsCaptureTime);
+    let fits = |kind| of_both(kind) || (kind == ExtensionKind::AudioLevel) == (media == MediaKind::Audio);
+    let extmaps = OFFERED.into_iter().filter(|(_, kind)| fits(*kind));
+    extmaps.map(|(id, kind)| Extmap { id, kind, direction: None }).collect()
 }
 
 /// Takes from one section what `role` wants. `taken` holds what earlier sections of the bundle took: there is one id
@@ -183,6 +207,17 @@ mod tests {
         assert_eq!(select_from(&first, Role::Publish, false, &mut taken), [(4, ExtensionKind::Mid)]);
         assert!(select_from(&[&format!("a=extmap:4 {RID}")], Role::Publish, false, &mut taken).is_empty());
         assert_eq!(select_from(&[&mid(4)], Role::Publish, false, &mut taken), [(4, ExtensionKind::Mid)]);
+    }
+
+    #[test]
+    fn a_viewer_is_offered_all_it_could_get() {
+        let kinds = |media| offered(media).into_iter().map(|extmap| extmap.kind).collect::<Vec<_>>();
+        let (audio, video) = (kinds(MediaKind::Audio), kinds(MediaKind::Video));
+        for kind in FORWARDED.into_iter().chain(STAMPED) {
+            assert!(audio.contains(&kind) || video.contains(&kind), "{kind:?}");
+        }
+        assert_eq!((audio.len(), video.len()), (5, 10));
+        assert!(OFFERED.iter().all(|(id, _)| *id <= ONE_BYTE_ID_MAX));
     }
 
     #[test]

@@ -59,6 +59,7 @@ pub enum H264Profile {
 /// Number of opus; the one format that others refer to.
 pub(super) const OPUS: u32 = 100;
 const RED_BASE: u32 = 1000;
+const RED_MAX: u32 = RED_BASE + 127;
 const VIDEO_CLOCK_HZ: u32 = 90_000;
 /// `profile-level-id` where none is given: Baseline at level 1 (RFC 6184 §8.1).
 const H264_DEFAULT_PROFILE_LEVEL_ID: &str = "42000a";
@@ -111,6 +112,40 @@ fn video(name: &str, fmtp: &str) -> Option<Format> {
     }
 }
 
+/// What [`format`] would give that number for: the value of `a=rtpmap`, and of `a=fmtp` where there is one. `None` for
+/// a number that no format has.
+pub(super) fn describe(number: u32) -> Option<(&'static str, String)> {
+    let (encoding, fmtp) = match number {
+        1 => ("VP8/90000", String::new()),
+        10..=13 => ("VP9/90000", format!("profile-id={}", number - 10)),
+        20..=31 => {
+            let (profile, mode) = ((number - 20) / 2, (number - 20) % 2);
+            // Level 3.1, which means little: levels may differ by direction.
+            let id = ["42e01f", "42001f", "4d001f", "640c1f", "64001f", "f4001f"][profile as usize];
+            let fmtp = format!("level-asymmetry-allowed=1;packetization-mode={mode};profile-level-id={id}");
+            ("H264/90000", fmtp)
+        }
+        40..=42 => ("AV1/90000", format!("profile={}", number - 40)),
+        OPUS => ("opus/48000/2", "minptime=10;useinbandfec=1".to_owned()),
+        101 => ("G722/8000", String::new()),
+        102 => ("PCMU/8000", String::new()),
+        103 => ("PCMA/8000", String::new()),
+        104 => ("CN/8000", String::new()),
+        105 => ("CN/16000", String::new()),
+        106 => ("CN/32000", String::new()),
+        107 => ("telephone-event/8000", String::new()),
+        108 => ("telephone-event/16000", String::new()),
+        109 => ("telephone-event/32000", String::new()),
+        110 => ("telephone-event/48000", String::new()),
+        RED_BASE..=RED_MAX => {
+            let primary = number - RED_BASE;
+            ("red/48000/2", format!("{primary}/{primary}"))
+        }
+        _ => return None,
+    };
+    Some((encoding, fmtp))
+}
+
 /// The payload type inside RED, from `a=fmtp:<red> 111/111`: all blocks must be of one type (RFC 2198 §5).
 pub(super) fn red_primary(fmtp: &str) -> Option<u8> {
     let mut blocks =
@@ -160,6 +195,21 @@ mod tests {
 
     fn number(media: MediaKind, name: &str, clock_rate_hz: u32, channels: u32, fmtp: &str) -> Option<u32> {
         format(media, name, clock_rate_hz, channels, fmtp).map(|format| format.number)
+    }
+
+    #[test]
+    fn every_number_has_words_that_mean_it() {
+        let mut count = 0;
+        for wanted in 0..2_000 {
+            let Some((encoding, fmtp)) = describe(wanted) else { continue };
+            let parts: Vec<&str> = encoding.split('/').collect();
+            let clock = parts[1].parse().unwrap();
+            let channels = parts.get(2).map_or(1, |channels| channels.parse().unwrap());
+            let media = if clock == VIDEO_CLOCK_HZ { MediaKind::Video } else { MediaKind::Audio };
+            assert_eq!(number(media, parts[0], clock, channels, &fmtp), Some(wanted), "{encoding} {fmtp}");
+            count += 1;
+        }
+        assert_eq!(count, 1 + 4 + 12 + 3 + 11 + 128);
     }
 
     fn video_number(name: &str, fmtp: &str) -> Option<u32> {

@@ -1,7 +1,8 @@
 //! SDP in; SDP out, with the control messages that make the relay agree.
 //!
-//! The browser always offers (OpenVidu's Kurento mode), [`negotiate_publish`] or [`negotiate_subscribe`] answers. Both
-//! are pure: ids, credentials and SSRCs come with [`Terms`], nothing is read or kept, and any input gives an answer or
+//! Publishers always offer, [`negotiate_publish`] answers. Viewers offer and [`negotiate_subscribe`] answers (OpenVidu's
+//! Kurento mode), or [`offer_subscribe`] offers and [`accept_subscribe`] reads what they answer (its mediasoup mode). All
+//! are pure: ids, credentials and SSRCs come with [`Terms`], nothing is read or kept, and any input gives a result or
 //! an [`SdpError`]. The relay never sees SDP, and this is the only place that does.
 //!
 //! ```text
@@ -21,6 +22,7 @@ mod format;
 mod lexer;
 pub mod limits;
 mod negotiate;
+mod offer;
 mod plan;
 mod stream;
 mod transport;
@@ -28,6 +30,7 @@ mod transport;
 pub use codec::ForcedCodec;
 pub use error::{CODE_FORCED_CODEC, CODE_SDP, SdpError};
 pub use format::{Format, H264Profile, format};
+pub use offer::{Offered, accept_subscribe, offer_subscribe};
 pub use transport::{IceCredentials, add_candidate};
 
 use millrace_control::{CodecKind, PutPeer, PutSubscription, PutTrack};

@@ -3,16 +3,20 @@
 use super::lexer::Description;
 use super::plan::{Accepted, Plan};
 use super::{Negotiated, Role, SdpError, Terms, answer};
-use millrace_control::{Extension, ExtensionKind, PutPeer, PutSubscription, PutTrack};
+use millrace_control::{DtlsRole, Extension, ExtensionKind, PutPeer, PutSubscription, PutTrack};
 
 /// Answers `offer`; see [`super::negotiate_publish`] and [`super::negotiate_subscribe`].
 pub(super) fn negotiate(offer: &str, terms: &Terms<'_>, role: Role) -> Result<Negotiated, SdpError> {
     let description = Description::parse(offer)?;
     let plan = Plan::new(&description, terms, role)?;
-    let received = plan.accepted().filter(|section| section.flow.receives);
-    let sent = plan.accepted().filter(|section| section.flow.sends);
+    let setup = match plan.remote.dtls_role {
+        DtlsRole::Server => "passive",
+        DtlsRole::Client => "active",
+    };
+    let received = plan.layout.accepted().filter(|section| section.flow.receives);
+    let sent = plan.layout.accepted().filter(|section| section.flow.sends);
     Ok(Negotiated {
-        answer: answer::write(&plan, terms),
+        answer: answer::write(&plan.layout, setup, terms),
         peer: put_peer(&plan, terms),
         tracks: received.map(|section| put_track(section, terms)).collect(),
         subscriptions: sent.map(|section| put_subscription(section, terms)).collect(),
@@ -20,11 +24,12 @@ pub(super) fn negotiate(offer: &str, terms: &Terms<'_>, role: Role) -> Result<Ne
 }
 
 fn put_peer(plan: &Plan<'_>, terms: &Terms<'_>) -> PutPeer {
-    let has_extension = plan.extensions.iter().any(|extmap| extmap.kind == ExtensionKind::TransportCc);
+    let layout = &plan.layout;
+    let has_extension = layout.extensions.iter().any(|extmap| extmap.kind == ExtensionKind::TransportCc);
     let received =
-        || plan.accepted().filter(|section| section.flow.receives).flat_map(|section| &section.codecs);
+        || layout.accepted().filter(|section| section.flow.receives).flat_map(|section| &section.codecs);
     let extension = |kind: ExtensionKind, id| Extension { kind: kind.into(), id };
-    let receives = plan.accepted().any(|section| section.flow.receives);
+    let receives = layout.accepted().any(|section| section.flow.receives);
     PutPeer {
         room: terms.ids.room,
         peer: terms.ids.peer,
@@ -34,7 +39,7 @@ fn put_peer(plan: &Plan<'_>, terms: &Terms<'_>) -> PutPeer {
         remote_pwd: plan.remote.ice.pwd.clone(),
         dtls_role: plan.remote.dtls_role.into(),
         remote_fingerprint: plan.remote.fingerprint.to_vec(),
-        extensions: plan.extensions.iter().map(|extmap| extension(extmap.kind, extmap.id)).collect(),
+        extensions: layout.extensions.iter().map(|extmap| extension(extmap.kind, extmap.id)).collect(),
         receive_max_bps: if receives { u64::from(terms.receive_max_kbps) * 1000 } else { 0 },
         transport_cc: has_extension && received().any(|codec| codec.feedback.transport_cc),
         remb: received().any(|codec| codec.feedback.remb),
@@ -56,7 +61,7 @@ fn put_track(section: &Accepted<'_>, terms: &Terms<'_>) -> PutTrack {
     }
 }
 
-fn put_subscription(section: &Accepted<'_>, terms: &Terms<'_>) -> PutSubscription {
+pub(super) fn put_subscription(section: &Accepted<'_>, terms: &Terms<'_>) -> PutSubscription {
     PutSubscription {
         subscription: section.ids.subscription,
         peer: terms.ids.peer,

@@ -13,9 +13,15 @@ use millrace_control::{MediaKind, SignaledSsrc};
 /// Secured RTP with feedback, however it spells the transport (RFC 8829 §5.1.2).
 const PROTOCOLS: [&str; 3] = ["UDP/TLS/RTP/SAVPF", "TCP/DTLS/RTP/SAVPF", "RTP/SAVPF"];
 
-/// The answer before it is written.
+/// An offer that is understood.
 pub(super) struct Plan<'a> {
     pub(super) remote: Remote,
+    /// Its answer.
+    pub(super) layout: Layout<'a>,
+}
+
+/// A description of ours before it is written.
+pub(super) struct Layout<'a> {
     /// Accepted mids in the order of the offered group; the first carries the transport (RFC 9143 §7.3). `None` where
     /// the offer has no group, which is possible with a single section.
     pub(super) bundle: Option<Vec<&'a str>>,
@@ -116,9 +122,11 @@ impl<'a> Plan<'a> {
         let bundle = bundle(description, &sections)?;
         let carrier = carrier(description, &sections, bundle.as_deref()).ok_or(SdpError::NoMedia)?;
         let remote = Remote::read(description, carrier)?;
-        Ok(Self { remote, bundle, mixed_extensions, sections, extensions })
+        Ok(Self { remote, layout: Layout { bundle, mixed_extensions, sections, extensions } })
     }
+}
 
+impl<'a> Layout<'a> {
     /// The accepted m-lines.
     pub(super) fn accepted(&self) -> impl Iterator<Item = &Accepted<'a>> {
         self.sections.iter().filter_map(Planned::accepted)

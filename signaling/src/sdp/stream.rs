@@ -45,7 +45,7 @@ fn number(line: &Attribute<'_>, text: &str) -> Result<u32, SdpError> {
 /// The simulcast layers of a section that sends them (RFC 8853).
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(super) struct Simulcast<'a> {
-    /// Accepted ids with their restrictions, as offered and without `pt=`.
+    /// The accepted id with its restrictions, as offered and without `pt=`.
     pub(super) rids: Vec<(&'a str, String)>,
     /// The list of `a=simulcast:recv`; empty where the offer has none.
     pub(super) list: String,
@@ -63,34 +63,26 @@ pub(super) fn simulcast<'a>(section: &Section<'a>) -> Simulcast<'a> {
             this.rids.push((rid, restrictions(words.next().unwrap_or_default())));
         }
     }
+    // OpenVidu's clients list their layers from the smallest to the largest, as browsers do.
     let line = section.first("simulcast").map_or("", |line| line.value);
     let mut words = line.split_ascii_whitespace().skip_while(|word| *word != "send");
     let offered = words.nth(1).unwrap_or_default();
-    this.list = this.answered(offered);
-    if this.list.is_empty() {
-        this.rids.clear();
-    }
+    let last = this.last_of(offered).map(str::to_owned);
+    this.rids.retain(|(rid, _)| last.as_deref() == Some(*rid));
+    this.list = last.unwrap_or_default();
     this
 }
 
 impl Simulcast<'_> {
-    /// `offered` with the accepted ids only, each once (RFC 8853 §5.1), none of them paused.
-    fn answered(&self, offered: &str) -> String {
-        let mut used: Vec<&str> = Vec::new();
-        let mut layers: Vec<String> = Vec::new();
-        for layer in offered.split(';') {
-            let mut alternatives: Vec<&str> = Vec::new();
-            for rid in layer.split(',').map(|rid| rid.trim_start_matches('~')) {
-                if !used.contains(&rid) && self.rids.iter().any(|(known, _)| *known == rid) {
-                    used.push(rid);
-                    alternatives.push(rid);
-                }
-            }
-            if !alternatives.is_empty() {
-                layers.push(alternatives.join(","));
-            }
-        }
-        layers.join(";")
+    /// The last layer of `offered` that has an id we know: the relay forwards one layer, so only one is taken, and the
+    /// browser does not encode the others (RFC 8853 §5.3.2).
+    fn last_of<'o>(&self, offered: &'o str) -> Option<&'o str> {
+        let is_known = |rid: &&str| self.rids.iter().any(|(known, _)| known == rid);
+        let first_known = |layer: &'o str| {
+            let mut alternatives = layer.split(',').map(|rid| rid.trim_start_matches('~'));
+            alternatives.find(is_known)
+        };
+        offered.split(';').rev().find_map(first_known)
     }
 }
 
@@ -132,9 +124,9 @@ mod tests {
     }
 
     #[test]
-    fn layers_are_answered_as_offered() {
+    fn the_last_layer_alone_is_answered() {
         let lines = "a=rid:hi send pt=96;max-width=1280\na=rid:lo send\na=rid:in recv\n\
-                     a=simulcast:send hi,gone;~lo;gone recv in\n";
+                     a=simulcast:send lo;~gone,hi;gone recv in\n";
         let simulcast = with_section(lines, |section| {
             let simulcast = simulcast(section);
             (
@@ -142,7 +134,7 @@ mod tests {
                 simulcast.list,
             )
         });
-        assert_eq!(simulcast, (vec!["hi max-width=1280".to_owned(), "lo ".to_owned()], "hi;lo".to_owned()));
+        assert_eq!(simulcast, (vec!["hi max-width=1280".to_owned()], "hi".to_owned()));
         let none = with_section("a=rid:hi send\n", simulcast_is_empty);
         assert!(none);
     }

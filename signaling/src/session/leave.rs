@@ -78,6 +78,7 @@ impl Session {
         let person = Person::of(connection, participant);
         record_end_of_stream(connection, participant, reason, changes);
         self.drop_viewers(id, reason, changes);
+        self.offers.forget_all_of(id);
         let (connection, participant) = self.participant(id)?;
         self.record_end_of_watching(connection, participant, reason, changes);
         let position = self.connections.iter().position(|connection| connection.id == id);

@@ -11,6 +11,7 @@ mod join;
 mod leave;
 mod media;
 mod notice;
+mod offers;
 mod properties;
 mod publish;
 mod refusal;
@@ -19,12 +20,9 @@ mod signal;
 mod stream;
 mod subscribe;
 
-<<<<<<< HEAD
 use std::collections::VecDeque;
 
-=======
 use millrace_control::{CodecKind, MediaKind};
->>>>>>> 331fab3 (sdp: one video format a stream, which everybody who has to do with it has)
 use serde::{Deserialize, Serialize};
 
 pub use connection::{Connection, Participant};
@@ -33,8 +31,9 @@ pub use generation::Generation;
 pub use join::Arrival;
 pub use media::{Media, PlacedPeer};
 pub use notice::{Changes, Notice, Notification, Reason};
+pub use offers::{Attempt, Offer, Offers};
 pub use properties::{
-    ConnectionProperties, ForcedVideoCodec, IceServer, KurentoOptions, SessionProperties,
+    ConnectionProperties, ForcedVideoCodec, IceServer, KurentoOptions, MediaServer, SessionProperties,
     default_recording_properties,
 };
 pub use refusal::Refusal;
@@ -68,6 +67,9 @@ pub struct Session {
     /// Connections that were here, the latest of them: what clients still say of them is late, not wrong.
     #[serde(skip)]
     gone: VecDeque<String>,
+    /// Offers of ours that wait for an answer. Who does not get one after a restart asks again.
+    #[serde(skip)]
+    pub offers: Offers,
 }
 
 impl Session {
@@ -82,6 +84,7 @@ impl Session {
             connections: Vec::new(),
             reserved: Vec::new(),
             gone: VecDeque::new(),
+            offers: Offers::new(),
         }
     }
 

@@ -21,6 +21,9 @@ pub struct SessionProperties {
     /// Whether a publisher without the forced codec may use another one. Nothing is ever transcoded: a viewer who does
     /// not have what is sent is refused.
     pub allow_transcoding: bool,
+    /// Who offers when somebody watches.
+    #[serde(default)]
+    pub media_server: MediaServer,
 }
 
 impl Default for SessionProperties {
@@ -32,6 +35,7 @@ impl Default for SessionProperties {
             default_recording_properties: default_recording_properties(),
             forced_video_codec: ForcedVideoCodec::MediaServerPreferred,
             allow_transcoding: false,
+            media_server: MediaServer::default(),
         }
     }
 }
@@ -48,7 +52,7 @@ pub fn default_recording_properties() -> Value {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ForcedVideoCodec {
-    /// Ours to choose: VP8, which every browser has.
+    /// Ours to choose: VP8, which every browser has; where the server offers, as `None`.
     #[default]
     MediaServerPreferred,
     /// Whatever the publisher and its viewers have in common.
@@ -81,6 +85,32 @@ impl ForcedVideoCodec {
         [Self::MediaServerPreferred, Self::None, Self::Vp8, Self::Vp9, Self::H264, Self::Av1]
             .into_iter()
             .find(|codec| codec.as_str() == name)
+    }
+}
+
+/// The media server of OpenVidu whose way of negotiating is spoken. Publishers offer to both.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum MediaServer {
+    /// Viewers offer.
+    #[default]
+    Kurento,
+    /// The server offers to viewers.
+    Mediasoup,
+}
+
+impl MediaServer {
+    /// The name the protocol uses.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Kurento => "kurento",
+            Self::Mediasoup => "mediasoup",
+        }
+    }
+
+    /// The one of that name.
+    pub fn parse(name: &str) -> Option<Self> {
+        [Self::Kurento, Self::Mediasoup].into_iter().find(|server| server.as_str() == name)
     }
 }
 

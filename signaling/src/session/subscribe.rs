@@ -55,6 +55,7 @@ impl Session {
             changes.record(Fact::Ended { flow, reason: Reason::Unsubscribe });
         }
         drop_watched(&mut self.participant_mut(id)?.subscriptions, publisher, &mut changes);
+        self.offers.forget(id, publisher);
         Ok(changes)
     }
 
@@ -70,6 +71,7 @@ impl Session {
                 changes.record(Fact::Ended { flow, reason });
             }
         }
+        self.offers.forget_stream_of(publisher);
         for connection in &mut self.connections {
             let Some(viewer) = &mut connection.participant else { continue };
             drop_watched(&mut viewer.subscriptions, publisher, changes);

@@ -9,6 +9,8 @@ mod receiver;
 mod relay;
 mod world;
 
+use std::fmt::Write as _;
+
 pub use client::{Client, join_params, publish_params};
 pub use http::{Answer, request};
 pub use receiver::{Reaction, Receiver, Told};
@@ -21,6 +23,23 @@ pub const PUBLISH: &str = include_str!("../fixtures/chromium-156/publish-camera.
 pub const PUBLISH_FIRST: &str = include_str!("../fixtures/chromium-156/publish-first-generation.sdp");
 /// What it sends to watch both.
 pub const SUBSCRIBE: &str = include_str!("../fixtures/chromium-156/subscribe-both.sdp");
+
+/// What a browser that can do everything answers to an offer of ours.
+pub fn answer_to(offer: &str) -> String {
+    let ours = ["a=ice-lite", "a=candidate:", "a=end-of-candidates", "a=ssrc", "a=msid", "b="];
+    let mut answer = String::new();
+    for line in offer.lines().filter(|line| !ours.iter().any(|start| line.starts_with(start))) {
+        let line = match line.split_once(':').map_or(line, |(key, _)| key) {
+            "a=sendonly" => "a=recvonly",
+            "a=setup" => "a=setup:active",
+            "a=ice-ufrag" => "a=ice-ufrag:brow",
+            "a=ice-pwd" => "a=ice-pwd:passwordOfTheBrowser++++",
+            _ => line,
+        };
+        write!(answer, "{line}\r\n").unwrap();
+    }
+    answer
+}
 
 /// Nothing in a test takes longer, however slow the machine.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -15,7 +15,9 @@ use super::body::{Body, not_found};
 use crate::app::App;
 use crate::clock;
 use crate::config::Streams;
-use crate::session::{ForcedVideoCodec, Reason, Session, SessionProperties, default_recording_properties};
+use crate::session::{
+    ForcedVideoCodec, MediaServer, Reason, Session, SessionProperties, default_recording_properties,
+};
 
 /// Which connections a list shows. Other parameters of the original are accepted and without effect.
 #[derive(Deserialize)]
@@ -101,6 +103,8 @@ fn properties(body: &Body, server: &Streams) -> Result<SessionProperties, Failur
             .choice("forcedVideoCodec", ForcedVideoCodec::parse)?
             .unwrap_or(server.forced_video_codec),
         allow_transcoding: body.bool("allowTranscoding")?.unwrap_or(server.allow_transcoding),
+        // Ours: OpenVidu has one for all sessions.
+        media_server: body.choice("mediaServer", MediaServer::parse)?.unwrap_or(server.media_server),
     })
 }
 
@@ -158,6 +162,7 @@ mod tests {
             r#"{"customSessionId":7}"#,
             r#"{"forcedVideoCodec":"AV2"}"#,
             r#"{"allowTranscoding":"yes"}"#,
+            r#"{"mediaServer":"janus"}"#,
             r#"{"defaultRecordingProperties":[]}"#,
             r#"{"defaultRecordingProperties":{"hasAudio":"yes"}}"#,
         ] {

@@ -44,7 +44,7 @@ pub static METHODS: [Method; 24] = [
     ),
     method(
         "prepareReceiveVideoFrom",
-        Handler::Refused(errors::GENERIC, "here the client offers: call receiveVideoFrom with sdpOffer"),
+        Handler::Negotiation(|caller, who, call| caller.prepare_receive_video_from(who, call).boxed()),
     ),
     method("unsubscribeFromVideo", Handler::Model(Caller::unsubscribe_from_video)),
     method(

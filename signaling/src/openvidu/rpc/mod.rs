@@ -17,6 +17,7 @@ mod moderation;
 mod negotiate;
 mod options;
 mod outbox;
+mod prepare;
 mod publish;
 mod room;
 mod socket;

@@ -14,9 +14,9 @@ use super::super::errors::{self, RpcError};
 use super::super::negotiation::{Agreed, Context};
 use super::room::no_media_node;
 use super::{Call, Caller, Identity, Outcome, Params};
-use crate::app::Answer;
+use crate::app::{Answer, App};
 use crate::relay::LinkError;
-use crate::session::{Changes, ConnectionProperties, ForcedVideoCodec, Media, Refusal, Session};
+use crate::session::{Changes, ConnectionProperties, ForcedVideoCodec, Media, MediaServer, Refusal, Session};
 
 /// How long the answer to a failed republish waits until the stream is put back.
 const UNDO_WAIT: Duration = Duration::from_secs(1);
@@ -27,7 +27,44 @@ pub(super) struct Facts {
     codec: ForcedVideoCodec,
     fall_back: bool,
     family: Option<CodecKind>,
+    media_server: MediaServer,
     properties: ConnectionProperties,
+}
+
+impl Facts {
+    /// The facts about a participant's PeerConnections.
+    pub(super) fn of(session: &Session, connection: &str) -> Result<Self, Refusal> {
+        let (connection, _) = session.participant(connection)?;
+        Ok(Self {
+            room: session.room,
+            codec: session.properties.forced_video_codec,
+            fall_back: session.properties.allow_transcoding,
+            family: session.video_family(),
+            media_server: session.properties.media_server,
+            properties: connection.properties.clone(),
+        })
+    }
+
+    pub(super) fn context<'a>(
+        &'a self,
+        app: &'a App,
+        relay: &'a RelayHello,
+        shard: u32,
+        home: u32,
+    ) -> Context<'a> {
+        Context {
+            config: &app.config,
+            relay,
+            shard,
+            home,
+            room: self.room,
+            codec: self.codec,
+            media_server: self.media_server,
+            fall_back: self.fall_back,
+            family: self.family,
+            connection: &self.properties,
+        }
+    }
 }
 
 /// Which end of a stream a PeerConnection is.
@@ -55,15 +92,7 @@ impl Caller {
     ) -> Result<(Facts, T), RpcError> {
         let state = self.app.shared.lock();
         let session = state.sessions.get(&caller.session).ok_or(Refusal::UserClosed)?;
-        let (connection, _) = session.participant(&caller.connection)?;
-        let facts = Facts {
-            room: session.room,
-            codec: session.properties.forced_video_codec,
-            fall_back: session.properties.allow_transcoding,
-            family: session.video_family(),
-            properties: connection.properties.clone(),
-        };
-        Ok((facts, look(session)?))
+        Ok((Facts::of(session, &caller.connection)?, look(session)?))
     }
 
     /// Negotiates, and makes the relay ready for it.
@@ -79,18 +108,21 @@ impl Caller {
         let relay = link.ready(call.deadline).await.map_err(|error| no_media_node(&error))?;
         let (home, shard) =
             self.place(caller, side, &relay).ok_or_else(|| no_media_node(&"there is no shard"))?;
-        let agreed = negotiate(&Context {
-            config: &self.app.config,
-            relay: &relay,
-            shard,
-            home,
-            room: facts.room,
-            codec: facts.codec,
-            fall_back: facts.fall_back,
-            family: facts.family,
-            connection: &facts.properties,
-        })?;
+        let agreed = negotiate(&facts.context(&self.app, &relay, shard, home))?;
+        self.tell(caller, call, home, agreed).await
+    }
+
+    /// Makes the relay ready for what was negotiated. `home` is the session's shard.
+    pub(super) async fn tell(
+        &self,
+        caller: &Identity,
+        call: &Call,
+        home: u32,
+        agreed: Agreed,
+    ) -> Result<Applied, RpcError> {
+        let link = &self.app.link;
         let media = &agreed.media;
+        let shard = media.shard_or(home);
         {
             let mut state = self.app.shared.lock();
             let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed)?;

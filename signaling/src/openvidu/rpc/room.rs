@@ -10,8 +10,8 @@ use super::super::{VERSION, first, ice_servers, ids, shapes};
 use super::{Budget, Call, Caller, Identity, Outcome, Params, success};
 use crate::clock;
 use crate::session::{
-    Arrival, Changes, Connection, ConnectionProperties, Generation, Participant, Reason, Refusal, Role,
-    Session, SessionProperties,
+    Arrival, Changes, Connection, ConnectionProperties, Generation, MediaServer, Participant, Reason,
+    Refusal, Role, Session, SessionProperties,
 };
 use crate::state::{Client, State};
 
@@ -156,7 +156,13 @@ impl Caller {
         let (connection, participant) = session.participant(connection)?;
         let own_servers = &connection.properties.custom_ice_servers;
         let servers = ice_servers::offered(own_servers, &self.host, media_port, participant.active_at_ms);
-        let terms = Terms { ice_servers: servers, media_server: "kurento", generation: self.generation };
+        // Clients of the first generation know one way only.
+        let media_server = match participant.generation {
+            Generation::First => MediaServer::Kurento,
+            Generation::Second => session.properties.media_server,
+        };
+        let media_server = media_server.as_str();
+        let terms = Terms { ice_servers: servers, media_server, generation: self.generation };
         Ok(joined(session, connection, participant, terms))
     }
 

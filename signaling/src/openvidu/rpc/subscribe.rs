@@ -8,6 +8,7 @@ use super::super::negotiation::Tracks;
 use super::negotiate::{Side, offer};
 use super::{Call, Caller, Identity, Outcome};
 use crate::clock;
+use crate::session::Attempt;
 
 impl Caller {
     pub(super) async fn receive_video_from(
@@ -17,6 +18,10 @@ impl Caller {
     ) -> Result<Outcome, RpcError> {
         self.require_reader(caller)?;
         let stream = first::stream_of(call.params.text("sender")?);
+        // What is there decides, not the mode: who was told of one may be answering in the other.
+        if call.params.value("sdpAnswer").is_some() {
+            return self.accept(caller, call, stream, "sdpAnswer", Attempt::Own).await;
+        }
         self.subscribe(caller, call, stream, offer(&call.params, "sdpOffer")?).await
     }
 
@@ -33,8 +38,13 @@ impl Caller {
         let (facts, own) = self.facts(caller, |session| {
             Ok(session.participant(&caller.connection)?.1.stream.clone().filter(|own| own.id == stream))
         })?;
+        let is_forced = call.params.optional_bool("forciblyReconnect")?.unwrap_or(false);
+        let attempt = if is_forced { Attempt::Forced } else { Attempt::Own };
         match own {
             Some(own) => self.republish(caller, call, &facts, own, offer(&call.params, "sdpString")?).await,
+            None if call.params.value("sdpString").is_some() => {
+                self.accept(caller, call, stream, "sdpString", attempt).await
+            }
             None => self.subscribe(caller, call, stream, offer(&call.params, "sdpOffer")?).await,
         }
     }
