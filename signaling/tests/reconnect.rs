@@ -7,7 +7,9 @@ use std::time::Duration;
 use millrace_control::{Command, PeerState, Rejection};
 use millrace_signaling::session::Reason;
 use serde_json::{Value, json};
-use support::{Client, FakeRelay, PUBLISH, Process, SUBSCRIBE, World, join, scratch, session, token};
+use support::{
+    Client, FakeRelay, Held, PUBLISH, Process, SUBSCRIBE, World, answer_to, join, scratch, session, token,
+};
 
 fn connect(rpc_session: &Value) -> Value {
     json!({"sessionId": rpc_session, "reconnect": true})
@@ -279,6 +281,123 @@ async fn who_was_connected_to_a_relay_that_lost_its_memory_negotiates_anew() {
     assert!(last.tracks.keys().eq(before.tracks.keys()), "the tracks the viewer waits for");
     assert!(last.tracks.values().all(|(_, track)| ![publisher, viewer].contains(&track.peer)));
     assert!(last.subscriptions.iter().eq(before.subscriptions.iter()));
+}
+
+/// A publisher and a viewer, whose transport the relay has established. Gives the stream and the viewer's peer.
+async fn live_call(world: &World) -> (Client, Client, String, u64) {
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let (mut b, _) = world.join(&session, "SUBSCRIBER").await;
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    b.told("participantPublished").await;
+    b.watch(&stream).await;
+    let viewer = world.relay.held().subscriptions.values().next().unwrap().1.peer;
+    be_live(world, viewer).await;
+    (a, b, stream, viewer)
+}
+
+async fn be_live(world: &World, peer: u64) {
+    world.relay.tell(peer, PeerState::Live, "");
+    let noted = || world.server.app().shared.lock().peers.get(peer).unwrap().state;
+    while noted() != PeerState::Live {
+        tokio::task::yield_now().await;
+    }
+}
+
+async fn lose_everything(world: &mut World) {
+    world.relay.stop().await;
+    world.relay.forget();
+    world.relay.listen();
+}
+
+fn viewers(held: &Held) -> Vec<u64> {
+    let mut peers: Vec<u64> = held.subscriptions.values().map(|(_, it)| it.peer).collect();
+    peers.dedup();
+    peers
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_watched_over_a_relay_that_lost_its_memory_is_asked_back_at_once() {
+    let mut world = World::start().await;
+    let (mut a, mut b, stream, lost) = live_call(&world).await;
+    lose_everything(&mut world).await;
+
+    let told = b.told("forciblyReconnectSubscriber").await;
+    assert_eq!((&told["streamId"], told["connectionId"].as_str()), (&json!(stream), stream.get(13..)));
+    let offer = told["sdpOffer"].as_str().unwrap();
+    let forced = json!({"stream": stream, "sdpString": answer_to(offer), "forciblyReconnect": true});
+    assert_eq!(b.ok("reconnectStream", forced.clone()).await, json!({}));
+    let after = world.relay.until(|held| held.subscriptions.len() == 2).await;
+    assert!(!after.peers.contains_key(&lost), "over a new transport");
+    assert!(offer.contains(&after.peers[&viewers(&after)[0]].1.local_ufrag));
+    assert_eq!(b.error("reconnectStream", forced).await, 302, "once");
+    a.told("participantJoined").await;
+    assert!(a.hears_nothing().await && b.hears_nothing().await, "nobody else is told, and it not again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn own_and_forced_attempts_may_overlap_and_the_last_answer_wins() {
+    let mut world = World::start().await;
+    let (_a, mut b, stream, _) = live_call(&world).await;
+    lose_everything(&mut world).await;
+    let told = b.told("forciblyReconnectSubscriber").await;
+    let forced = answer_to(told["sdpOffer"].as_str().unwrap());
+
+    // Its own attempts, in both forms, while the forced one waits: the client settles these first.
+    let own = json!({"stream": stream, "sdpOffer": SUBSCRIBE, "forciblyReconnect": false});
+    b.ok("reconnectStream", own).await;
+    let first = viewers(&world.relay.until(|held| held.subscriptions.len() == 2).await);
+    let prepared = b.ok("prepareReceiveVideoFrom", json!({"sender": stream, "reconnect": true})).await;
+    let own = answer_to(prepared["sdpOffer"].as_str().unwrap());
+    let own = json!({"stream": stream, "sdpString": own, "forciblyReconnect": false});
+    b.ok("reconnectStream", own).await;
+    let is_new = |held: &Held, old: &[u64]| held.subscriptions.len() == 2 && viewers(held) != old;
+    let second = viewers(&world.relay.until(|held| is_new(held, &first)).await);
+
+    let forced = json!({"stream": stream, "sdpString": forced, "forciblyReconnect": true});
+    assert_eq!(b.ok("reconnectStream", forced).await, json!({}));
+    let last = world.relay.until(|held| is_new(held, &second)).await;
+    assert_eq!(viewers(&last).len(), 1, "the older transports are gone");
+    assert!(!last.peers.contains_key(&second[0]) && !last.peers.contains_key(&first[0]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_viewer_may_be_back_before_its_publisher() {
+    let mut world = World::start().await;
+    let (mut a, mut b, stream, _) = live_call(&world).await;
+    let publisher = world.relay.held().tracks.values().next().unwrap().1.peer;
+    be_live(&world, publisher).await;
+    let before = world.relay.held();
+    lose_everything(&mut world).await;
+    let told = b.told("forciblyReconnectSubscriber").await;
+    let answer = answer_to(told["sdpOffer"].as_str().unwrap());
+    b.ok("reconnectStream", json!({"stream": stream, "sdpString": answer, "forciblyReconnect": true})).await;
+    let alone = world.relay.until(|held| held.subscriptions.len() == 2).await;
+    assert!(alone.tracks.is_empty());
+    a.ok("reconnectStream", json!({"stream": stream, "sdpString": PUBLISH})).await;
+    let after = world.relay.held();
+    assert!(after.tracks.keys().eq(before.tracks.keys()), "the tracks its viewer waits for");
+    assert!(after.subscriptions.iter().eq(alone.subscriptions.iter()), "which is left alone");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_away_while_the_relay_restarts_is_asked_when_back() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let token = world.token(&session, "SUBSCRIBER").await;
+    let (mut b, joined) = Client::join(world.port, &session, &token).await;
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    b.told("participantPublished").await;
+    b.watch(&stream).await;
+    be_live(&world, viewers(&world.relay.held())[0]).await;
+    b.close(4104).await;
+    lose_everything(&mut world).await;
+    let mut b = Client::open(world.port).await;
+    b.ok("connect", connect(&joined["sessionId"])).await;
+    let offer = b.told("forciblyReconnectSubscriber").await["sdpOffer"].as_str().unwrap().to_owned();
+    let forced = json!({"stream": stream, "sdpString": answer_to(&offer), "forciblyReconnect": true});
+    assert_eq!(b.ok("reconnectStream", forced).await, json!({}));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -2,6 +2,7 @@
 
 mod carry_out;
 mod expiry;
+mod recover;
 mod restore;
 
 use std::collections::BTreeMap;
@@ -78,6 +79,7 @@ impl App {
         for rpc_session in waiting {
             app.await_return(rpc_session, 0, app.config.timing.restart_grace);
         }
+        app.recover_viewers();
         app.every(NOTES_INTERVAL, |app| app.shared.lock().prune_notes());
         let garbage_interval = Duration::from_secs(app.config.garbage.interval_s);
         if !garbage_interval.is_zero() {

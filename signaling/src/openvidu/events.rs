@@ -34,6 +34,10 @@ fn method_and_params(notice: &Notice, generation: Generation) -> (&'static str, 
         Notice::Unpublished { connection, reason } => {
             ("participantUnpublished", json!({gone: connection, "reason": reason.as_str()}))
         }
+        Notice::Recalled { publisher, stream, sdp } => (
+            "forciblyReconnectSubscriber",
+            json!({"connectionId": publisher, "streamId": stream, "sdpOffer": sdp}),
+        ),
         Notice::PropertyChanged { connection, stream, property, value, reason } => (
             "streamPropertyChanged",
             json!({

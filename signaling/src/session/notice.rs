@@ -112,6 +112,15 @@ pub enum Notice {
         /// Why.
         reason: Reason,
     },
+    /// The receiver's transport for a stream is lost; it is to answer this offer with a new one.
+    Recalled {
+        /// Whose stream.
+        publisher: String,
+        /// Its id.
+        stream: String,
+        /// The offer.
+        sdp: String,
+    },
     /// A stream changed.
     PropertyChanged {
         /// Whose.

@@ -1,7 +1,8 @@
 //! Viewers of a stream.
 
 use super::{
-    Changes, Connection, Fact, Flow, Media, Participant, Reason, Refusal, Session, Stream, Subscription,
+    Changes, Connection, Fact, Flow, Media, Notice, Participant, Reason, Refusal, Session, Stream,
+    Subscription,
 };
 
 impl Session {
@@ -56,6 +57,20 @@ impl Session {
         }
         drop_watched(&mut self.participant_mut(id)?.subscriptions, publisher, &mut changes);
         self.offers.forget(id, publisher);
+        Ok(changes)
+    }
+
+    /// The viewer `id` is asked to watch `stream` over a new transport, with this offer.
+    ///
+    /// # Errors
+    /// When it has left, does not watch the stream, or the stream is gone.
+    pub fn ask_back(&self, id: &str, stream: &str, sdp: String) -> Result<Changes, Refusal> {
+        let (_, viewer) = self.participant(id)?;
+        let watched = viewer.subscriptions.iter().find(|watched| watched.stream == stream);
+        let publisher = watched.ok_or(Refusal::NotStreaming)?.publisher.clone();
+        let mut changes = Changes::default();
+        let notice = Notice::Recalled { publisher, stream: stream.to_owned(), sdp };
+        changes.tell(vec![viewer.rpc_session.clone()], notice);
         Ok(changes)
     }
 
@@ -131,6 +146,9 @@ mod tests {
         );
         let second = watch(&mut session, "con_B", "con_A", 3);
         assert_eq!(removed(&second), [2]);
+        let recall = |id| session.ask_back(id, "str_CAM_Xxxx_con_A", "v=0".into());
+        assert_eq!(recall("con_B").unwrap().notifications[0].to, ["rpc_con_B"], "and nobody else");
+        assert_eq!(recall("con_A"), Err(Refusal::NotStreaming), "it does not watch itself");
         assert!(second.facts.is_empty(), "coming back is nothing new");
         assert_eq!(removed(&session.unsubscribe("con_B", "con_A").unwrap()), [3]);
         assert_eq!(session.unsubscribe("con_B", "con_A"), Ok(Changes::default()));

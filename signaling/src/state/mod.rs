@@ -7,6 +7,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use millrace_control::{Command, Event, EventKind, RelayHello, Snapshot};
 
+use tokio::sync::Notify;
+
 use crate::openvidu::rpc::{Budget, Identity, Outbox};
 use crate::placement;
 use crate::relay::Owner;
@@ -26,6 +28,8 @@ pub struct State {
     pub rebuilds: u64,
     /// Epoch of the relay that was last reconciled: the notes are about that one.
     relay_epoch: Option<u64>,
+    /// Peers of viewers that a relay lost since somebody last looked.
+    pub lost_viewers: BTreeSet<u64>,
 }
 
 /// What only one socket of a participant does at a time.
@@ -103,12 +107,20 @@ impl State {
 
 /// The state as its users share it.
 #[derive(Default)]
-pub struct Shared(Mutex<State>);
+pub struct Shared {
+    state: Mutex<State>,
+    lost: Notify,
+}
 
 impl Shared {
+    /// Rings when a relay turns out to have lost viewers.
+    pub const fn lost(&self) -> &Notify {
+        &self.lost
+    }
+
     /// Locks it. A panic elsewhere does not take everybody else down: each change is made whole under the lock.
     pub fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The stored value of a session, `None` when it is gone.
@@ -151,12 +163,19 @@ impl Owner for Shared {
                 if is_held.contains(&(shard, media.id())) || state.peers.revives(media.id(), same_epoch) {
                     commands.extend(media.commands(home).into_iter().map(|command| (shard, command)));
                 } else {
-                    lost.push(media.id());
+                    lost.push((media.id(), media.is_viewing()));
                 }
             }
         }
-        for peer in lost {
+        for (peer, is_viewing) in lost {
+            // One whose end was known has its client to see to it, or was asked already: by a relay of before, if at all.
+            if is_viewing && !(same_epoch && state.peers.is_over(peer)) {
+                state.lost_viewers.insert(peer);
+            }
             state.peers.note_lost(peer);
+        }
+        if !state.lost_viewers.is_empty() {
+            self.lost.notify_one();
         }
         commands
     }
