@@ -175,6 +175,40 @@ async fn the_sessions_codec_and_the_connections_limits_reach_the_relay() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_publisher_is_held_to_what_its_viewers_may_be_sent() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let (mut a, con_a) = world.join(&session, "PUBLISHER").await;
+    let path = format!("/openvidu/api/sessions/{session}/connection");
+    let mut viewers = Vec::new();
+    for limit in [300, 500] {
+        let body = json!({"kurentoOptions": {"videoMaxSendBandwidth": limit}}).to_string();
+        let token = world.rest("POST", &path, &body).await.json()["token"].as_str().unwrap().to_owned();
+        viewers.push(Client::join(world.port, &session, &token).await.0);
+    }
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    let caps = |held: &support::Held| {
+        held.tracks.values().map(|(_, it)| held.peers[&it.peer].1.receive_max_bps).collect::<Vec<_>>()
+    };
+    assert_eq!(caps(&world.relay.held()), [1_000_000; 2]);
+    viewers[0].watch(&stream).await;
+    world.relay.until(|held| caps(held) == [300_000; 2]).await;
+    viewers[1].watch(&stream).await;
+    world.relay.until(|held| caps(held) == [500_000; 2]).await;
+
+    // On another transport it is held to the same.
+    let first = world.relay.held().tracks.values().next().unwrap().1.peer;
+    a.ok("reconnectStream", json!({"stream": stream, "sdpString": PUBLISH})).await;
+    let moved = |held: &support::Held| held.tracks.values().all(|(_, it)| it.peer != first);
+    world.relay.until(|held| moved(held) && caps(held) == [500_000; 2]).await;
+    viewers[1].ok("unsubscribeFromVideo", json!({"sender": con_a})).await;
+    world.relay.until(|held| caps(held) == [300_000; 2]).await;
+    viewers[0].ok("leaveRoom", json!({})).await;
+    let last = world.relay.until(|held| caps(held) == [1_000_000; 2]).await;
+    assert_eq!(last.peers.len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn sessions_are_spread_over_the_shards_and_the_statistics_name_them() {
     let world = World::start().await;
     let mut clients = Vec::new();

@@ -1,5 +1,7 @@
 //! Publishers and viewers of a session always agree on codecs, or somebody is refused in words.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use millrace_control::{CodecKind, MediaKind};

@@ -1,5 +1,7 @@
 //! OpenVidu's mediasoup mode, where the server offers to viewers, next to the Kurento mode.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use millrace_control::DtlsRole;

@@ -1,5 +1,7 @@
 //! Lost sockets, a killed signaling, a restarted relay.
 
+#![allow(clippy::unwrap_used, reason = "helpers of tests")]
+
 mod support;
 
 use std::time::Duration;

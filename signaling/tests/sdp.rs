@@ -44,7 +44,6 @@ fn with_terms<T>(change: impl FnOnce(&mut Terms<'_>), run: impl FnOnce(&Terms<'_
         formats: Formats::default(),
         receive_max_kbps: 1000,
         receive_min_kbps: 300,
-        send_max_kbps: 1000,
         loopback: false,
         stream_id: "str_CAM_Xa1b_con_AAAAAAAAAA",
         cname: "con_AAAAAAAAAA",

@@ -62,6 +62,7 @@ impl App {
         let departed: Vec<Client> =
             changes.departed.iter().filter_map(|rpc_session| state.clients.remove(rpc_session)).collect();
         self.forget_media(state, session, &changes.removed_peers);
+        self.adapt_caps(state, session, &changes);
         let facts = changes.facts;
         let moment = Moment {
             session: session.to_owned(),

@@ -1,5 +1,6 @@
 //! What REST and RPC share: the state, the store, the link to the relay, and the way a change takes effect.
 
+mod caps;
 mod carry_out;
 mod expiry;
 mod recover;
@@ -80,6 +81,7 @@ impl App {
             app.await_return(rpc_session, 0, app.config.timing.restart_grace);
         }
         app.recover_viewers();
+        app.keep_caps();
         app.every(NOTES_INTERVAL, |app| app.shared.lock().prune_notes());
         let garbage_interval = Duration::from_secs(app.config.garbage.interval_s);
         if !garbage_interval.is_zero() {

@@ -15,9 +15,10 @@ pub struct Streams {
     #[arg(long, env = "OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH", default_value_t = 300)]
     pub video_min_recv_kbps: u32,
 
-    /// Most video a client is sent of one stream, in kbit/s; 0 is unlimited.
-    #[arg(long, env = "OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH", default_value_t = 1_000)]
-    pub video_max_send_kbps: u32,
+    /// Most video a client is sent of one stream, in kbit/s; 0 is unlimited, and so it is when not given. A publisher is
+    /// held to what the viewer may be sent who may be sent most.
+    #[arg(long, env = "OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH")]
+    pub video_max_send_kbps: Option<u32>,
 
     /// Least video a client should be sent of one stream, in kbit/s.
     #[arg(long, env = "OPENVIDU_STREAMS_VIDEO_MIN_SEND_BANDWIDTH", default_value_t = 300)]

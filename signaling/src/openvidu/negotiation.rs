@@ -215,7 +215,6 @@ impl Context<'_> {
             formats: Formats { audio: &tracks.audio_formats, video: &tracks.video_formats },
             receive_max_kbps: options.video_max_recv_bandwidth.unwrap_or(server.video_max_recv_kbps),
             receive_min_kbps: options.video_min_recv_bandwidth.unwrap_or(server.video_min_recv_kbps),
-            send_max_kbps: options.video_max_send_bandwidth.unwrap_or(server.video_max_send_kbps),
             loopback,
             stream_id: stream,
             cname: &local.cname,

@@ -318,7 +318,6 @@ mod tests {
             formats: Formats { audio: &[], video: &[] },
             receive_max_kbps: 0,
             receive_min_kbps: 0,
-            send_max_kbps: 0,
             loopback: false,
             stream_id: "",
             cname: "",

@@ -109,8 +109,6 @@ pub struct Terms<'a> {
     /// Least video a publisher should send, in kbit/s. Accepted from OpenVidu's configuration, and without effect: SDP
     /// has no word for it but one that makes Chromium overrun a slow link.
     pub receive_min_kbps: u32,
-    /// Most video a viewer should get, in kbit/s; 0 is unlimited. Without effect until the relay chooses layers.
-    pub send_max_kbps: u32,
     /// Whether a publisher that offers to receive gets its own stream back (`doLoopback`).
     pub loopback: bool,
     /// Id of the stream in `a=msid`, at most [`limits::MSID_LEN_MAX`] bytes. First-generation clients need it.

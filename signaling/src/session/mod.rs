@@ -4,6 +4,7 @@
 //! were drawn, and carries out the [`Changes`] that come back: tell these people that, make the relay forget those
 //! peers. What survives a restart is a [`Session`], stored as one value.
 
+mod caps;
 mod connection;
 mod fact;
 mod generation;
@@ -25,6 +26,7 @@ use std::collections::VecDeque;
 use millrace_control::{CodecKind, MediaKind};
 use serde::{Deserialize, Serialize};
 
+pub use caps::Caps;
 pub use connection::{Connection, Participant};
 pub use fact::{Fact, Flow, Person};
 pub use generation::Generation;

@@ -30,6 +30,8 @@ pub struct State {
     relay_epoch: Option<u64>,
     /// Peers of viewers that a relay lost since somebody last looked.
     pub lost_viewers: BTreeSet<u64>,
+    /// Publishers, by session and connection, of whose new cap the relay is still to be told.
+    pub capped: BTreeSet<(String, String)>,
 }
 
 /// What only one socket of a participant does at a time.
@@ -110,12 +112,18 @@ impl State {
 pub struct Shared {
     state: Mutex<State>,
     lost: Notify,
+    capped: Notify,
 }
 
 impl Shared {
     /// Rings when a relay turns out to have lost viewers.
     pub const fn lost(&self) -> &Notify {
         &self.lost
+    }
+
+    /// Rings when the relay is to be told of a new cap.
+    pub const fn capped(&self) -> &Notify {
+        &self.capped
     }
 
     /// Locks it. A panic elsewhere does not take everybody else down: each change is made whole under the lock.

@@ -26,7 +26,9 @@ pub(super) async fn config(
         "OPENVIDU_CDR": config.events.cdr,
         "OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH": config.streams.video_max_recv_kbps,
         "OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH": config.streams.video_min_recv_kbps,
-        "OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH": config.streams.video_max_send_kbps,
+        // Without one, what publishers may send is what viewers are sent.
+        "OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH":
+            config.streams.video_max_send_kbps.unwrap_or(config.streams.video_max_recv_kbps),
         "OPENVIDU_STREAMS_VIDEO_MIN_SEND_BANDWIDTH": config.streams.video_min_send_kbps,
         "OPENVIDU_STREAMS_FORCED_VIDEO_CODEC": config.streams.forced_video_codec.as_str(),
         "OPENVIDU_STREAMS_ALLOW_TRANSCODING": config.streams.allow_transcoding,
