@@ -1,0 +1,46 @@
+// A publisher who offers simulcast: one layer is taken, the largest.
+
+import assert from 'node:assert/strict';
+import { after, before, test } from 'node:test';
+import { Browser } from './lib/browser.mjs';
+import { Person } from './lib/call.mjs';
+import { Server } from './lib/server.mjs';
+
+let server;
+let browser;
+
+before(async () => {
+  server = await Server.start();
+  browser = await Browser.start();
+});
+
+after(async () => {
+  await browser?.stop();
+  await server?.stop();
+});
+
+/** Publishes with more of the library than the page itself uses. */
+const publish = (person, options) => person.page.evaluate(async (wish) => {
+  const peer = window.peer;
+  peer.publisher = await peer.openvidu.initPublisherAsync(undefined, { mirror: false, ...wish });
+  await peer.session.publish(peer.publisher);
+}, options);
+
+/** Reports of one type and of video from the publisher's connection. */
+const reports = (person, type) => person.page.evaluate(async (wanted) => {
+  const report = await window.peer.publisher.stream.getRTCPeerConnection().getStats();
+  return [...report.values()].filter((one) => one.type === wanted && one.kind === 'video');
+}, type);
+
+test('of simulcast the largest layer is sent, and decoded', async () => {
+  const [ann, bruno] = await Promise.all(['Ann', 'Bruno'].map((name) => Person.open(browser, name)));
+  const properties = { mediaServer: 'mediasoup' };
+  await ann.join(server, 'simulcast', { publish: false, properties });
+  await publish(ann, { resolution: '640x480', videoSimulcast: true });
+  await bruno.join(server, 'simulcast', { publish: false, properties });
+  await bruno.sees(1);
+  await bruno.goesOnSeeing(1);
+  const layers = (await reports(ann, 'outbound-rtp')).filter((one) => one.packetsSent > 0);
+  assert.deepEqual(layers.map((one) => one.rid), ['rdiv1']);
+  await Promise.all([ann, bruno].map((person) => person.leave()));
+});
