@@ -2,6 +2,7 @@
 
 mod support;
 
+use futures_util::StreamExt as _;
 use serde_json::{Value, json};
 use support::{Client, World, basic, request};
 
@@ -51,6 +52,9 @@ async fn statuses_are_the_originals() {
         ("GET", "/sessions", "", 200),
         ("GET", "/sessions/A", "", 200),
         ("GET", "/sessions/A?pendingConnections=true&webRtcStats=true", "", 200),
+        ("GET", "/sessions/A?pendingConnections=x", "", 400),
+        ("GET", "/sessions?webRtcStats=1", "", 400),
+        ("GET", "/sessions/%FF", "", 400),
         ("GET", "/sessions/B", "", 404),
         ("DELETE", "/sessions/B", "", 404),
         ("DELETE", "/sessions", "", 403),
@@ -60,6 +64,8 @@ async fn statuses_are_the_originals() {
         ("POST", "/sessions/A/connection", "", 200),
         ("POST", "/sessions/A/connection", r#"{"role":"X"}"#, 400),
         ("POST", "/sessions/A/connection", r#"{"customIceServers":[{"url":"turn:h"}]}"#, 400),
+        ("POST", "/sessions/A/connection", r#"{"type":"IPCAM"}"#, 400),
+        ("POST", "/sessions/A/connection", r#"{"type":"IPCAM","rtspUri":"gopher://h"}"#, 400),
         ("GET", "/sessions/A/connection", "", 200),
         ("GET", "/sessions/B/connection", "", 404),
         ("GET", "/sessions/A/connection/con_X", "", 404),
@@ -80,6 +86,7 @@ async fn statuses_are_the_originals() {
         // The rest.
         ("GET", "/config", "", 200),
         ("GET", "/config/openvidu-version", "", 200),
+        ("GET", "/config/openvidu-recording-path", "", 200),
         ("GET", "/recordings", "", 501),
         ("GET", "/recordings/x", "", 501),
         ("POST", "/recordings/start", "{}", 501),
@@ -102,8 +109,57 @@ async fn statuses_are_the_originals() {
         }
     }
     let huge = format!(r#"{{"data":"{}"}}"#, "x".repeat(70_000));
-    assert_eq!(world.rest("POST", "/openvidu/api/sessions", &huge).await.status, 413);
+    let answer = world.rest("POST", "/openvidu/api/sessions", &huge).await;
+    assert_eq!((answer.status, answer.json()["status"].clone()), (413, json!(413)));
+    let camera = r#"{"type":"IPCAM","rtspUri":"rtsp://192.0.2.1/a"}"#;
+    let answer = world.rest("POST", &format!("{API}/tokens"), r#"{"session":"B","type":"IPCAM"}"#).await;
+    assert_eq!(answer.status, 400);
+    world.rest("POST", &format!("{API}/sessions"), r#"{"customSessionId":"C"}"#).await;
+    let answer = world.rest("POST", &format!("{API}/sessions/C/connection"), camera).await;
+    assert_eq!(answer.status, 501);
+    assert_eq!(answer.json()["message"], "this server does not support IP cameras");
     assert_eq!(world.rest("POST", "/millrace/debug/panic/0", "").await.status, 403);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn paths_of_older_releases_are_there_when_they_are_wanted() {
+    let world = World::start().await;
+    let older = World::with(1, |config| config.rest.support_deprecated_api = true).await;
+    let public = [("/accept-certificate", 200), ("/config/openvidu-publicurl", 200)];
+    let protected = [
+        ("/api/sessions", 200),
+        ("/api/nothing", 403),
+        ("/config", 200),
+        ("/config/openvidu-version", 200),
+        ("/recordings/a/a.mp4", 404),
+        ("/layouts/custom/index.html", 404),
+    ];
+    for (path, status) in public.into_iter().chain(protected) {
+        assert_eq!(world.rest("GET", path, "").await.status, 404, "{path} is off by default");
+        assert_eq!(older.rest("GET", path, "").await.status, status, "{path}");
+        let expected = if public.contains(&(path, status)) { status } else { 401 };
+        assert_eq!(request(older.port, "GET", path, None, "").await.status, expected, "{path}");
+    }
+    let made = older.rest("POST", "/api/sessions", r#"{"customSessionId":"old"}"#).await.json();
+    assert_eq!(older.rest("GET", &format!("{API}/sessions/old"), "").await.json(), made);
+    let answer = older.rest("PUT", "/api/sessions", "").await;
+    assert_eq!((answer.status, answer.json()["path"].clone()), (403, json!("/api/sessions")));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn strangers_may_accept_the_certificate_and_learn_nothing_else() {
+    let world = World::start().await;
+    let answer = request(world.port, "GET", "/openvidu/accept-certificate", None, "").await;
+    assert!(answer.status == 200 && answer.headers.contains("text/html"), "{answer:?}");
+    let path = "/openvidu/recordings/ses_A/ses_A.mp4";
+    assert_eq!(request(world.port, "GET", path, None, "").await.status, 401);
+    assert_eq!(world.rest("GET", path, "").await.status, 404);
+    let stream = tokio::net::TcpStream::connect(("127.0.0.1", world.port)).await.unwrap();
+    let url = format!("ws://localhost:{}/openvidu/info", world.port);
+    let (mut socket, _) = tokio_tungstenite::client_async(url, stream).await.unwrap();
+    let greeting = socket.next().await.unwrap().unwrap();
+    assert!(greeting.to_text().unwrap().starts_with("Millrace "), "{greeting:?}");
+    assert!(socket.next().await.unwrap().unwrap().is_close());
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -4,6 +4,7 @@ mod compat;
 mod events;
 mod garbage;
 mod limits;
+mod rest;
 mod server;
 mod streams;
 mod timing;
@@ -14,6 +15,7 @@ pub use compat::Compat;
 pub use events::Events;
 pub use garbage::Garbage;
 pub use limits::Limits;
+pub use rest::Rest;
 pub use server::{SECRET_FILE, SECRET_LEN_MIN, Server};
 pub use streams::Streams;
 pub use timing::Timing;
@@ -45,6 +47,10 @@ pub struct Config {
     /// How much of everything there may be.
     #[command(flatten)]
     pub limits: Limits,
+
+    /// What of the REST API is served.
+    #[command(flatten)]
+    pub rest: Rest,
 
     /// Periods that only tests change.
     #[arg(skip)]

@@ -1,5 +1,6 @@
 //! HTTP: which path is whose, and what every answer carries.
 
+mod info;
 mod listener;
 mod room;
 mod via;
@@ -39,15 +40,25 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/openvidu/cdr/{file}", get(cdr::get))
         .route("/millrace/debug/panic/{shard}", post(inject_panic))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::require_secret));
-    Router::new()
+    let served = Router::new()
         .nest("/openvidu/api", rest::router(app))
         .route("/openvidu", get(open_socket))
         .route("/room", get(open_first_generation_socket))
         .route("/millrace/ready", get(ready))
+        .route("/openvidu/info", get(info::info))
+        .route("/openvidu/accept-certificate", get(info::accept_certificate))
+        .merge(rest::files(app))
         .merge(protected)
-        .merge(web::router())
-        .layer(DefaultBodyLimit::max(BODY_LEN_MAX))
-        .with_state(Arc::clone(app))
+        .merge(web::router());
+    let served = if app.config.rest.support_deprecated_api { served.merge(deprecated(app)) } else { served };
+    served.layer(DefaultBodyLimit::max(BODY_LEN_MAX)).with_state(Arc::clone(app))
+}
+
+/// The paths of older releases.
+fn deprecated(app: &Arc<App>) -> Router<Arc<App>> {
+    rest::deprecated(app)
+        .route("/info", get(info::info))
+        .route("/accept-certificate", get(info::accept_certificate))
 }
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Extension, Path, Query, State};
+use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::super::{ice_servers, ids, shapes};
 use super::Failure;
 use super::body::{Body, not_found};
-use super::sessions::Shown;
+use super::request::{Named, Raw, Shown};
 use crate::app::App;
 use crate::clock;
 use crate::http::Via;
@@ -24,12 +23,15 @@ const FILTERS_MAX: usize = 64;
 /// is sent all of it.
 const DATA_LEN_MAX: usize = 10_000;
 
+/// What the address of an IP camera may begin with.
+const CAMERA_SCHEMES: [&str; 5] = ["file", "rtsp", "rtsps", "http", "https"];
+
 pub(super) async fn create(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
-    Path(session): Path<String>,
+    Named(session): Named<String>,
     headers: HeaderMap,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
     if !app.shared.lock().sessions.contains_key(&session) {
@@ -45,7 +47,7 @@ pub(super) async fn create_token(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
     headers: HeaderMap,
-    body: Bytes,
+    Raw(body): Raw,
 ) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
     let session = body.text("session")?.ok_or_else(|| Failure::bad("session is missing"))?.to_owned();
@@ -97,7 +99,7 @@ async fn add(
 
 pub(super) async fn get(
     State(app): State<Arc<App>>,
-    Path((session, connection)): Path<(String, String)>,
+    Named((session, connection)): Named<(String, String)>,
 ) -> Result<Json<Value>, Failure> {
     let state = app.shared.lock();
     let session = state.sessions.get(&session).ok_or_else(no_session)?;
@@ -107,8 +109,8 @@ pub(super) async fn get(
 
 pub(super) async fn list(
     State(app): State<Arc<App>>,
-    Path(session): Path<String>,
-    Query(shown): Query<Shown>,
+    Named(session): Named<String>,
+    shown: Shown,
 ) -> Result<Json<Value>, Failure> {
     let state = app.shared.lock();
     let session = state.sessions.get(&session).ok_or_else(not_found)?;
@@ -118,7 +120,7 @@ pub(super) async fn list(
 /// Puts a participant out, or takes back a token nobody has used.
 pub(super) async fn disconnect(
     State(app): State<Arc<App>>,
-    Path((session, connection)): Path<(String, String)>,
+    Named((session, connection)): Named<(String, String)>,
 ) -> Result<StatusCode, Failure> {
     let durable = {
         let mut state = app.shared.lock();
@@ -135,7 +137,7 @@ pub(super) async fn disconnect(
 
 pub(super) async fn unpublish(
     State(app): State<Arc<App>>,
-    Path((session, stream)): Path<(String, String)>,
+    Named((session, stream)): Named<(String, String)>,
 ) -> Result<StatusCode, Failure> {
     let durable = {
         let mut state = app.shared.lock();
@@ -156,7 +158,7 @@ fn no_session() -> Failure {
 fn properties(body: &Body) -> Result<ConnectionProperties, Failure> {
     match body.text("type")? {
         None | Some("WEBRTC") => {}
-        Some("IPCAM") => return Err(Failure::empty(StatusCode::NOT_IMPLEMENTED)),
+        Some("IPCAM") => return Err(no_ip_cameras(body)),
         Some(_) => return Err(Failure::bad("type must be WEBRTC or IPCAM")),
     }
     let data = body.text("data")?.unwrap_or_default();
@@ -171,6 +173,26 @@ fn properties(body: &Body) -> Result<ConnectionProperties, Failure> {
         kurento_options: body.value("kurentoOptions").map(kurento_options).transpose()?,
         custom_ice_servers: servers.unwrap_or_default(),
     })
+}
+
+/// What is wrong with the description of a camera, or else that there are none.
+fn no_ip_cameras(body: &Body) -> Failure {
+    let check = || {
+        let uri = body.text("rtspUri")?.unwrap_or_default();
+        let scheme = uri.split_once("://").map(|(scheme, _)| scheme);
+        if !scheme.is_some_and(|scheme| CAMERA_SCHEMES.contains(&scheme)) {
+            return Err(Failure::bad(format!(
+                "rtspUri must begin with one of {}",
+                CAMERA_SCHEMES.join(", ")
+            )));
+        }
+        body.bool("adaptativeBitrate")?;
+        body.bool("onlyPlayWithSubscribers")?;
+        body.u32("networkCache")?;
+        Ok(())
+    };
+    let none = || Failure::new(StatusCode::NOT_IMPLEMENTED, "this server does not support IP cameras");
+    check().map_or_else(|wrong| wrong, |()| none())
 }
 
 fn kurento_options(value: &Value) -> Result<KurentoOptions, Failure> {
@@ -224,6 +246,19 @@ mod tests {
         let data = |len| read(&format!(r#"{{"data":"{}"}}"#, "x".repeat(len)));
         assert_eq!(data(DATA_LEN_MAX).unwrap().data.len(), DATA_LEN_MAX);
         assert_eq!(data(DATA_LEN_MAX + 1).unwrap_err().status, StatusCode::BAD_REQUEST);
-        assert_eq!(read(r#"{"type":"IPCAM"}"#).unwrap_err().status, StatusCode::NOT_IMPLEMENTED);
+    }
+
+    #[test]
+    fn a_camera_is_checked_before_it_is_refused() {
+        let status = |text| read(text).unwrap_err().status;
+        assert_eq!(status(r#"{"type":"IPCAM","rtspUri":"rtsp://192.0.2.1/a"}"#), StatusCode::NOT_IMPLEMENTED);
+        for bad in [
+            r#"{"type":"IPCAM"}"#,
+            r#"{"type":"IPCAM","rtspUri":"ftp://h"}"#,
+            r#"{"type":"IPCAM","rtspUri":7}"#,
+            r#"{"type":"IPCAM","rtspUri":"rtsp://h","networkCache":"x"}"#,
+        ] {
+            assert_eq!(status(bad), StatusCode::BAD_REQUEST, "{bad}");
+        }
     }
 }

@@ -5,6 +5,7 @@
 
 mod body;
 mod connections;
+mod request;
 mod routes;
 mod server;
 mod sessions;
@@ -22,28 +23,48 @@ use axum::http::header::{
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::MethodRouter;
+use axum::routing::{MethodRouter, get};
 use serde_json::json;
 
 use crate::app::App;
 use crate::clock;
-use routes::{Access, ROUTES};
+use routes::{Access, ROUTES, Route};
 
 /// Everything below `/openvidu/api`.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
-    let protected = mounted(Access::Secret)
-        .fallback(forbidden)
-        .layer(middleware::from_fn_with_state(Arc::clone(app), require_secret));
-    mounted(Access::Everybody)
-        .merge(protected)
+    let protected = mounted(Access::Secret, "/").fallback(forbidden);
+    guarded(app, mounted(Access::Everybody, "/"), protected)
+}
+
+/// The paths of older releases: the whole API at `/api`, and what it says of the server at `/config`.
+pub fn deprecated(app: &Arc<App>) -> Router<Arc<App>> {
+    let protected = mounted(Access::Secret, CONFIG)
+        .route("/recordings/{*file}", get(no_file))
+        .route("/layouts/custom/{*file}", get(no_file));
+    guarded(app, mounted(Access::Everybody, CONFIG), protected).nest("/api", router(app))
+}
+
+/// Files of recordings, of which there are none.
+pub fn files(app: &Arc<App>) -> Router<Arc<App>> {
+    guarded(app, Router::new(), Router::new().route("/openvidu/recordings/{*file}", get(no_file)))
+}
+
+/// Where the calls about the server itself begin.
+const CONFIG: &str = "/config";
+
+/// Public and protected paths, each answer with what all of them carry.
+fn guarded(app: &Arc<App>, public: Router<Arc<App>>, protected: Router<Arc<App>>) -> Router<Arc<App>> {
+    public
+        .merge(protected.layer(middleware::from_fn_with_state(Arc::clone(app), require_secret)))
         .layer(middleware::from_fn(describe_failures))
         .layer(middleware::from_fn(allow_every_origin))
 }
 
-/// The routes that are open to these.
-fn mounted(access: Access) -> Router<Arc<App>> {
+/// The routes that are open to these, below `start`.
+fn mounted(access: Access, start: &str) -> Router<Arc<App>> {
     let mut paths: BTreeMap<&str, MethodRouter<Arc<App>>> = BTreeMap::new();
-    for route in ROUTES.iter().filter(|route| route.access == access) {
+    let wanted = |route: &&Route| route.access == access && route.path.starts_with(start);
+    for route in ROUTES.iter().filter(wanted) {
         let methods = paths.remove(route.path).unwrap_or_default();
         paths.insert(route.path, methods.merge(route.handler()));
     }
@@ -53,6 +74,10 @@ fn mounted(access: Access) -> Router<Arc<App>> {
 /// A known path: other methods are forbidden.
 fn known(methods: MethodRouter<Arc<App>>) -> MethodRouter<Arc<App>> {
     methods.fallback(forbidden)
+}
+
+async fn no_file() -> Failure {
+    body::not_found()
 }
 
 async fn forbidden() -> Failure {

@@ -26,7 +26,7 @@ pub(super) enum Access {
 }
 
 /// Every call there is. Another method of one of these paths is forbidden, and so is any other path.
-pub(super) static ROUTES: [Route; 21] = [
+pub(super) static ROUTES: [Route; 22] = [
     secret(MethodFilter::GET, "/sessions", |filter| on(filter, sessions::list)),
     secret(MethodFilter::POST, "/sessions", |filter| on(filter, sessions::create)),
     secret(MethodFilter::GET, "/sessions/{session}", |filter| on(filter, sessions::get)),
@@ -52,6 +52,7 @@ pub(super) static ROUTES: [Route; 21] = [
     secret(MethodFilter::GET, "/config", |filter| on(filter, server::config)),
     secret(MethodFilter::GET, "/config/openvidu-version", |filter| on(filter, server::version)),
     secret(MethodFilter::GET, "/config/openvidu-recording", |filter| on(filter, server::no)),
+    secret(MethodFilter::GET, "/config/openvidu-recording-path", |filter| on(filter, server::nowhere)),
     secret(MethodFilter::GET, "/config/openvidu-cdr", |filter| on(filter, server::cdr)),
     Route {
         method: MethodFilter::GET,

@@ -69,6 +69,11 @@ pub(super) async fn no() -> &'static str {
     "false"
 }
 
+/// There is no directory of recordings.
+pub(super) async fn nowhere() -> &'static str {
+    ""
+}
+
 /// Recording is off, and everything about it says so.
 pub(super) async fn not_implemented() -> StatusCode {
     StatusCode::NOT_IMPLEMENTED

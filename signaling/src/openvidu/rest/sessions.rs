@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use axum::Json;
-use axum::body::Bytes;
-use axum::extract::{Path, Query, State};
+use axum::extract::State;
 use axum::http::StatusCode;
-use serde::Deserialize;
 use serde_json::Value;
 
 use super::super::{ids, shapes};
 use super::Failure;
 use super::body::{Body, not_found};
+use super::request::{Named, Raw, Shown};
 use crate::app::App;
 use crate::clock;
 use crate::config::Streams;
@@ -19,21 +18,7 @@ use crate::session::{
     ForcedVideoCodec, MediaServer, Reason, Session, SessionProperties, default_recording_properties,
 };
 
-/// Which connections a list shows. Other parameters of the original are accepted and without effect.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Shown {
-    pending_connections: Option<bool>,
-}
-
-impl Shown {
-    /// Whether pending connections are shown.
-    pub(super) fn pending(&self, default: bool) -> bool {
-        self.pending_connections.unwrap_or(default)
-    }
-}
-
-pub(super) async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<Json<Value>, Failure> {
+pub(super) async fn create(State(app): State<Arc<App>>, Raw(body): Raw) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
     let properties = properties(&body, &app.config.streams)?;
     let (shape, durable) = {
@@ -60,15 +45,15 @@ pub(super) async fn create(State(app): State<Arc<App>>, body: Bytes) -> Result<J
 
 pub(super) async fn get(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
-    Query(shown): Query<Shown>,
+    Named(id): Named<String>,
+    shown: Shown,
 ) -> Result<Json<Value>, Failure> {
     let state = app.shared.lock();
     let session = state.sessions.get(&id).ok_or_else(not_found)?;
     Ok(Json(shapes::session(session, shown.pending(false))))
 }
 
-pub(super) async fn list(State(app): State<Arc<App>>, Query(shown): Query<Shown>) -> Json<Value> {
+pub(super) async fn list(State(app): State<Arc<App>>, shown: Shown) -> Json<Value> {
     let pending = shown.pending(false);
     let state = app.shared.lock();
     Json(shapes::list(state.sessions.values().map(|session| shapes::session(session, pending)).collect()))
@@ -76,7 +61,7 @@ pub(super) async fn list(State(app): State<Arc<App>>, Query(shown): Query<Shown>
 
 pub(super) async fn close(
     State(app): State<Arc<App>>,
-    Path(id): Path<String>,
+    Named(id): Named<String>,
 ) -> Result<StatusCode, Failure> {
     let durable = app.close_session(&id, Reason::SessionClosedByServer).map_err(|_| not_found())?;
     let _ = durable.await;

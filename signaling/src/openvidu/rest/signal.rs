@@ -2,18 +2,18 @@
 
 use std::sync::Arc;
 
-use axum::body::Bytes;
 use axum::extract::State;
 use axum::http::StatusCode;
 
 use super::Failure;
 use super::body::{Body, not_found};
+use super::request::Raw;
 use crate::app::App;
 use crate::openvidu::json;
 use crate::openvidu::rpc::signal_of;
 
 /// Sends a signal without a sender; its type reaches the clients exactly as given.
-pub(super) async fn send(State(app): State<Arc<App>>, bytes: Bytes) -> Result<StatusCode, Failure> {
+pub(super) async fn send(State(app): State<Arc<App>>, Raw(bytes): Raw) -> Result<StatusCode, Failure> {
     let body = Body::parse(&bytes)?;
     let id = body.text("session")?.ok_or_else(|| Failure::bad("session is missing"))?;
     let whole = json::parse(&bytes).unwrap_or_default();
