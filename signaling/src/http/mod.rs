@@ -45,6 +45,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/openvidu", get(open_socket))
         .route("/room", get(open_first_generation_socket))
         .route("/millrace/ready", get(ready))
+        .route("/millrace/openapi.json", get(rest::openapi))
         .route("/openvidu/info", get(info::info))
         .route("/openvidu/accept-certificate", get(info::accept_certificate))
         .merge(rest::files(app))

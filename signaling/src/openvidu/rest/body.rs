@@ -5,6 +5,7 @@ use serde_json::{Map, Value};
 
 use super::super::json;
 use super::Failure;
+use super::fields::Shape;
 
 /// A JSON object whose fields are read one by one. A field that is `null` is not there.
 #[derive(Debug, Default)]
@@ -21,6 +22,11 @@ impl Body {
             Ok(_) => Err(Failure::bad("the body is no JSON object")),
             Err(error) => Err(Failure::bad(format!("the body is no JSON: {error}"))),
         }
+    }
+
+    /// Checks it against what the OpenAPI file says of it.
+    pub(super) fn check(&self, shape: &Shape) -> Result<(), Failure> {
+        shape.check(&self.0).map_err(Failure::bad)
     }
 
     pub(super) fn from_value(value: &Value) -> Option<Self> {

@@ -10,14 +10,12 @@ use serde_json::{Value, json};
 use super::super::{ice_servers, ids, shapes};
 use super::Failure;
 use super::body::{Body, not_found};
+use super::fields::{CONNECTION_PROPERTIES, FILTERS_MAX, TOKEN_PROPERTIES};
 use super::request::{Named, Raw, Shown};
 use crate::app::App;
 use crate::clock;
 use crate::http::Via;
 use crate::session::{Changes, Connection, ConnectionProperties, KurentoOptions, Reason, Role};
-
-/// Most filters one connection may be allowed.
-const FILTERS_MAX: usize = 64;
 
 /// Longest data an application may attach to a connection, in bytes: as much as the client may. Everybody who joins
 /// is sent all of it.
@@ -50,6 +48,7 @@ pub(super) async fn create_token(
     Raw(body): Raw,
 ) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
+    body.check(&TOKEN_PROPERTIES)?;
     let session = body.text("session")?.ok_or_else(|| Failure::bad("session is missing"))?.to_owned();
     let properties = properties(&body)?;
     let connection = add(&app, &via, &headers, &session, properties).await?;
@@ -156,6 +155,7 @@ fn no_session() -> Failure {
 }
 
 fn properties(body: &Body) -> Result<ConnectionProperties, Failure> {
+    body.check(&CONNECTION_PROPERTIES)?;
     match body.text("type")? {
         None | Some("WEBRTC") => {}
         Some("IPCAM") => return Err(no_ip_cameras(body)),

@@ -5,6 +5,8 @@
 
 mod body;
 mod connections;
+mod fields;
+mod openapi;
 mod request;
 mod routes;
 mod server;
@@ -28,6 +30,7 @@ use serde_json::json;
 
 use crate::app::App;
 use crate::clock;
+pub use openapi::openapi;
 use routes::{Access, ROUTES, Route};
 
 /// Everything below `/openvidu/api`.

@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::super::{ids, shapes};
 use super::Failure;
 use super::body::{Body, not_found};
+use super::fields::{MEDIA_MODES, RECORDING_MODES, SESSION_PROPERTIES};
 use super::request::{Named, Raw, Shown};
 use crate::app::App;
 use crate::clock;
@@ -70,6 +71,7 @@ pub(super) async fn close(
 
 /// What the application asks for, with the defaults of the original.
 fn properties(body: &Body, server: &Streams) -> Result<SessionProperties, Failure> {
+    body.check(&SESSION_PROPERTIES)?;
     let default = SessionProperties::default();
     let one_of = |name: &str, allowed: [&'static str; 2], default: String| {
         let found = body.choice(name, |text| allowed.into_iter().find(|&value| value == text))?;
@@ -80,10 +82,10 @@ fn properties(body: &Body, server: &Streams) -> Result<SessionProperties, Failur
         return Err(Failure::bad("customSessionId must match [a-zA-Z0-9_-]+"));
     }
     Ok(SessionProperties {
-        media_mode: one_of("mediaMode", ["ROUTED", "RELAYED"], default.media_mode)?,
-        recording_mode: one_of("recordingMode", ["MANUAL", "ALWAYS"], default.recording_mode)?,
+        media_mode: one_of("mediaMode", MEDIA_MODES, default.media_mode)?,
+        recording_mode: one_of("recordingMode", RECORDING_MODES, default.recording_mode)?,
         custom_session_id: custom_session_id.to_owned(),
-        default_recording_properties: recording_properties(body)?,
+        default_recording_properties: recording_properties(body),
         forced_video_codec: body
             .choice("forcedVideoCodec", ForcedVideoCodec::parse)?
             .unwrap_or(server.forced_video_codec),
@@ -94,19 +96,14 @@ fn properties(body: &Body, server: &Streams) -> Result<SessionProperties, Failur
 }
 
 /// The defaults, with what the application gives in their place; the order of the keys stays.
-fn recording_properties(body: &Body) -> Result<Value, Failure> {
+fn recording_properties(body: &Body) -> Value {
     let mut properties = default_recording_properties();
-    let Some(given) = body.value("defaultRecordingProperties") else { return Ok(properties) };
-    let given =
-        given.as_object().ok_or_else(|| Failure::bad("defaultRecordingProperties must be an object"))?;
+    let Some(given) = body.value("defaultRecordingProperties") else { return properties };
     for (name, default) in properties.as_object_mut().into_iter().flatten() {
         let Some(value) = given.get(name).filter(|value| !value.is_null()) else { continue };
-        if std::mem::discriminant(value) != std::mem::discriminant(default) {
-            return Err(Failure::bad(format!("{name} of defaultRecordingProperties has the wrong type")));
-        }
         *default = value.clone();
     }
-    Ok(properties)
+    properties
 }
 
 #[cfg(test)]

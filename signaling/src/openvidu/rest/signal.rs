@@ -7,6 +7,7 @@ use axum::http::StatusCode;
 
 use super::Failure;
 use super::body::{Body, not_found};
+use super::fields::SIGNAL;
 use super::request::Raw;
 use crate::app::App;
 use crate::openvidu::json;
@@ -15,6 +16,7 @@ use crate::openvidu::rpc::signal_of;
 /// Sends a signal without a sender; its type reaches the clients exactly as given.
 pub(super) async fn send(State(app): State<Arc<App>>, Raw(bytes): Raw) -> Result<StatusCode, Failure> {
     let body = Body::parse(&bytes)?;
+    body.check(&SIGNAL)?;
     let id = body.text("session")?.ok_or_else(|| Failure::bad("session is missing"))?;
     let whole = json::parse(&bytes).unwrap_or_default();
     let signal = signal_of(&whole).ok_or_else(|| Failure::bad("to, type or data has the wrong type"))?;
