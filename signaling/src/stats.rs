@@ -5,13 +5,13 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract;
-use millrace_control::{Counters, PeerState, RelayHello, ShardInfo};
+use millrace_control::{Counters, RelayHello, ShardInfo};
 use serde_json::{Map, Value, json};
 
 use crate::app::{App, sessions_per_shard};
 use crate::clock;
 use crate::session::{Connection, Media, Participant, Session};
-use crate::state::State;
+use crate::state::{PeerNote, State};
 
 /// The statistics as JSON.
 pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> Json<Value> {
@@ -99,17 +99,8 @@ fn peer_json(kind: &str, stream: &str, media: &Media, home: Option<u32>, state: 
         "kind": kind,
         "shard": media.shard.or(home),
         "stream": stream,
-        "state": note.map_or("unknown", |note| state_name(note.state)),
+        "state": note.map_or("unknown", PeerNote::state_name),
         "remote": note.map_or("", |note| note.remote.as_str()),
         "reason": note.map_or("", |note| note.reason.as_str()),
     })
-}
-
-const fn state_name(state: PeerState) -> &'static str {
-    match state {
-        PeerState::Ice => "ice",
-        PeerState::Dtls => "dtls",
-        PeerState::Live => "live",
-        PeerState::Closed => "closed",
-    }
 }

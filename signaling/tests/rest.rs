@@ -212,6 +212,63 @@ async fn sessions_and_connections_have_the_originals_shape() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn how_peer_connections_came_about_is_shown_on_request() {
+    let world = World::start().await;
+    let id = world.session().await;
+    let (mut a, con_a) = world.join(&id, "PUBLISHER").await;
+    let published = a.publish().await;
+    let (mut b, con_b) = world.join(&id, "SUBSCRIBER").await;
+    let stream = published["id"].as_str().unwrap();
+    let answer = b.watch(stream).await;
+    let stats = world.rest("GET", "/millrace/stats", "").await.json();
+    let peer = stats["sessions"][0]["participants"][1]["peers"][0]["peer"].as_str().unwrap().parse().unwrap();
+    world.relay.tell(peer, millrace_control::PeerState::Live, "");
+    let is_live = async {
+        let state = "/sessions/0/participants/1/peers/0/state";
+        while world.rest("GET", "/millrace/stats", "").await.json().pointer(state).unwrap() != "live" {}
+    };
+    tokio::time::timeout(support::PATIENCE, is_live).await.expect("it is never told");
+
+    let path = format!("{API}/sessions/{id}");
+    let shown = world.rest("GET", &format!("{path}?webRtcStats=true"), "").await.json();
+    let publisher = &shown["connections"]["content"][0]["publishers"][0];
+    let keys: Vec<&String> = publisher.as_object().unwrap().keys().collect();
+    let expected = [
+        "createdAt",
+        "streamId",
+        "mediaOptions",
+        "webrtcEndpointName",
+        "localSdp",
+        "remoteSdp",
+        "clientIceCandidates",
+        "serverIceCandidates",
+        "localCandidate",
+        "remoteCandidate",
+        "events",
+    ];
+    assert_eq!(keys, expected);
+    assert_eq!(publisher["webrtcEndpointName"], stream);
+    assert_eq!(publisher["localSdp"], published["sdpAnswer"]);
+    assert_eq!(publisher["remoteSdp"], support::PUBLISH);
+    assert_eq!(publisher["remoteCandidate"], Value::Null);
+    assert_eq!(publisher["events"][0]["type"], "ice");
+
+    let watching = world.rest("GET", &format!("{path}/connection/{con_b}?webRtcStats=true"), "").await.json();
+    let subscriber = &watching["subscribers"][0];
+    assert_eq!(subscriber["webrtcEndpointName"], format!("{con_b}_{stream}"));
+    assert_eq!(subscriber["localSdp"], answer);
+    assert_eq!(subscriber["remoteSdp"], support::SUBSCRIBE);
+    let candidate = subscriber["serverIceCandidates"][0].as_str().unwrap();
+    assert!(answer.contains(&format!("a={candidate}\r\n")), "{candidate}");
+    assert_eq!(subscriber["localCandidate"], candidate);
+    assert_eq!(subscriber["remoteCandidate"], "candidate:1 1 udp 1862270975 192.0.2.99 1 typ prflx");
+    assert_eq!(subscriber["events"][1]["type"], "live");
+
+    let plain = world.rest("GET", &format!("{path}/connection/{con_a}"), "").await.json();
+    assert_eq!(plain["publishers"][0].as_object().unwrap().len(), 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn applications_end_streams_connections_and_sessions() {
     let world = World::start().await;
     let session = world.session().await;

@@ -8,6 +8,7 @@ pub mod ice_servers;
 pub mod ids;
 pub mod json;
 pub mod negotiation;
+pub mod peer_stats;
 pub mod rest;
 pub mod rpc;
 pub mod shapes;

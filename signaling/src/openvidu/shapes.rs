@@ -2,16 +2,20 @@
 
 use serde_json::{Map, Value, json};
 
+use super::peer_stats;
+
 use super::first;
-use crate::session::{Connection, Generation, MediaOptions, Participant, Session, Stream};
+use crate::session::{Connection, Generation, MediaOptions, Participant, Session, Stream, Subscription};
+use crate::state::Peers;
 
 /// A list with its length.
 pub fn list(content: Vec<Value>) -> Value {
     json!({"numberOfElements": content.len(), "content": content})
 }
 
-/// The session object; pending connections are in it only on request.
-pub fn session(session: &Session, pending: bool) -> Value {
+/// The session object; pending connections are in it only on request, and what is known of PeerConnections if it is
+/// given.
+pub fn session(session: &Session, pending: bool, peers: Option<&Peers>) -> Value {
     let properties = &session.properties;
     json!({
         "id": session.id,
@@ -26,18 +30,18 @@ pub fn session(session: &Session, pending: bool) -> Value {
         "customSessionId": properties.custom_session_id,
         "forcedVideoCodec": properties.forced_video_codec.as_str(),
         "allowTranscoding": properties.allow_transcoding,
-        "connections": connections(session, pending),
+        "connections": connections(session, pending, peers),
     })
 }
 
 /// The connections of a session as a list.
-pub fn connections(session: &Session, pending: bool) -> Value {
+pub fn connections(session: &Session, pending: bool, peers: Option<&Peers>) -> Value {
     let shown = session.connections().iter().filter(|connection| pending || connection.participant.is_some());
-    list(shown.map(|connection| self::connection(&session.id, connection)).collect())
+    list(shown.map(|connection| self::connection(&session.id, connection, peers)).collect())
 }
 
 /// The connection object, pending or active.
-pub fn connection(session: &str, connection: &Connection) -> Value {
+pub fn connection(session: &str, connection: &Connection, peers: Option<&Peers>) -> Value {
     let properties = &connection.properties;
     let active = connection.participant.as_ref();
     json!({
@@ -63,25 +67,37 @@ pub fn connection(session: &str, connection: &Connection) -> Value {
         "ip": active.map(|active| &active.ip),
         "platform": active.map(|active| &active.platform),
         "clientData": active.map(|active| &active.client_data),
-        "publishers": active.map(publishers),
-        "subscribers": active.map(subscribers),
+        "publishers": active.map(|active| publishers(active, peers)),
+        "subscribers": active.map(|active| subscribers(connection, active, peers)),
     })
 }
 
-fn publishers(participant: &Participant) -> Vec<Value> {
+fn publishers(participant: &Participant, peers: Option<&Peers>) -> Vec<Value> {
     let publisher = |stream: &Stream| {
-        json!({
-            "createdAt": stream.created_at_ms,
-            "streamId": stream.id,
-            "mediaOptions": media_options(&stream.options),
-        })
+        let mut object = Map::new();
+        object.insert("createdAt".into(), json!(stream.created_at_ms));
+        object.insert("streamId".into(), json!(stream.id));
+        object.insert("mediaOptions".into(), Value::Object(media_options(&stream.options)));
+        if let Some(peers) = peers {
+            peer_stats::add(&mut object, &stream.id, &stream.media, peers);
+        }
+        Value::Object(object)
     };
     participant.stream.iter().map(publisher).collect()
 }
 
-fn subscribers(participant: &Participant) -> Vec<Value> {
-    let watched = participant.subscriptions.iter();
-    watched.map(|watched| json!({"createdAt": watched.created_at_ms, "streamId": watched.stream})).collect()
+fn subscribers(connection: &Connection, participant: &Participant, peers: Option<&Peers>) -> Vec<Value> {
+    let subscriber = |watched: &Subscription| {
+        let mut object = Map::new();
+        object.insert("createdAt".into(), json!(watched.created_at_ms));
+        object.insert("streamId".into(), json!(watched.stream));
+        if let Some(peers) = peers {
+            let endpoint = format!("{}_{}", connection.id, watched.stream);
+            peer_stats::add(&mut object, &endpoint, &watched.media, peers);
+        }
+        Value::Object(object)
+    };
+    participant.subscriptions.iter().map(subscriber).collect()
 }
 
 /// The stream object of joinRoom and participantPublished, for a client of that generation.
@@ -143,12 +159,12 @@ mod tests {
     fn a_connection_has_the_same_keys_pending_and_active() {
         let mut session = empty();
         invite(&mut session, "con_A", Role::Publisher);
-        let pending = connection("ses_A", &session.connections()[0]);
+        let pending = connection("ses_A", &session.connections()[0], None);
         assert_eq!(pending["status"], "pending");
         assert_eq!(pending["activeAt"], Value::Null);
         assert_eq!(pending["customIceServers"], json!([]));
         join(&mut session, "con_B", Role::Publisher);
-        let active = connection("ses_A", &session.connections()[1]);
+        let active = connection("ses_A", &session.connections()[1], None);
         assert_eq!(keys(&pending), keys(&active));
         assert_eq!((active["status"].as_str(), active["publishers"].clone()), (Some("active"), json!([])));
     }
@@ -158,8 +174,8 @@ mod tests {
         let mut session = empty();
         invite(&mut session, "con_A", Role::Publisher);
         join(&mut session, "con_B", Role::Publisher);
-        assert_eq!(super::session(&session, false)["connections"]["numberOfElements"], 1);
-        assert_eq!(super::session(&session, true)["connections"]["numberOfElements"], 2);
+        assert_eq!(super::session(&session, false, None)["connections"]["numberOfElements"], 1);
+        assert_eq!(super::session(&session, true, None)["connections"]["numberOfElements"], 2);
     }
 
     #[test]
@@ -182,7 +198,7 @@ mod tests {
         join(&mut session, "con_B", Role::Publisher);
         let _ = session.publish("con_A", published("con_A", 1)).unwrap();
         let _ = watch(&mut session, "con_B", "con_A", 2);
-        let shown = connections(&session, true);
+        let shown = connections(&session, true, None);
         assert_eq!(shown["content"][0]["publishers"][0]["mediaOptions"]["hasVideo"], true);
         assert_eq!(shown["content"][1]["subscribers"][0]["streamId"], "str_CAM_Xxxx_con_A");
     }

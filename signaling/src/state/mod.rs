@@ -13,7 +13,7 @@ use crate::openvidu::rpc::{Budget, Identity, Outbox};
 use crate::placement;
 use crate::relay::Owner;
 use crate::session::{Generation, Media, Session, Stream};
-pub use peers::{PeerNote, Peers};
+pub use peers::{PeerNote, Peers, Texts};
 
 /// The model and who is connected.
 #[derive(Default)]

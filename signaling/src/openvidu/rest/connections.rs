@@ -37,7 +37,7 @@ pub(super) async fn create(
     }
     let properties = properties(&body)?;
     let connection = add(&app, &via, &headers, &session, properties).await?;
-    Ok(Json(shapes::connection(&session, &connection)))
+    Ok(Json(shapes::connection(&session, &connection, None)))
 }
 
 /// The call of older applications.
@@ -99,11 +99,12 @@ async fn add(
 pub(super) async fn get(
     State(app): State<Arc<App>>,
     Named((session, connection)): Named<(String, String)>,
+    shown: Shown,
 ) -> Result<Json<Value>, Failure> {
     let state = app.shared.lock();
     let session = state.sessions.get(&session).ok_or_else(no_session)?;
     let connection = session.connection(&connection).ok_or_else(not_found)?;
-    Ok(Json(shapes::connection(&session.id, connection)))
+    Ok(Json(shapes::connection(&session.id, connection, shown.peers(&state))))
 }
 
 pub(super) async fn list(
@@ -113,7 +114,7 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Failure> {
     let state = app.shared.lock();
     let session = state.sessions.get(&session).ok_or_else(not_found)?;
-    Ok(Json(shapes::connections(session, shown.pending(true))))
+    Ok(Json(shapes::connections(session, shown.pending(true), shown.peers(&state))))
 }
 
 /// Puts a participant out, or takes back a token nobody has used.

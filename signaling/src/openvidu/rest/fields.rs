@@ -302,18 +302,47 @@ pub(super) static CONNECTION: Shape = Shape {
     ],
 };
 
+const ONLY_WITH_STATS: &str = "Only with webRtcStats=true";
+
+static EVENT: Shape = Shape {
+    name: "PeerEvent",
+    fields: &[
+        time("timestamp", "ms since 1970"),
+        always("type", Kind::Choice(&["ice", "dtls", "live", "closed"]), "How far the PeerConnection got"),
+    ],
+};
+
 static PUBLISHER: Shape = Shape {
     name: "Publisher",
     fields: &[
         time("createdAt", "ms since 1970"),
         always("streamId", Kind::Text, ""),
         always("mediaOptions", Kind::Object(&MEDIA_OPTIONS), ""),
+        optional("webrtcEndpointName", Kind::Text, ONLY_WITH_STATS),
+        optional("localSdp", Kind::Text, ONLY_WITH_STATS),
+        optional("remoteSdp", Kind::Text, ONLY_WITH_STATS),
+        optional("clientIceCandidates", Kind::List(&Kind::Text, ENTRIES_MAX), ONLY_WITH_STATS),
+        optional("serverIceCandidates", Kind::List(&Kind::Text, ENTRIES_MAX), ONLY_WITH_STATS),
+        optional("localCandidate", Kind::Text, ONLY_WITH_STATS),
+        optional("remoteCandidate", Kind::Text, ONLY_WITH_STATS),
+        optional("events", Kind::List(&Kind::Object(&EVENT), ENTRIES_MAX), ONLY_WITH_STATS),
     ],
 };
 
 static SUBSCRIBER: Shape = Shape {
     name: "Subscriber",
-    fields: &[time("createdAt", "ms since 1970"), always("streamId", Kind::Text, "")],
+    fields: &[
+        time("createdAt", "ms since 1970"),
+        always("streamId", Kind::Text, ""),
+        optional("webrtcEndpointName", Kind::Text, ONLY_WITH_STATS),
+        optional("localSdp", Kind::Text, ONLY_WITH_STATS),
+        optional("remoteSdp", Kind::Text, ONLY_WITH_STATS),
+        optional("clientIceCandidates", Kind::List(&Kind::Text, ENTRIES_MAX), ONLY_WITH_STATS),
+        optional("serverIceCandidates", Kind::List(&Kind::Text, ENTRIES_MAX), ONLY_WITH_STATS),
+        optional("localCandidate", Kind::Text, ONLY_WITH_STATS),
+        optional("remoteCandidate", Kind::Text, ONLY_WITH_STATS),
+        optional("events", Kind::List(&Kind::Object(&EVENT), ENTRIES_MAX), ONLY_WITH_STATS),
+    ],
 };
 
 static MEDIA_OPTIONS: Shape = Shape {

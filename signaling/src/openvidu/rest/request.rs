@@ -8,6 +8,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 
 use super::Failure;
+use crate::state::{Peers, State};
 
 /// The names in a path.
 pub(super) struct Named<T>(pub(super) T);
@@ -26,7 +27,7 @@ impl<S: Send + Sync, T: DeserializeOwned + Send> FromRequestParts<S> for Named<T
 pub(super) struct Shown {
     pending: Option<bool>,
     /// Whether each publisher and subscriber comes with what is known of its PeerConnection.
-    pub(super) web_rtc_stats: bool,
+    web_rtc_stats: bool,
 }
 
 impl Shown {
@@ -34,6 +35,11 @@ impl Shown {
     pub(super) const PENDING: &'static str = "pendingConnections";
     /// Name of the parameter about PeerConnections.
     pub(super) const STATS: &'static str = "webRtcStats";
+
+    /// What is known of PeerConnections, if that is to be shown.
+    pub(super) fn peers(self, state: &State) -> Option<&Peers> {
+        self.web_rtc_stats.then_some(&state.peers)
+    }
 
     /// Whether pending connections are shown.
     pub(super) fn pending(self, default: bool) -> bool {

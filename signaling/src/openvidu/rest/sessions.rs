@@ -35,7 +35,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, Raw(body): Raw) -> Resul
             return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many sessions"));
         }
         let session = Session::new(id.clone(), ids::relay(), properties, clock::now_ms());
-        let shape = shapes::session(&session, false);
+        let shape = shapes::session(&session, false, None);
         let changes = session.open();
         state.sessions.insert(id.clone(), session);
         (shape, app.carry_out_and_tell(&mut state, &id, changes))
@@ -51,13 +51,15 @@ pub(super) async fn get(
 ) -> Result<Json<Value>, Failure> {
     let state = app.shared.lock();
     let session = state.sessions.get(&id).ok_or_else(not_found)?;
-    Ok(Json(shapes::session(session, shown.pending(false))))
+    Ok(Json(shapes::session(session, shown.pending(false), shown.peers(&state))))
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, shown: Shown) -> Json<Value> {
-    let pending = shown.pending(false);
     let state = app.shared.lock();
-    Json(shapes::list(state.sessions.values().map(|session| shapes::session(session, pending)).collect()))
+    let (pending, peers) = (shown.pending(false), shown.peers(&state));
+    Json(shapes::list(
+        state.sessions.values().map(|session| shapes::session(session, pending, peers)).collect(),
+    ))
 }
 
 pub(super) async fn close(

@@ -127,6 +127,7 @@ impl Caller {
             let mut state = self.app.shared.lock();
             let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed)?;
             session.reserve(media.clone());
+            state.peers.describe(media.id(), &agreed.local_sdp, sdp_of(&call.params));
             state.peers.expect(media.id());
         }
         if let Err(error) = link.apply(shard, &media.commands(home), call.deadline).await {
@@ -224,6 +225,12 @@ impl Caller {
         self.app.carry_out(&mut state, &caller.session, changes, self.answer(&call.id, &json!({})));
         Ok(Outcome::Submitted)
     }
+}
+
+/// The client's session description, under whatever name the method has for it.
+fn sdp_of(params: &Params) -> &str {
+    let mut texts = ["sdpOffer", "sdpAnswer", "sdpString"].into_iter().map(|name| params.text(name));
+    texts.find_map(Result::ok).unwrap_or_default()
 }
 
 pub(super) fn offer<'a>(params: &'a Params, name: &str) -> Result<&'a str, RpcError> {
