@@ -16,6 +16,7 @@
 // A command-line tool for people speaks on stdout.
 #![allow(clippy::print_stdout)]
 
+mod api;
 mod instructions;
 mod netns;
 mod report;

@@ -7,13 +7,14 @@ use crate::report::{Outcome, Report};
 use crate::shell::{exists, program, root, run};
 
 /// A program, and the Debian package that brings it.
-const DEBIAN: [(&str, &str); 6] = [
+const DEBIAN: [(&str, &str); 7] = [
     ("chromium", "chromium"),
     ("node", "nodejs"),
     ("npm", "npm"),
     ("ip", "iproute2"),
     ("iptables", "iptables"),
     ("valgrind", "valgrind"),
+    ("python3", "python3-venv"),
 ];
 
 /// Chromium draws text with what it finds; one small family is enough.

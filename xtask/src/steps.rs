@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use crate::api;
 use crate::instructions;
 use crate::netns;
 use crate::report::{Outcome, Report};
@@ -17,7 +18,7 @@ pub(crate) enum Group {
     Lint,
     /// Tests of cargo.
     Unit,
-    /// Simulated publishers and viewers against the release build, on both backends.
+    /// Simulated publishers and viewers against the release build, on both backends; its REST API with made-up requests.
     Smoke,
     /// The release build on several addresses of several hosts, made of network namespaces.
     Network,
@@ -90,6 +91,7 @@ pub(crate) fn test(report: &mut Report, groups: &[Group], effort: Effort) {
         for backend in ["uring", "mmsg"] {
             report.step(&format!("smoke on {backend}"), || smoke(backend, effort));
         }
+        report.step("REST API as its OpenAPI file says", api::fuzz);
     }
     if wanted(Group::Network) {
         report.step("network namespaces", netns::every_address);
