@@ -38,11 +38,13 @@ pub(crate) fn fuzz() -> Outcome {
     let tool = root().join(FOLDER).join("bin/schemathesis");
     let (file, api) =
         (format!("{}/millrace/openapi.json", server.url), format!("{}/openvidu/api", server.url));
-    let mut command = program_within(LIMIT_S, &tool.to_string_lossy(), &[], "");
-    command.args(["--config-file", "xtask/schemathesis.toml", "run", &file, "--url", &api]);
+    // It leaves a folder of notes wherever it runs.
+    let mut command = program_within(LIMIT_S, &tool.to_string_lossy(), &[], FOLDER);
+    command.arg("--config-file").arg(root().join("xtask/schemathesis.toml"));
+    command.args(["run", &file, "--url", &api]);
     command.args(["--auth", &format!("OPENVIDUAPP:{}", server.secret), "--checks", CHECKS]);
     command.args(["--max-examples", EXAMPLES, "--seed", SEED, "--generation-database", "none"]);
-    run(command.args(["--phases", "examples,coverage,fuzzing", "--warnings", "off", "--no-color"]))
+    run(command.args(["--phases", "examples,coverage,fuzzing,stateful", "--warnings", "off", "--no-color"]))
 }
 
 /// Makes a place of its own for the tool, and does so again when the list changed. Gives words for where that cannot

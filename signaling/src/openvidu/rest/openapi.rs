@@ -8,7 +8,7 @@ use axum::http::header::CONTENT_TYPE;
 use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
-use super::fields::{FAILURE, Field, Kind, Presence, Shape};
+use super::fields::{CONNECTION_PROPERTIES, FAILURE, Field, Kind, Presence, SESSION_PROPERTIES, Shape};
 use super::routes::{Access, Answer, Content, ROUTES, Route};
 
 const INTRODUCTION: &str = "The REST API of OpenVidu 2, as Millrace serves it. A key that is null is as good as absent; keys \
@@ -87,8 +87,44 @@ fn operation(route: &Route, shapes: &mut BTreeMap<&'static str, &'static Shape>)
     for answer in route.answers {
         answers.insert(answer.status.to_string(), response(answer, shapes));
     }
+    if let Some(answer) = answers.get_mut("200") {
+        let links = links(route);
+        if !links.is_empty() {
+            answer["links"] = Value::Object(links);
+        }
+    }
     operation.insert("responses".into(), json!(answers));
     Value::Object(operation)
+}
+
+/// Where what was just made can be used: the file's readers find their way, and a fuzzer gets further than 404.
+fn links(route: &Route) -> Map<String, Value> {
+    const MADE: &str = "$response.body#/id";
+    let mut known: Vec<(&str, String)> =
+        names_in(route.path).into_iter().map(|name| (name, format!("$request.path.{name}"))).collect();
+    let made = match route.body {
+        Some(shape) if shape.name == SESSION_PROPERTIES.name => "session",
+        Some(shape) if shape.name == CONNECTION_PROPERTIES.name => "connection",
+        _ => return Map::new(),
+    };
+    known.push((made, MADE.to_owned()));
+    let link = |other: &Route| {
+        let parameters: Map<String, Value> = names_in(other.path)
+            .into_iter()
+            .map(|name| {
+                known.iter().find(|(known, _)| *known == name).map(|(_, value)| (name.into(), json!(value)))
+            })
+            .collect::<Option<_>>()?;
+        let by_path = parameters.contains_key(made);
+        let by_body = other.body.is_some_and(|shape| shape.fields.iter().any(|field| field.name == made));
+        let id = operation_id(other);
+        match (by_path, by_body) {
+            (true, _) => Some((id.clone(), json!({"operationId": id, "parameters": parameters}))),
+            (_, true) => Some((id.clone(), json!({"operationId": id, "requestBody": {made: MADE}}))),
+            _ => None,
+        }
+    };
+    ROUTES.iter().filter_map(link).collect()
 }
 
 /// What a call may be refused with because of how it is made.
@@ -254,12 +290,18 @@ mod tests {
     #[test]
     fn every_reference_leads_somewhere_and_every_schema_is_used() {
         let document = document();
-        let mut referred = BTreeSet::new();
+        let (mut referred, mut links) = (BTreeSet::new(), 0);
         walk(&document, &mut |object| {
             if let Some(target) = object.get("$ref").and_then(Value::as_str) {
                 let pointer = target.strip_prefix('#').unwrap();
                 assert!(document.pointer(pointer).is_some(), "{target}");
                 referred.insert(pointer.rsplit('/').next().unwrap().to_owned());
+            }
+            for link in object.get("links").and_then(Value::as_object).into_iter().flat_map(Map::values) {
+                let target = ROUTES.iter().find(|route| link["operationId"] == operation_id(route)).unwrap();
+                let given = link["parameters"].as_object().into_iter().flat_map(Map::keys);
+                assert!(given.eq(names_in(target.path)), "{link}");
+                links += 1;
             }
             if let (Some(required), Some(properties)) = (object.get("required"), object.get("properties")) {
                 let names = required.as_array().unwrap().iter().map(|name| name.as_str().unwrap());
@@ -268,5 +310,7 @@ mod tests {
         });
         let schemas = document["components"]["schemas"].as_object().unwrap();
         assert!(schemas.keys().eq(referred.iter()), "{referred:?}");
+        // A session leads to its own four calls, tokens and signals; a connection to its own two.
+        assert_eq!(links, 8);
     }
 }
