@@ -1,6 +1,7 @@
 //! Which payload types of a section are accepted, in which order, with which feedback.
 
 use super::error::SdpError;
+use super::feedback::Feedback;
 use super::format::{self, Format, OPUS};
 use super::lexer::{Attribute, Section};
 use super::limits::CODECS_MAX;
@@ -35,75 +36,8 @@ impl ForcedCodec {
     }
 }
 
-/// RTCP feedback messages, offered or accepted.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Feedback {
-    /// Generic NACK (RFC 4585 §6.2.1).
-    pub(super) nack: bool,
-    /// Picture Loss Indication (RFC 4585 §6.3.1).
-    pub(super) pli: bool,
-    /// Full Intra Request (RFC 5104 §4.3.1).
-    pub(super) fir: bool,
-    /// Transport-wide congestion control feedback.
-    pub(super) transport_cc: bool,
-    /// Receiver Estimated Maximum Bitrate.
-    pub(super) remb: bool,
-}
-
-/// What the relay sends to publishers.
-const PUBLISHER_FEEDBACK: Feedback =
-    Feedback { nack: true, pli: true, fir: true, transport_cc: true, remb: true };
-/// What the relay understands from viewers: of the two kinds of bandwidth feedback the one that tells of every packet.
-const VIEWER_FEEDBACK: Feedback =
-    Feedback { nack: true, pli: true, fir: true, transport_cc: true, remb: false };
-
-/// What a viewer is asked for in an offer of ours.
-pub(super) fn viewer_feedback(kind: MediaKind) -> Feedback {
-    match kind {
-        MediaKind::Audio => Feedback { transport_cc: true, ..Feedback::default() },
-        MediaKind::Video => VIEWER_FEEDBACK,
-    }
-}
-
 /// Payload types 64 to 95 look like RTCP when both share a port (RFC 5761 §4).
 const LIKE_RTCP: std::ops::RangeInclusive<u8> = 64..=95;
-
-impl Feedback {
-    const fn and(self, other: Self) -> Self {
-        Self {
-            nack: self.nack && other.nack,
-            pli: self.pli && other.pli,
-            fir: self.fir && other.fir,
-            transport_cc: self.transport_cc && other.transport_cc,
-            remb: self.remb && other.remb,
-        }
-    }
-
-    fn add(&mut self, value: &str) {
-        let mut words = value.split_ascii_whitespace();
-        match (words.next(), words.next()) {
-            (Some("nack"), None) => self.nack = true,
-            (Some("nack"), Some("pli")) => self.pli = true,
-            (Some("ccm"), Some("fir")) => self.fir = true,
-            (Some("transport-cc"), None) => self.transport_cc = true,
-            (Some("goog-remb"), None) => self.remb = true,
-            _ => {}
-        }
-    }
-
-    /// Its messages as they stand in `a=rtcp-fb`.
-    pub(super) fn names(self) -> impl Iterator<Item = &'static str> {
-        [
-            (self.remb, "goog-remb"),
-            (self.transport_cc, "transport-cc"),
-            (self.fir, "ccm fir"),
-            (self.nack, "nack"),
-            (self.pli, "nack pli"),
-        ]
-        .into_iter()
-        .filter_map(|(is_set, name)| is_set.then_some(name))
-    }
-}
 
 /// One accepted payload type.
 #[derive(Clone, Copy, Debug)]
@@ -190,10 +124,7 @@ fn choose_video(selected: &mut Vec<Selected<'_>>, terms: &Terms<'_>, role: Role)
 /// The payload types of `section` that the relay can carry, in the order of the offer.
 fn usable<'a>(section: &Section<'a>, kind: MediaKind, role: Role) -> Result<Vec<Selected<'a>>, SdpError> {
     let payloads = read(section)?;
-    let supported = match role {
-        Role::Publish => PUBLISHER_FEEDBACK,
-        Role::Subscribe => VIEWER_FEEDBACK,
-    };
+    let supported = Feedback::supported(role);
     let offered = payload_types(section)?;
     let mut selected: Vec<Selected<'a>> = Vec::new();
     for payload_type in offered.iter().copied() {

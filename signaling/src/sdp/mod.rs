@@ -18,6 +18,7 @@ mod answer;
 mod codec;
 mod error;
 mod extension;
+mod feedback;
 mod format;
 mod lexer;
 pub mod limits;

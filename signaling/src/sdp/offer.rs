@@ -3,8 +3,9 @@
 //! The offer has the formats of the stream and no others, under the payload types of its publisher: those are distinct
 //! on one transport already, and RED names one of them.
 
-use super::codec::{Selected, viewer_feedback};
+use super::codec::Selected;
 use super::error::SdpError;
+use super::feedback::Feedback;
 use super::format::{self, Format};
 use super::plan::{Accepted, Flow, Layout, Planned};
 use super::stream::Simulcast;
@@ -120,7 +121,7 @@ fn section<'a>(
         fmtp: &described.fmtp,
         clock_rate_hz: described.codec.clock_rate_hz,
         format: described.format,
-        feedback: viewer_feedback(kind),
+        feedback: Feedback::offered(kind),
         rtx: described.codec.rtx_payload_type.map(number),
     };
     Accepted {
