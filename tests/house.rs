@@ -85,7 +85,8 @@ const DOORS: [(&str, &[&str]); 5] = [
 const UNSAFE: [&str; 2] = ["src/io/", "loadtest/src/kernel/"];
 
 /// Folders that hold Rust of ours.
-const FOLDERS: [&str; 8] = ["src", "signaling", "turn", "loadtest", "benches", "tests", "xtask", "systemd"];
+const FOLDERS: [&str; 9] =
+    ["src", "signaling", "turn", "settings", "loadtest", "benches", "tests", "xtask", "systemd"];
 
 // ------------------------------------------------------------------------------------------------ rules
 

@@ -1,0 +1,106 @@
+//! The table of keys: what each is called in the file, on the command line and in the environment.
+
+/// One setting. What it means, its default and which values it takes say the command line options of the programs; a
+/// test of the front command holds both together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Key {
+    /// In the file: `table.name`.
+    pub path: &'static str,
+    /// The long option, without dashes. The environment variable follows from it.
+    pub flag: &'static str,
+    /// Whether it must not be shown, and may stand in a file of its own.
+    pub secret: bool,
+    /// Whether it may have several values.
+    pub list: bool,
+    /// The key of an OpenVidu 2 deployment that means the same and has the same values, if there is one.
+    pub openvidu: Option<&'static str>,
+}
+
+impl Key {
+    /// The environment variable: `MILLRACE_HTTPS_PORT` for `https-port`.
+    pub fn variable(&self) -> String {
+        format!("MILLRACE_{}", self.flag.replace('-', "_").to_uppercase())
+    }
+
+    const fn as_in_openvidu(self, name: &'static str) -> Self {
+        Self { openvidu: Some(name), ..self }
+    }
+
+    /// The table and the name in it.
+    pub fn parts(&self) -> (&'static str, &'static str) {
+        self.path.split_once('.').expect("every path of the table has two parts, as a test shows")
+    }
+}
+
+const fn one(path: &'static str, flag: &'static str) -> Key {
+    Key { path, flag, secret: false, list: false, openvidu: None }
+}
+
+const fn list(path: &'static str, flag: &'static str) -> Key {
+    Key { path, flag, secret: false, list: true, openvidu: None }
+}
+
+const fn secret(path: &'static str, flag: &'static str) -> Key {
+    Key { path, flag, secret: true, list: false, openvidu: None }
+}
+
+/// Every setting, in the order in which they are shown. A new option of a program gets its line here.
+pub const KEYS: &[Key] = &[
+    one("server.public-url", "public-url"),
+    list("server.public-ip", "public-ip"),
+    one("server.https-port", "https-port").as_in_openvidu("HTTPS_PORT"),
+    one("server.http-port", "http-port"),
+    secret("server.secret", "secret").as_in_openvidu("OPENVIDU_SECRET"),
+    one("server.certificate-file", "certificate-file"),
+    one("server.certificate-key-file", "certificate-key-file"),
+    one("server.data-dir", "data-dir"),
+    one("server.control-socket", "control-socket"),
+    one("relay.media-port", "media-port"),
+    one("relay.shards", "shards"),
+    one("relay.backend", "backend"),
+    one("streams.viewers-per-shard", "viewers-per-shard"),
+    one("streams.forced-video-codec", "forced-video-codec")
+        .as_in_openvidu("OPENVIDU_STREAMS_FORCED_VIDEO_CODEC"),
+    one("streams.video-max-recv-kbps", "video-max-recv-kbps")
+        .as_in_openvidu("OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH"),
+    one("streams.video-min-recv-kbps", "video-min-recv-kbps")
+        .as_in_openvidu("OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH"),
+    one("streams.video-max-send-kbps", "video-max-send-kbps")
+        .as_in_openvidu("OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH"),
+    one("streams.video-min-send-kbps", "video-min-send-kbps")
+        .as_in_openvidu("OPENVIDU_STREAMS_VIDEO_MIN_SEND_BANDWIDTH"),
+    one("garbage.interval-s", "garbage-interval-s").as_in_openvidu("OPENVIDU_SESSIONS_GARBAGE_INTERVAL"),
+    one("garbage.threshold-s", "garbage-threshold-s").as_in_openvidu("OPENVIDU_SESSIONS_GARBAGE_THRESHOLD"),
+];
+
+/// The key of an option.
+pub fn by_flag(flag: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.flag == flag)
+}
+
+/// The key of a path in the file.
+pub fn by_path(path: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.path == path)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    #[test]
+    fn no_two_keys_share_a_name() {
+        for name in [|key: &Key| key.path.to_owned(), |key: &Key| key.flag.to_owned(), Key::variable] {
+            let names: BTreeSet<_> = KEYS.iter().map(name).collect();
+            assert_eq!(names.len(), KEYS.len());
+        }
+        assert!(KEYS.iter().all(|key| key.path.matches('.').count() == 1));
+    }
+
+    #[test]
+    fn the_variable_follows_from_the_option() {
+        assert_eq!(by_path("garbage.interval-s").unwrap().variable(), "MILLRACE_GARBAGE_INTERVAL_S");
+        assert_eq!(by_flag("https-port").unwrap().parts(), ("server", "https-port"));
+    }
+}

@@ -1,0 +1,323 @@
+//! The `.env` keys of an OpenVidu 2 deployment, read as they are: what each becomes here, and what it cannot become.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use crate::keys::{self, KEYS, Key};
+use crate::suggest::nearest;
+
+/// A key that became a setting.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Taken {
+    /// What OpenVidu calls it.
+    pub name: String,
+    /// What it is here.
+    pub key: &'static Key,
+    /// The value, in our terms.
+    pub text: String,
+}
+
+/// A key that did not.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Left {
+    /// What OpenVidu calls it.
+    pub name: String,
+    /// Why, and what to do instead.
+    pub why: String,
+    /// Whether starting without it would be another server than the operator asked for.
+    pub refused: bool,
+}
+
+/// What becomes of a set of variables.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Translation {
+    /// Settings, in the order of our table.
+    pub taken: Vec<Taken>,
+    /// The rest that has a value, in the order of names.
+    pub left: Vec<Left>,
+}
+
+/// What to do with a key that is no setting of ours by another name.
+#[derive(Clone, Copy)]
+enum Rule {
+    /// Has no meaning here.
+    Note(&'static str),
+    /// What it asks for does not exist; `false` is what we do anyway.
+    OnlyOff(&'static str),
+    /// Whatever it asks for, leaving it out would be dangerous.
+    OnlyEmpty(&'static str),
+    /// Read by `translate` itself.
+    Known,
+}
+
+const NGINX: &str = "there is no nginx in front";
+const RECORDING: &str = "there is no recording";
+const TURN: &str = "no TURN server is offered to clients by itself; give customIceServers with a connection";
+
+/// By name; a trailing `*` stands for any rest.
+const RULES: &[(&str, Rule)] = &[
+    ("DOMAIN_OR_PUBLIC_IP", Rule::Known),
+    ("PROXY_PUBLIC_IP", Rule::Known),
+    ("CERTIFICATE_TYPE", Rule::Known),
+    ("LETSENCRYPT_EMAIL", Rule::Note("certificates are not fetched here; certbot does that")),
+    ("HTTP_PORT", Rule::Note("plain HTTP is on loopback only: server.http-port")),
+    ("SUPPORT_DEPRECATED_API", Rule::OnlyOff("the deprecated paths are not served; use /openvidu/api")),
+    ("REDIRECT_WWW", Rule::Note(NGINX)),
+    ("WORKER_CONNECTIONS", Rule::Note(NGINX)),
+    ("HTTPS_PROTOCOLS", Rule::Note("TLS 1.2 and 1.3, always")),
+    ("HTTPS_CIPHERS", Rule::Note("those of TLS 1.2 and 1.3 that are not broken, always")),
+    ("HTTPS_HSTS", Rule::Note(NGINX)),
+    ("ALLOWED_ACCESS_TO_DASHBOARD", Rule::OnlyEmpty("there is no filter by address; use the firewall")),
+    ("ALLOWED_ACCESS_TO_RESTAPI", Rule::OnlyEmpty("there is no filter by address; use the firewall")),
+    ("OPENVIDU_RECORDING", Rule::OnlyOff(RECORDING)),
+    ("OPENVIDU_RECORDING_*", Rule::Note(RECORDING)),
+    ("OPENVIDU_STREAMS_ALLOW_TRANSCODING", Rule::Note("nothing is transcoded")),
+    ("OPENVIDU_WEBRTC_SIMULCAST", Rule::Note("clients are told of no simulcast")),
+    ("OPENVIDU_WEBRTC_ICE_SERVERS", Rule::Note(TURN)),
+    ("OPENVIDU_WEBHOOK*", Rule::Note("not known by this name")),
+    ("OPENVIDU_CDR*", Rule::Note("not known by this name")),
+    ("COTURN_*", Rule::Note(TURN)),
+    ("MEDIA_NODES_PUBLIC_IPS", Rule::Note("there are no media nodes; give the address as server.public-ip")),
+    ("KMS_*", Rule::Note("there is no Kurento")),
+    ("OV_CE_DEBUG_LEVEL", Rule::Note("the variable MILLRACE_LOG says how much is logged")),
+    ("JAVA_OPTIONS", Rule::Note("there is no Java")),
+    ("CALL_*", Rule::Note("of the application OpenVidu Call")),
+    ("OPENVIDU_PRO_*", Rule::Note("of another edition")),
+];
+
+fn rule(name: &str) -> Option<Rule> {
+    let matches = |pattern: &str| match pattern.strip_suffix('*') {
+        Some(start) => name.starts_with(start),
+        None => name == pattern,
+    };
+    RULES.iter().find(|(pattern, _)| matches(pattern)).map(|(_, rule)| *rule)
+}
+
+fn alias(name: &str) -> Option<&'static Key> {
+    KEYS.iter().find(|key| key.openvidu == Some(name))
+}
+
+/// The variables of an environment that belong to OpenVidu. Names that others may use too count only beside those
+/// that no deployment is without.
+pub fn among(environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
+    let deployed =
+        ["DOMAIN_OR_PUBLIC_IP", "OPENVIDU_SECRET"].iter().any(|name| environment.contains_key(*name));
+    let ours = |name: &str| {
+        name.starts_with("OPENVIDU_") || deployed && (alias(name).is_some() || rule(name).is_some())
+    };
+    environment
+        .iter()
+        .filter(|(name, _)| ours(name))
+        .map(|(name, value)| (name.clone(), value.clone()))
+        .collect()
+}
+
+/// What becomes of `variables`; an empty value is none. Certificates are found below `dir`.
+pub fn translate(variables: &BTreeMap<String, String>, dir: &Path) -> Translation {
+    let mut all = Translation::default();
+    for (name, value) in variables {
+        let value = value.trim();
+        if value.is_empty() {
+            continue;
+        }
+        if let Some(key) = alias(name) {
+            all.take(name, key.path, value);
+            continue;
+        }
+        match rule(name) {
+            Some(Rule::Note(why)) => all.leave(name, why, false),
+            Some(Rule::OnlyOff(why)) => {
+                let off = value.eq_ignore_ascii_case("false");
+                all.leave(name, if off { "off, as here" } else { why }, !off);
+            }
+            Some(Rule::OnlyEmpty(why)) => all.leave(name, why, true),
+            Some(Rule::Known) => all.convert(name, value, variables, dir),
+            None => all.leave(name, &unknown(name), false),
+        }
+    }
+    let place = |taken: &Taken| KEYS.iter().position(|key| key == taken.key);
+    all.taken.sort_by_key(place);
+    all
+}
+
+fn unknown(name: &str) -> String {
+    let names = RULES
+        .iter()
+        .map(|(name, _)| *name)
+        .filter(|name| !name.ends_with('*'))
+        .chain(KEYS.iter().filter_map(|key| key.openvidu));
+    nearest(name, names).map_or_else(
+        || "not a key of OpenVidu 2".into(),
+        |known| format!("not a key of OpenVidu 2; did you mean {known}?"),
+    )
+}
+
+impl Translation {
+    fn take(&mut self, name: &str, path: &str, text: &str) {
+        let key = keys::by_path(path).expect("written above, as a test shows");
+        self.taken.push(Taken { name: name.to_owned(), key, text: text.to_owned() });
+    }
+
+    fn leave(&mut self, name: &str, why: &str, refused: bool) {
+        self.left.push(Left { name: name.to_owned(), why: why.to_owned(), refused });
+    }
+
+    fn convert(&mut self, name: &str, value: &str, all: &BTreeMap<String, String>, dir: &Path) {
+        match (name, value) {
+            ("DOMAIN_OR_PUBLIC_IP", host) => self.reach(name, host, all.get("HTTPS_PORT")),
+            ("PROXY_PUBLIC_IP", ip) => self.take(name, "server.public-ip", ip),
+            ("CERTIFICATE_TYPE", "selfsigned") => self.leave(name, "one of our own, as here", false),
+            ("CERTIFICATE_TYPE", "owncert") => {
+                for (path, file) in [
+                    ("server.certificate-file", "owncert/certificate.cert"),
+                    ("server.certificate-key-file", "owncert/certificate.key"),
+                ] {
+                    self.take(name, path, &dir.join(file).to_string_lossy());
+                }
+            }
+            ("CERTIFICATE_TYPE", "letsencrypt") => self.leave(
+                name,
+                "certificates are not fetched here: have certbot fetch one and name its files by \
+                 CERTIFICATE_TYPE=owncert, or by server.certificate-file and server.certificate-key-file",
+                true,
+            ),
+            (_, other) => {
+                self.leave(name, &format!("{other} is not selfsigned, owncert or letsencrypt"), true);
+            }
+        }
+    }
+
+    /// Where clients reach the server. OpenVidu is at 443 where nothing else is said.
+    fn reach(&mut self, name: &str, host: &str, port: Option<&String>) {
+        let port = port.map(|port| port.trim()).filter(|port| !port.is_empty());
+        if port.is_none() {
+            self.take(name, "server.https-port", "443");
+        }
+        let ip = host.parse::<IpAddr>().ok();
+        if ip.is_some() {
+            self.take(name, "server.public-ip", host);
+        }
+        let host = if ip.is_some_and(|ip| ip.is_ipv6()) { format!("[{host}]") } else { host.to_owned() };
+        let url = match port {
+            None | Some("443") => format!("https://{host}"),
+            Some(port) => format!("https://{host}:{port}"),
+        };
+        self.take(name, "server.public-url", &url);
+    }
+}
+
+/// The variables of an `.env` file: `NAME=value`, one a line, unquoted; comments with `#`.
+///
+/// # Errors
+/// The number of a line that is none of these, from 1, with what it says.
+pub fn parse_env(text: &str) -> Result<BTreeMap<String, String>, String> {
+    let mut variables = BTreeMap::new();
+    for (at, line) in text.lines().enumerate() {
+        let line = line.trim();
+        if line.is_empty() || line.starts_with('#') {
+            continue;
+        }
+        let is_name = |name: &str| {
+            !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+        };
+        match line.split_once('=') {
+            Some((name, value)) if is_name(name.trim()) => {
+                variables.insert(name.trim().to_owned(), unquoted(value.trim()).to_owned());
+            }
+            _ => return Err(format!("line {}: not of the form NAME=value", at + 1)),
+        }
+    }
+    Ok(variables)
+}
+
+fn unquoted(value: &str) -> &str {
+    let within = |quote: char| value.strip_prefix(quote).and_then(|value| value.strip_suffix(quote));
+    within('"').or_else(|| within('\'')).unwrap_or(value)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn translated(text: &str) -> (Vec<String>, Vec<String>) {
+        let translation = translate(&parse_env(text).unwrap(), Path::new("/opt/openvidu"));
+        let taken = translation.taken.iter().map(|taken| format!("{}={}", taken.key.path, taken.text));
+        let left = translation
+            .left
+            .iter()
+            .map(|left| format!("{}{}", left.name, if left.refused { "!" } else { "" }));
+        (taken.collect(), left.collect())
+    }
+
+    #[test]
+    fn every_rule_leads_to_a_key_that_is_there() {
+        let text = "DOMAIN_OR_PUBLIC_IP=192.0.2.1\nPROXY_PUBLIC_IP=192.0.2.2\nCERTIFICATE_TYPE=owncert\n";
+        let (taken, left) = translated(text);
+        assert_eq!(
+            taken,
+            [
+                "server.public-url=https://192.0.2.1",
+                "server.public-ip=192.0.2.1",
+                "server.public-ip=192.0.2.2",
+                "server.https-port=443",
+                "server.certificate-file=/opt/openvidu/owncert/certificate.cert",
+                "server.certificate-key-file=/opt/openvidu/owncert/certificate.key",
+            ]
+        );
+        assert_eq!(left, Vec::<String>::new());
+        for name in KEYS.iter().filter_map(|key| key.openvidu) {
+            assert_eq!(translated(&format!("{name}=1")).0.len(), 1, "{name}");
+        }
+    }
+
+    #[test]
+    fn the_address_follows_domain_and_port() {
+        let url = |text: &str| translated(text).0[0].clone();
+        assert_eq!(
+            url("DOMAIN_OR_PUBLIC_IP=meet.example.org\nHTTPS_PORT="),
+            "server.public-url=https://meet.example.org"
+        );
+        assert_eq!(
+            url("DOMAIN_OR_PUBLIC_IP=meet.example.org\nHTTPS_PORT=4443"),
+            "server.public-url=https://meet.example.org:4443"
+        );
+        assert_eq!(url("DOMAIN_OR_PUBLIC_IP=2001:db8::1"), "server.public-url=https://[2001:db8::1]");
+    }
+
+    #[test]
+    fn what_would_be_another_server_is_refused() {
+        for (text, left) in [
+            ("CERTIFICATE_TYPE=letsencrypt", "CERTIFICATE_TYPE!"),
+            ("CERTIFICATE_TYPE=else", "CERTIFICATE_TYPE!"),
+            ("CERTIFICATE_TYPE=selfsigned", "CERTIFICATE_TYPE"),
+            ("ALLOWED_ACCESS_TO_RESTAPI=192.0.2.0/24", "ALLOWED_ACCESS_TO_RESTAPI!"),
+            ("OPENVIDU_RECORDING=true", "OPENVIDU_RECORDING!"),
+            ("OPENVIDU_RECORDING=false", "OPENVIDU_RECORDING"),
+            ("OPENVIDU_RECORDING_PATH=/opt", "OPENVIDU_RECORDING_PATH"),
+            ("KMS_DOCKER_ENV_GST_DEBUG=3", "KMS_DOCKER_ENV_GST_DEBUG"),
+            ("OPENVIDU_SECRT=x", "OPENVIDU_SECRT"),
+        ] {
+            assert_eq!(translated(text), (vec![], vec![left.to_owned()]), "{text}");
+        }
+        assert!(unknown("OPENVIDU_SECRT").contains("OPENVIDU_SECRET"));
+        assert_eq!(translated("ALLOWED_ACCESS_TO_RESTAPI=\nCERTIFICATE_TYPE="), (vec![], vec![]));
+    }
+
+    #[test]
+    fn names_that_others_use_too_count_only_beside_openvidus_own() {
+        let mut environment = BTreeMap::from([("HTTPS_PORT".to_owned(), "1".to_owned())]);
+        assert_eq!(among(&environment).len(), 0);
+        environment.insert("OPENVIDU_SECRET".into(), "x".into());
+        environment.insert("PATH".into(), "/bin".into());
+        assert_eq!(among(&environment).len(), 2);
+    }
+
+    #[test]
+    fn an_env_file_is_read_as_it_is() {
+        let variables = parse_env("# x\n\nA=b=c\n B = \"d e\" \nC=\n").unwrap();
+        let read: Vec<_> = variables.iter().map(|(name, value)| format!("{name}:{value}")).collect();
+        assert_eq!(read, ["A:b=c", "B:d e", "C:"]);
+        assert_eq!(parse_env("A=b\nwhat").unwrap_err(), "line 2: not of the form NAME=value");
+    }
+}
