@@ -41,4 +41,4 @@ pub mod tls;
 pub mod web;
 
 pub use config::Config;
-pub use server::{Server, StartError, run};
+pub use server::{Server, StartError, run, run_to_the_end};

@@ -3,6 +3,7 @@
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
+use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -74,6 +75,19 @@ pub fn run(config: Config) -> Result<(), StartError> {
     outcome
 }
 
+/// The same for a program's `main`: says on the log why it does not start, and with which status to end.
+pub fn run_to_the_end(config: Config) -> ExitCode {
+    match run(config) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            tracing::error!("{error}");
+            // What is set does not become right by another start.
+            let is_set_wrong = matches!(error, StartError::Config(_));
+            if is_set_wrong { ExitCode::from(millrace_settings::EXIT_CONFIG) } else { ExitCode::FAILURE }
+        }
+    }
+}
+
 /// A running signaling. Its tasks live as long as the runtime it was started in.
 pub struct Server {
     /// Port of HTTPS.
@@ -91,7 +105,10 @@ impl Server {
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         config.server.make_data_dir()?;
         let secret = config.server.resolve_secret()?;
-        let tls = tls::server_config(&config.server.data_dir, &config.server.public_ip)?;
+        let tls = match config.server.certificate()? {
+            Some((certificate, key)) => tls::from_files(certificate, key)?,
+            None => tls::server_config(&config.server.data_dir, &config.server.names())?,
+        };
         let https = listen_everywhere(config.server.https_port).await?;
         let http = listen("--http-port", (Ipv4Addr::LOCALHOST, config.server.http_port).into()).await?;
         let (https_port, http_port) = (https.local_addr()?.port(), http.local_addr()?.port());

@@ -2,7 +2,6 @@
 
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
-use std::net::IpAddr;
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 use std::sync::Arc;
@@ -29,7 +28,7 @@ pub enum TlsError {
         error: io::Error,
     },
     /// A file is there but does not hold what it should.
-    #[error("{path}: {error}; remove both files to have new ones made")]
+    #[error("{path}: {error}; both files have to be right, or neither there to have new ones made")]
     Content {
         /// Which one.
         path: String,
@@ -43,38 +42,48 @@ pub enum TlsError {
 
 /// The server's TLS settings, from the files in `dir`; both are made when neither is there.
 ///
-/// TLS 1.2 and up, HTTP/1.1 only.
+/// A certificate that is made names `names`, this machine by loopback besides.
 ///
 /// # Errors
 /// When the files cannot be read, written or understood.
-pub fn server_config(dir: &Path, addresses: &[IpAddr]) -> Result<Arc<ServerConfig>, TlsError> {
+pub fn server_config(dir: &Path, names: &[String]) -> Result<Arc<ServerConfig>, TlsError> {
     let (certificate, key) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
     if !certificate.exists() && !key.exists() {
-        generate(&certificate, &key, addresses)?;
+        generate(&certificate, &key, names)?;
     }
+    from_files(&certificate, &key)
+}
+
+/// The server's TLS settings, with a certificate chain and its key, both PEM.
+///
+/// TLS 1.2 and up, HTTP/1.1 only.
+///
+/// # Errors
+/// When the files cannot be read or understood, or do not belong together.
+pub fn from_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, TlsError> {
     let content = |path: &Path| {
         let path = path.display().to_string();
         move |error: String| TlsError::Content { path, error }
     };
-    let chain = CertificateDer::pem_slice_iter(&read(&certificate)?)
+    let chain = CertificateDer::pem_slice_iter(&read(certificate)?)
         .collect::<Result<Vec<_>, _>>()
-        .map_err(|error| content(&certificate)(error.to_string()))?;
+        .map_err(|error| content(certificate)(error.to_string()))?;
     let private =
-        PrivateKeyDer::from_pem_slice(&read(&key)?).map_err(|error| content(&key)(error.to_string()))?;
+        PrivateKeyDer::from_pem_slice(&read(key)?).map_err(|error| content(key)(error.to_string()))?;
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
-        .map_err(|error| content(&key)(error.to_string()))?
+        .map_err(|error| content(key)(error.to_string()))?
         .with_no_client_auth()
         .with_single_cert(chain, private)
-        .map_err(|error| content(&certificate)(error.to_string()))?;
+        .map_err(|error| content(certificate)(error.to_string()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
     Ok(Arc::new(config))
 }
 
-fn generate(certificate: &Path, key: &Path, addresses: &[IpAddr]) -> Result<(), TlsError> {
+fn generate(certificate: &Path, key: &Path, more: &[String]) -> Result<(), TlsError> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
-    names.extend(addresses.iter().map(ToString::to_string));
+    names.extend_from_slice(more);
     names.sort();
     names.dedup();
     let mut params = CertificateParams::new(names)?;
@@ -123,7 +132,7 @@ mod tests {
     #[test]
     fn a_certificate_is_made_once_and_its_key_is_private() {
         let dir = scratch("once");
-        server_config(&dir, &["192.0.2.1".parse().unwrap()]).unwrap();
+        server_config(&dir, &["192.0.2.1".into(), "meet.example.org".into()]).unwrap();
         let first = std::fs::read(dir.join(CERTIFICATE_FILE)).unwrap();
         server_config(&dir, &[]).unwrap();
         assert_eq!(std::fs::read(dir.join(CERTIFICATE_FILE)).unwrap(), first);

@@ -71,6 +71,9 @@ pub enum ConfigError {
         /// What is wrong.
         why: String,
     },
+    /// A certificate is nothing without its key.
+    #[error("--certificate-file and --certificate-key-file: give both or neither")]
+    HalfCertificate,
     /// A file or directory of the data directory cannot be used.
     #[error("--data-dir: {path}: {error}")]
     DataDir {

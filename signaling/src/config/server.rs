@@ -35,6 +35,14 @@ pub struct Server {
     #[arg(long, env = "MILLRACE_SECRET", hide_env_values = true)]
     pub secret: Option<String>,
 
+    /// Certificate chain of HTTPS, PEM. Without it one of our own is made and kept in the data directory.
+    #[arg(long, env = "MILLRACE_CERTIFICATE_FILE", value_name = "FILE")]
+    pub certificate_file: Option<PathBuf>,
+
+    /// Private key of that certificate, PEM.
+    #[arg(long, env = "MILLRACE_CERTIFICATE_KEY_FILE", value_name = "FILE")]
+    pub certificate_key_file: Option<PathBuf>,
+
     /// The relay's control socket.
     #[arg(long, env = "MILLRACE_CONTROL_SOCKET", default_value = "millrace-data/control.sock")]
     pub control_socket: PathBuf,
@@ -67,6 +75,24 @@ impl Server {
         use std::os::unix::fs::DirBuilderExt as _;
         let mut builder = std::fs::DirBuilder::new();
         builder.recursive(true).mode(0o700).create(&self.data_dir).map_err(data_dir_error(&self.data_dir))
+    }
+
+    /// The operator's certificate and its key, if there are any.
+    ///
+    /// # Errors
+    /// When there is only one of the two.
+    pub fn certificate(&self) -> Result<Option<(&Path, &Path)>, ConfigError> {
+        match (self.certificate_file.as_deref(), self.certificate_key_file.as_deref()) {
+            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
+            (None, None) => Ok(None),
+            _ => Err(ConfigError::HalfCertificate),
+        }
+    }
+
+    /// The names that clients know this machine by, for a certificate of our own.
+    pub fn names(&self) -> Vec<String> {
+        let host = self.public_url.as_ref().map(|url| url.host().trim_matches(['[', ']']).to_owned());
+        self.public_ip.iter().map(ToString::to_string).chain(host).collect()
     }
 
     /// The secret: given, on file, or drawn now and written there.
@@ -126,6 +152,22 @@ mod tests {
         let secret = config.resolve_secret().unwrap();
         assert_eq!(secret.len(), 32);
         assert_eq!(config.resolve_secret().unwrap(), secret);
+    }
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        assert_eq!(config("no-certificate", &[]).certificate().unwrap(), None);
+        let both = config("both", &["--certificate-file", "c", "--certificate-key-file", "k"]);
+        assert_eq!(both.certificate().unwrap(), Some((Path::new("c"), Path::new("k"))));
+        let half = config("half", &["--certificate-file", "c"]);
+        assert!(matches!(half.certificate(), Err(ConfigError::HalfCertificate)));
+    }
+
+    #[test]
+    fn a_certificate_of_our_own_names_the_public_address() {
+        let names = |url: &str| config("names", &["--public-ip", "192.0.2.1", "--public-url", url]).names();
+        assert_eq!(names("https://meet.example.org:4443"), ["192.0.2.1", "meet.example.org"]);
+        assert_eq!(names("https://[2001:db8::1]"), ["192.0.2.1", "2001:db8::1"]);
     }
 
     #[test]
