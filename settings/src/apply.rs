@@ -146,7 +146,13 @@ pub fn faults(command: &Command, settings: &Settings) -> Vec<(&'static Key, Stri
         if let Err(error) = bare.clone().try_get_matches_from(words)
             && error.kind() != ErrorKind::MissingRequiredArgument
         {
-            faults.push(told(first_words(&error)));
+            // The words of clap repeat the value.
+            let inner = std::error::Error::source(&error).map(ToString::to_string);
+            let words = match inner {
+                inner if key.secret => inner.unwrap_or_else(|| "is not what it has to be".into()),
+                _ => first_words(&error),
+            };
+            faults.push(told(words));
         }
     }
     faults

@@ -40,6 +40,10 @@ const fn list(path: &'static str, flag: &'static str) -> Key {
     Key { path, flag, secret: false, list: true, openvidu: None }
 }
 
+const fn secret_list(path: &'static str, flag: &'static str) -> Key {
+    Key { path, flag, secret: true, list: true, openvidu: None }
+}
+
 const fn secret(path: &'static str, flag: &'static str) -> Key {
     Key { path, flag, secret: true, list: false, openvidu: None }
 }
@@ -59,6 +63,9 @@ pub const KEYS: &[Key] = &[
     one("relay.shards", "shards"),
     one("relay.backend", "backend"),
     one("streams.viewers-per-shard", "viewers-per-shard"),
+    one("streams.media-server", "media-server"),
+    one("streams.allow-transcoding", "allow-transcoding")
+        .as_in_openvidu("OPENVIDU_STREAMS_ALLOW_TRANSCODING"),
     one("streams.forced-video-codec", "forced-video-codec")
         .as_in_openvidu("OPENVIDU_STREAMS_FORCED_VIDEO_CODEC"),
     one("streams.video-max-recv-kbps", "video-max-recv-kbps")
@@ -71,6 +78,24 @@ pub const KEYS: &[Key] = &[
         .as_in_openvidu("OPENVIDU_STREAMS_VIDEO_MIN_SEND_BANDWIDTH"),
     one("garbage.interval-s", "garbage-interval-s").as_in_openvidu("OPENVIDU_SESSIONS_GARBAGE_INTERVAL"),
     one("garbage.threshold-s", "garbage-threshold-s").as_in_openvidu("OPENVIDU_SESSIONS_GARBAGE_THRESHOLD"),
+    secret_list("ice.servers", "ice-server"),
+    one("events.webhook", "webhook").as_in_openvidu("OPENVIDU_WEBHOOK"),
+    one("events.webhook-endpoint", "webhook-endpoint").as_in_openvidu("OPENVIDU_WEBHOOK_ENDPOINT"),
+    secret_list("events.webhook-headers", "webhook-header").as_in_openvidu("OPENVIDU_WEBHOOK_HEADERS"),
+    list("events.webhook-events", "webhook-event").as_in_openvidu("OPENVIDU_WEBHOOK_EVENTS"),
+    one("events.webhook-verify-tls", "webhook-verify-tls"),
+    one("events.webhook-waiting-max", "webhook-waiting-max"),
+    one("events.webhook-waiting-len-bytes-max", "webhook-waiting-len-bytes-max"),
+    one("events.cdr", "cdr").as_in_openvidu("OPENVIDU_CDR"),
+    one("events.cdr-path", "cdr-path").as_in_openvidu("OPENVIDU_CDR_PATH"),
+    one("events.cdr-file-len-bytes-max", "cdr-file-len-bytes-max"),
+    one("events.cdr-old-files-max", "cdr-old-files-max"),
+    one("limits.sessions-max", "sessions-max"),
+    one("limits.connections-per-session-max", "connections-per-session-max"),
+    one("limits.sockets-max", "sockets-max"),
+    one("limits.sockets-per-address-max", "sockets-per-address-max"),
+    one("compat.support-deprecated-api", "support-deprecated-api").as_in_openvidu("SUPPORT_DEPRECATED_API"),
+    one("compat.first-generation-secret", "first-generation-secret"),
 ];
 
 /// The key of an option.

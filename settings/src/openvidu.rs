@@ -53,7 +53,8 @@ enum Rule {
 
 const NGINX: &str = "there is no nginx in front";
 const RECORDING: &str = "there is no recording";
-const TURN: &str = "no TURN server is offered to clients by itself; give customIceServers with a connection";
+const TURN: &str = "no TURN server comes along; one that is there is offered by COTURN_IP and \
+                    COTURN_SHARED_SECRET_KEY, or by ice.servers";
 
 /// By name; a trailing `*` stands for any rest.
 const RULES: &[(&str, Rule)] = &[
@@ -62,7 +63,6 @@ const RULES: &[(&str, Rule)] = &[
     ("CERTIFICATE_TYPE", Rule::Known),
     ("LETSENCRYPT_EMAIL", Rule::Note("certificates are not fetched here; certbot does that")),
     ("HTTP_PORT", Rule::Note("plain HTTP is on loopback only: server.http-port")),
-    ("SUPPORT_DEPRECATED_API", Rule::OnlyOff("the deprecated paths are not served; use /openvidu/api")),
     ("REDIRECT_WWW", Rule::Note(NGINX)),
     ("WORKER_CONNECTIONS", Rule::Note(NGINX)),
     ("HTTPS_PROTOCOLS", Rule::Note("TLS 1.2 and 1.3, always")),
@@ -72,11 +72,11 @@ const RULES: &[(&str, Rule)] = &[
     ("ALLOWED_ACCESS_TO_RESTAPI", Rule::OnlyEmpty("there is no filter by address; use the firewall")),
     ("OPENVIDU_RECORDING", Rule::OnlyOff(RECORDING)),
     ("OPENVIDU_RECORDING_*", Rule::Note(RECORDING)),
-    ("OPENVIDU_STREAMS_ALLOW_TRANSCODING", Rule::Note("nothing is transcoded")),
     ("OPENVIDU_WEBRTC_SIMULCAST", Rule::Note("clients are told of no simulcast")),
-    ("OPENVIDU_WEBRTC_ICE_SERVERS", Rule::Note(TURN)),
-    ("OPENVIDU_WEBHOOK*", Rule::Note("not known by this name")),
-    ("OPENVIDU_CDR*", Rule::Note("not known by this name")),
+    ("OPENVIDU_WEBRTC_ICE_SERVERS", Rule::Known),
+    ("COTURN_IP", Rule::Known),
+    ("COTURN_PORT", Rule::Note("counts with COTURN_IP")),
+    ("COTURN_SHARED_SECRET_KEY", Rule::Note("counts with COTURN_IP")),
     ("COTURN_*", Rule::Note(TURN)),
     ("MEDIA_NODES_PUBLIC_IPS", Rule::Note("there are no media nodes; give the address as server.public-ip")),
     ("KMS_*", Rule::Note("there is no Kurento")),
@@ -167,6 +167,25 @@ impl Translation {
         match (name, value) {
             ("DOMAIN_OR_PUBLIC_IP", host) => self.reach(name, host, all.get("HTTPS_PORT")),
             ("PROXY_PUBLIC_IP", ip) => self.take(name, "server.public-ip", ip),
+            ("OPENVIDU_WEBRTC_ICE_SERVERS", servers) => {
+                // A list of JSON, or what is left of one without its quotes.
+                for server in servers.split("url=").skip(1) {
+                    let server = server.trim_end_matches(|end: char| ",\"'] ".contains(end));
+                    self.take(name, "ice.servers", &format!("url={server}"));
+                }
+            }
+            ("COTURN_IP", ip) => {
+                let given = |name| all.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
+                match given("COTURN_SHARED_SECRET_KEY") {
+                    Some(secret) if ip.parse::<IpAddr>().is_ok() => {
+                        let port = given("COTURN_PORT").unwrap_or("3478");
+                        let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+                        let server = format!("url=turn:{host}:{port},staticAuthSecret={secret}");
+                        self.take(name, "ice.servers", &server);
+                    }
+                    _ => self.leave(name, TURN, false),
+                }
+            }
             ("CERTIFICATE_TYPE", "selfsigned") => self.leave(name, "one of our own, as here", false),
             ("CERTIFICATE_TYPE", "owncert") => {
                 for (path, file) in [
@@ -283,6 +302,21 @@ mod tests {
             "server.public-url=https://meet.example.org:4443"
         );
         assert_eq!(url("DOMAIN_OR_PUBLIC_IP=2001:db8::1"), "server.public-url=https://[2001:db8::1]");
+    }
+
+    #[test]
+    fn servers_of_ice_are_taken_in_every_spelling() {
+        for text in [
+            r#"OPENVIDU_WEBRTC_ICE_SERVERS=["url=turns:h:443,username=u,credential=c", "url=stun:s"]"#,
+            "OPENVIDU_WEBRTC_ICE_SERVERS=[url=turns:h:443,username=u,credential=c,url=stun:s]",
+        ] {
+            let servers = ["ice.servers=url=turns:h:443,username=u,credential=c", "ice.servers=url=stun:s"];
+            assert_eq!(translated(text).0, servers, "{text}");
+        }
+        let (taken, left) = translated("COTURN_IP=192.0.2.1\nCOTURN_SHARED_SECRET_KEY=k\nCOTURN_MIN_PORT=1");
+        assert_eq!(taken, ["ice.servers=url=turn:192.0.2.1:3478,staticAuthSecret=k"]);
+        assert_eq!(left, ["COTURN_MIN_PORT", "COTURN_SHARED_SECRET_KEY"]);
+        assert_eq!(translated("COTURN_IP=auto-ipv4").1, ["COTURN_IP"]);
     }
 
     #[test]

@@ -2,11 +2,12 @@
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
 #[global_allocator]
 static ALLOCATOR: millrace::io::alloc::CountingAllocator = millrace::io::alloc::CountingAllocator;
 
 fn main() -> ExitCode {
-    millrace::relay::main(&millrace::config::Config::parse())
+    match millrace_settings::parse::<millrace::config::Config>(std::env::args_os()) {
+        Ok((config, _)) => millrace::relay::main(&config),
+        Err(failure) => failure.report("millrace-relay"),
+    }
 }

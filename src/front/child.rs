@@ -7,6 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
+use millrace_settings::{Settings, setting_variables};
+
 use super::Options;
 
 /// First argument of the relay's process.
@@ -25,7 +27,7 @@ const BACKOFF_MAX: Duration = Duration::from_secs(5);
 pub(super) struct Child {
     name: &'static str,
     arguments: Vec<OsString>,
-    environment: Vec<(&'static str, String)>,
+    environment: Vec<(String, String)>,
     ready_file: PathBuf,
     process: Option<process::Child>,
     started_at: Instant,
@@ -34,8 +36,9 @@ pub(super) struct Child {
 
 impl Child {
     /// The relay, not yet started.
-    pub(super) fn relay(options: &Options) -> Self {
+    pub(super) fn relay(options: &Options, settings: &Settings) -> Self {
         let mut child = Self::new("relay", RELAY, options);
+        child.environment = settings.environment(|key| !key.secret);
         child.flag("--media-port", options.media_port);
         child.flag("--shards", options.shards);
         for ip in &options.public_ips {
@@ -48,8 +51,9 @@ impl Child {
     }
 
     /// Signaling, not yet started.
-    pub(super) fn signaling(options: &Options, secret: &str) -> Self {
+    pub(super) fn signaling(options: &Options, settings: &Settings, secret: &str) -> Self {
         let mut child = Self::new("signaling", SIGNALING, options);
+        child.environment = settings.environment(|_| true);
         child.flag("--https-port", options.https_port);
         child.flag("--http-port", options.http_port);
         child.flag("--video-max-recv-kbps", options.video_max_recv_kbps);
@@ -64,7 +68,7 @@ impl Child {
             child.flag("--public-url", url);
         }
         // Not an argument: those are for everyone to read.
-        child.environment.push(("MILLRACE_SECRET", secret.to_owned()));
+        child.environment.push(("MILLRACE_SECRET".to_owned(), secret.to_owned()));
         child
     }
 
@@ -116,10 +120,14 @@ impl Child {
     pub(super) fn start(&mut self) -> io::Result<()> {
         // This very program, even when its file has been replaced since.
         let mut command = Command::new("/proc/self/exe");
+        // What is set has been decided, once for all starts: nothing of it is to be read anew.
+        for name in setting_variables(&millrace_settings::environment()) {
+            command.env_remove(name);
+        }
         command
             .arg0("millrace")
             .args(&self.arguments)
-            .envs(self.environment.iter().map(|(name, value)| (*name, value)));
+            .envs(self.environment.iter().map(|(name, value)| (name, value)));
         // A group of its own: Ctrl-C in the terminal reaches the front command, which ends both in order. Standard
         // output belongs to the front command alone.
         command.process_group(0).stdin(Stdio::piped()).stdout(io::stderr());

@@ -4,18 +4,21 @@
 //! child outlives the front command, however that ends.
 
 mod child;
+mod config;
+mod import;
 mod options;
 mod ready;
 mod secret;
 
+use std::ffi::OsString;
 use std::fs;
 use std::io::{self, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use clap::Parser;
 use crossbeam_channel::{Receiver, bounded, select, tick};
+use millrace_settings::Settings;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -57,32 +60,42 @@ pub fn main() -> ExitCode {
     match std::env::args().nth(1).as_deref() {
         Some(child::RELAY) => {
             child::end_with_stdin();
-            crate::relay::main(&crate::config::Config::parse_from(
+            match millrace_settings::parse::<crate::config::Config>(
                 std::iter::once(program).chain(arguments.skip(1)),
-            ))
+            ) {
+                Ok((config, _)) => crate::relay::main(&config),
+                Err(failure) => failure.report("millrace relay"),
+            }
         }
         Some(child::SIGNALING) => {
             child::end_with_stdin();
-            signaling(millrace_signaling::Config::parse_from(
-                std::iter::once(program).chain(arguments.skip(1)),
-            ))
-        }
-        _ => match run(&Options::parse()) {
-            Ok(()) => ExitCode::SUCCESS,
-            Err(error) => {
-                eprintln!("millrace: {error}");
-                ExitCode::FAILURE
+            match millrace_settings::parse(std::iter::once(program).chain(arguments.skip(1))) {
+                Ok((config, _)) => {
+                    log_to_stderr();
+                    millrace_signaling::run_to_the_end(config)
+                }
+                Err(failure) => failure.report("millrace signaling"),
             }
-        },
+        }
+        Some(config::NAME) => config::main(arguments),
+        _ => front(std::iter::once(program).chain(arguments)),
     }
 }
 
-fn signaling(config: millrace_signaling::Config) -> ExitCode {
-    log_to_stderr();
-    match millrace_signaling::run(config) {
+fn front(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let (options, settings) = match millrace_settings::parse::<Options>(arguments) {
+        Ok(parsed) => parsed,
+        Err(failure) => return failure.report("millrace"),
+    };
+    // Before anything runs: what a child would not take ends the front command too.
+    let faults = config::faults(&settings);
+    if !faults.0.is_empty() {
+        return millrace_settings::Failure::Settings(faults).report("millrace");
+    }
+    match run(&options, &settings) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            tracing::error!("{error}");
+            eprintln!("millrace: {error}");
             ExitCode::FAILURE
         }
     }
@@ -95,16 +108,19 @@ fn log_to_stderr() {
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
 }
 
-fn run(options: &Options) -> Result<(), FrontError> {
+fn run(options: &Options, settings: &Settings) -> Result<(), FrontError> {
     log_to_stderr();
+    for warning in &settings.warnings {
+        tracing::warn!("{warning}");
+    }
     let stop = stop_signals()?;
     let data = |error| FrontError::Data { path: options.data_dir.clone(), error };
     fs::create_dir_all(&options.data_dir).map_err(data)?;
     let secret = secret::load_or_make(&options.data_dir, options.secret.as_deref()).map_err(data)?;
 
-    let mut relay = Child::relay(options);
+    let mut relay = Child::relay(options, settings);
     let Some(relay_ready) = ready::wait::<RelayReady>(&mut relay, &stop)? else { return Ok(()) };
-    let mut signaling = Child::signaling(options, &secret);
+    let mut signaling = Child::signaling(options, settings, &secret);
     let Some(signaling_ready) = ready::wait::<SignalingReady>(&mut signaling, &stop)? else { return Ok(()) };
     // A restarted process must be found where the first one was.
     signaling.pin_ports(signaling_ready.https_port, signaling_ready.http_port);

@@ -8,7 +8,7 @@ use crate::config::BackendChoice;
 /// Video calls on your own machine: starts the media relay and signaling, and keeps both running.
 ///
 /// Without any flag it works: embedded defaults, a certificate of its own, a secret made at the first start and kept
-/// in the data directory.
+/// in the data directory. `millrace config --help` tells of the file of settings.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "millrace", version)]
 pub struct Options {

@@ -3,6 +3,7 @@
 mod compat;
 mod events;
 mod garbage;
+mod ice;
 mod limits;
 mod rest;
 mod server;
@@ -14,6 +15,7 @@ use clap::Parser;
 pub use compat::Compat;
 pub use events::Events;
 pub use garbage::Garbage;
+pub use ice::Ice;
 pub use limits::Limits;
 pub use rest::Rest;
 pub use server::{SECRET_FILE, SECRET_LEN_MIN, Server};
@@ -39,6 +41,10 @@ pub struct Config {
     /// Who is told what happens, and what is written down of it.
     #[command(flatten)]
     pub events: Events,
+
+    /// The ICE servers that clients are offered.
+    #[command(flatten)]
+    pub ice: Ice,
 
     /// What older clients may do.
     #[command(flatten)]

@@ -49,6 +49,22 @@ fn parse_one(entry: &Value) -> Result<IceServer, String> {
     }
 }
 
+/// Reads one server of the configuration: `url=…,username=…,credential=…` or `url=…,staticAuthSecret=…`.
+///
+/// # Errors
+/// As for [`parse`], or when it is not of that form.
+pub fn parse_text(text: &str) -> Result<IceServer, String> {
+    let mut entry = serde_json::Map::new();
+    for part in text.split(',') {
+        let (name, value) = part.split_once('=').ok_or("not of the form url=…,username=…,credential=…")?;
+        if !matches!(name.trim(), "url" | "username" | "credential" | "staticAuthSecret") {
+            return Err("only url, username, credential and staticAuthSecret may be given".into());
+        }
+        entry.insert(name.trim().into(), json!(value.trim()));
+    }
+    parse_one(&Value::Object(entry))
+}
+
 /// Whether `url` is a TURN server's, as opposed to a STUN server's (RFC 7064 §3.1, RFC 7065 §3.1).
 fn check_url(url: &str) -> Result<bool, String> {
     let bad = || format!("'{}' is no ICE server url", url.chars().take(100).collect::<String>());
@@ -84,13 +100,15 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'[' | b']' | b':')
 }
 
-/// What joinRoom offers: the connection's own servers, else the STUN of the shard its session lives on, under the
-/// `host` the client knows us by. Never nothing: a client without ICE servers asks a public one on the Internet.
-pub fn offered(own: &[IceServer], host: &str, media_port: u32, now_ms: u64) -> Value {
-    if own.is_empty() {
+/// What joinRoom offers: the connection's own servers, else those of the configuration, else the STUN of the shard its
+/// session lives on, under the `host` the client knows us by. Never nothing: a client without ICE servers asks a public
+/// one on the Internet.
+pub fn offered(own: &[IceServer], set: &[IceServer], host: &str, media_port: u32, now_ms: u64) -> Value {
+    let servers = if own.is_empty() { set } else { own };
+    if servers.is_empty() {
         return json!([{"url": format!("stun:{host}:{media_port}")}]);
     }
-    own.iter().map(|server| offered_one(server, now_ms)).collect()
+    servers.iter().map(|server| offered_one(server, now_ms)).collect()
 }
 
 fn offered_one(server: &IceServer, now_ms: u64) -> Value {
@@ -160,12 +178,25 @@ mod tests {
 
     #[test]
     fn our_own_stun_is_offered_unless_the_application_knows_better() {
-        assert_eq!(offered(&[], "localhost", 5000, 0), json!([{"url": "stun:localhost:5000"}]));
+        assert_eq!(offered(&[], &[], "localhost", 5000, 0), json!([{"url": "stun:localhost:5000"}]));
         let own = parse(&json!([{"url": "turn:h", "staticAuthSecret": "s"}])).unwrap();
-        let offer = &offered(&own, "localhost", 5000, 1_000_000)[0];
+        let offer = &offered(&own, &[], "localhost", 5000, 1_000_000)[0];
         let keys: Vec<&String> = offer.as_object().unwrap().keys().collect();
         assert_eq!(keys, ["url", "username", "credential"], "the secret stays here");
         assert!(offer["username"].as_str().unwrap().starts_with("87400:"));
+
+        let set = [parse_text("url=turn:set,username=u,credential=c=c").unwrap()];
+        let offer = offered(&[], &set, "localhost", 5000, 0);
+        assert_eq!(offer, json!([{"url": "turn:set", "username": "u", "credential": "c=c"}]));
+        assert_eq!(offered(&own, &set, "localhost", 5000, 0)[0]["url"], "turn:h");
+    }
+
+    #[test]
+    fn a_server_of_the_configuration_is_checked() {
+        assert!(parse_text("url=turn:h:3478,staticAuthSecret=s").is_ok());
+        for bad in ["", "turn:h", "url=turn:h", "url=stun:h,username=u", "url=turn:h,user=u,credential=c"] {
+            assert!(parse_text(bad).is_err(), "{bad}");
+        }
     }
 
     #[test]

@@ -155,7 +155,13 @@ impl Caller {
         let session = state.sessions.get(session).ok_or(Refusal::SessionNotFound)?;
         let (connection, participant) = session.participant(connection)?;
         let own_servers = &connection.properties.custom_ice_servers;
-        let servers = ice_servers::offered(own_servers, &self.host, media_port, participant.active_at_ms);
+        let servers = ice_servers::offered(
+            own_servers,
+            &self.app.config.ice.servers,
+            &self.host,
+            media_port,
+            participant.active_at_ms,
+        );
         // Clients of the first generation know one way only.
         let media_server = match participant.generation {
             Generation::First => MediaServer::Kurento,

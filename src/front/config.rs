@@ -1,0 +1,226 @@
+//! `millrace config`: what is set, where it comes from, and whether the programs would take it.
+
+use std::ffi::OsString;
+use std::io::{self, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
+use millrace_settings::keys::{KEYS, Key};
+use millrace_settings::{EXIT_CONFIG, Problems, Settings};
+use millrace_signaling::config::SECRET_LEN_MIN;
+
+use super::{Options, import};
+
+/// First argument that leads here.
+pub(super) const NAME: &str = "config";
+
+/// Settings: one TOML file, `/etc/millrace/millrace.toml` or the one that `--config` or MILLRACE_CONFIG names.
+///
+/// A value comes from the first that has one: a flag, an environment variable (MILLRACE_…, for secrets also a file
+/// that MILLRACE_…_FILE names), a variable of an OpenVidu 2 deployment, the file, the default.
+#[derive(Debug, Parser)]
+#[command(name = "millrace config")]
+struct Line {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum What {
+    /// Reads everything as a start would and says what is wrong; ends with 78 if something is.
+    Check {
+        /// File of settings.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Shows every key with its value and where that comes from. Secrets are not shown.
+    Show {
+        /// File of settings.
+        #[arg(long, value_name = "FILE")]
+        config: Option<PathBuf>,
+    },
+    /// Lists every key with its variable, default and meaning, as a table in Markdown.
+    Keys,
+    /// Makes a file of settings of the `.env` of an OpenVidu 2 deployment, and says what was taken and what was not.
+    ImportOpenvidu {
+        /// The `.env` file.
+        #[arg(value_name = "ENV")]
+        env_file: PathBuf,
+        /// Where the settings go; a file that is there is not touched. Without it: standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
+}
+
+/// Does what the arguments after the first say.
+pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
+    let line = Line::parse_from(std::iter::once("millrace config".into()).chain(arguments.skip(1)));
+    let mut out = io::stdout().lock();
+    let done = match line.what {
+        What::Check { config } => check(config.as_deref(), &mut out),
+        What::Show { config } => show(config.as_deref(), &mut out),
+        What::Keys => out.write_all(key_table().as_bytes()).map(|()| ExitCode::SUCCESS),
+        What::ImportOpenvidu { env_file, output } => import::run(&env_file, output.as_deref(), &mut out),
+    };
+    done.and_then(|code| out.flush().map(|()| code)).unwrap_or_else(|error| {
+        eprintln!("millrace: {error}");
+        ExitCode::FAILURE
+    })
+}
+
+fn check(file: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
+    let problems = match Settings::load(file, &millrace_settings::environment()) {
+        Ok(settings) => {
+            settings.warnings.iter().for_each(|warning| eprintln!("millrace: warning: {warning}"));
+            let problems = faults(&settings);
+            if problems.0.is_empty() {
+                match &settings.file {
+                    Some(path) => writeln!(out, "{}: nothing is wrong", path.display())?,
+                    None => writeln!(out, "There is no file of settings, and nothing is wrong.")?,
+                }
+                return Ok(ExitCode::SUCCESS);
+            }
+            problems
+        }
+        Err(problems) => problems,
+    };
+    eprintln!("{problems}");
+    Ok(ExitCode::from(EXIT_CONFIG))
+}
+
+/// What any of the programs would not take.
+pub(super) fn faults(settings: &Settings) -> Problems {
+    let mut found = Vec::new();
+    for command in programs() {
+        let before = found.len();
+        for fault in millrace_settings::faults(&command, settings) {
+            // What two programs would say of one key is said once.
+            if !found[..before].iter().any(|(key, _)| *key == fault.0) {
+                found.push(fault);
+            }
+        }
+    }
+    let mut faults: Vec<String> = found.into_iter().map(|(_, words)| words).collect();
+    for value in KEYS.iter().filter(|key| key.flag == "secret").filter_map(|key| settings.get(key)) {
+        if value.texts.iter().any(|text| text.len() < SECRET_LEN_MIN) {
+            faults.push(format!("{}: the secret has less than {SECRET_LEN_MIN} bytes", value.origin));
+        }
+    }
+    let is_set = |flag: &str| KEYS.iter().any(|key| key.flag == flag && settings.get(key).is_some());
+    if is_set("certificate-file") != is_set("certificate-key-file") {
+        faults.push("server.certificate-file and server.certificate-key-file: give both or neither".into());
+    }
+    Problems(faults)
+}
+
+fn show(file: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
+    let settings = match Settings::load(file, &millrace_settings::environment()) {
+        Ok(settings) => settings,
+        Err(problems) => {
+            eprintln!("{problems}");
+            return Ok(ExitCode::from(EXIT_CONFIG));
+        }
+    };
+    let rows: Vec<[String; 3]> = KEYS.iter().map(|key| row(key, &settings)).collect();
+    let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max().unwrap_or(0);
+    let (first, second) = (width(0), width(1));
+    for [path, value, origin] in &rows {
+        writeln!(out, "{path:first$}  {value:second$}  {origin}")?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn row(key: &Key, settings: &Settings) -> [String; 3] {
+    let (value, origin) = match settings.get(key) {
+        Some(_) if key.secret => ("(not shown)".into(), settings.get(key)),
+        Some(value) => (value.texts.join(" "), Some(value)),
+        None => (default_of(key).unwrap_or_else(|| "-".into()), None),
+    };
+    [key.path.into(), value, origin.map_or_else(|| "default".into(), |value| value.origin.to_string())]
+}
+
+/// The option of a key, of the program that knows it best.
+fn option(key: &Key) -> Option<Arg> {
+    programs()
+        .iter()
+        .find_map(|program| program.get_arguments().find(|arg| arg.get_long() == Some(key.flag)).cloned())
+}
+
+fn programs() -> [Command; 3] {
+    [Options::command(), millrace_signaling::Config::command(), crate::config::Config::command()]
+}
+
+fn default_of(key: &Key) -> Option<String> {
+    let option = option(key)?;
+    let values: Vec<_> =
+        option.get_default_values().iter().map(|value| value.to_string_lossy().into_owned()).collect();
+    match option.get_action() {
+        ArgAction::SetTrue => Some("false".into()),
+        _ if values.concat().is_empty() => None,
+        _ => Some(values.join(" ")),
+    }
+}
+
+/// Every key, as `docs/configuration.md` has it.
+pub(super) fn key_table() -> String {
+    let mut table = String::from("| Key | Variable | Default | Meaning |\n|---|---|---|---|\n");
+    for key in KEYS {
+        let default = default_of(key).map_or_else(String::new, |default| format!("`{default}`"));
+        let meaning = option(key).and_then(|option| option.get_help().map(ToString::to_string));
+        let meaning = meaning.unwrap_or_default().replace('|', "\\|").replace('\n', " ");
+        let or = key.openvidu.map_or_else(String::new, |name| format!(", `{name}`"));
+        let file = if key.secret { format!(", `{}_FILE`", key.variable()) } else { String::new() };
+        table += &format!("| `{}` | `{}`{file}{or} | {default} | {meaning} |\n", key.path, key.variable());
+    }
+    table
+}
+
+#[cfg(test)]
+mod tests {
+    use millrace_settings::keys::by_flag;
+
+    use super::*;
+
+    /// Options that are of the moment, or between the front command and its children.
+    const NO_SETTINGS: [&str; 3] = ["json", "ready-file", "allow-fault-injection"];
+
+    #[test]
+    fn every_option_is_a_key_and_every_key_an_option() {
+        for program in programs() {
+            for option in program.get_arguments() {
+                let flag = option.get_long().expect("options have long names");
+                if NO_SETTINGS.contains(&flag) {
+                    continue;
+                }
+                let key = by_flag(flag)
+                    .unwrap_or_else(|| panic!("--{flag} needs its line in settings/src/keys.rs"));
+                let variable = option.get_env().and_then(|name| name.to_str()).unwrap_or_default();
+                assert!(variable == key.variable() || Some(variable) == key.openvidu, "--{flag}: {variable}");
+                let takes_many = matches!(option.get_action(), ArgAction::Append);
+                assert_eq!(takes_many, key.list, "--{flag}");
+            }
+        }
+        for key in KEYS {
+            assert!(option(key).is_some(), "no program has --{}", key.flag);
+        }
+    }
+
+    #[test]
+    fn both_know_the_same_defaults() {
+        for key in KEYS {
+            let defaults: Vec<_> = programs()
+                .iter()
+                .filter_map(|program| {
+                    program.get_arguments().find(|arg| arg.get_long() == Some(key.flag)).cloned()
+                })
+                .map(|option| option.get_default_values().to_vec())
+                .collect();
+            assert!(
+                key.flag == "control-socket" || defaults.windows(2).all(|pair| pair[0] == pair[1]),
+                "{}",
+                key.flag
+            );
+        }
+    }
+}

@@ -1,0 +1,267 @@
+//! Settings, by running the program: the file, the environment, and what `millrace config` says of them.
+
+#![allow(clippy::unwrap_used, reason = "a test")]
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Output, Stdio};
+use std::time::Duration;
+
+/// `EX_CONFIG`.
+const WRONG: Option<i32> = Some(78);
+
+fn scratch(name: &str) -> PathBuf {
+    let dir = std::env::temp_dir().join(format!("millrace-config-test-{}-{name}", std::process::id()));
+    let _ = fs::remove_dir_all(&dir);
+    fs::create_dir_all(&dir).unwrap();
+    dir
+}
+
+fn written(dir: &Path, text: &str) -> PathBuf {
+    let path = dir.join("millrace.toml");
+    fs::write(&path, text).unwrap();
+    path
+}
+
+/// The program, with nothing set by whoever runs the tests.
+fn millrace(words: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy().into_owned();
+        if name.starts_with("MILLRACE_") || name.starts_with("OPENVIDU_") {
+            command.env_remove(name);
+        }
+    }
+    command.args(words).env("MILLRACE_CONFIG", "/dev/null").stdin(Stdio::null());
+    command
+}
+
+fn said(output: &Output) -> (String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (text(&output.stdout), text(&output.stderr))
+}
+
+/// The value and the origin of a key as `config show` has them.
+fn shown(output: &Output, path: &str) -> (String, String) {
+    let (out, err) = said(output);
+    let line = out.lines().find(|line| line.split_whitespace().next() == Some(path));
+    let line = line.unwrap_or_else(|| panic!("{path} is missing: {out}{err}"));
+    let parts: Vec<_> = line.split("  ").map(str::trim).filter(|part| !part.is_empty()).collect();
+    (parts[1].to_owned(), parts[2].to_owned())
+}
+
+#[test]
+fn show_tells_every_value_and_where_it_comes_from() {
+    let dir = scratch("show");
+    let holder = dir.join("secret");
+    fs::write(&holder, "never to be shown\n").unwrap();
+    let file = written(
+        &dir,
+        "[server]\nhttps-port = 1443\nhttp-port = 1480\n[streams]\nforced-video-codec = \"H264\"\n",
+    );
+    let output = millrace(&["config", "show", "--config", file.to_str().unwrap()])
+        .env("MILLRACE_HTTPS_PORT", "2443")
+        .env("MILLRACE_SECRET_FILE", &holder)
+        .env("DOMAIN_OR_PUBLIC_IP", "192.0.2.7")
+        .env("OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH", "777")
+        .output()
+        .unwrap();
+    let file = file.display();
+    let secret_from = format!("{} (MILLRACE_SECRET_FILE)", holder.display());
+    for (path, value, origin) in [
+        ("server.https-port", "2443", "MILLRACE_HTTPS_PORT"),
+        ("server.http-port", "1480", &*format!("{file}:3")),
+        ("server.public-url", "https://192.0.2.7", "DOMAIN_OR_PUBLIC_IP (OpenVidu)"),
+        ("server.public-ip", "192.0.2.7", "DOMAIN_OR_PUBLIC_IP (OpenVidu)"),
+        ("server.secret", "(not shown)", &secret_from),
+        ("streams.forced-video-codec", "H264", &format!("{file}:5")),
+        ("streams.video-max-send-kbps", "777", "OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH (OpenVidu)"),
+        ("garbage.interval-s", "900", "default"),
+        ("relay.backend", "-", "default"),
+    ] {
+        assert_eq!(shown(&output, path), (value.to_owned(), origin.to_owned()), "{path}");
+    }
+    assert!(!said(&output).0.contains("never to be shown"));
+    assert!(output.status.success());
+}
+
+#[test]
+fn check_tells_every_mistake_with_its_place() {
+    let dir = scratch("check");
+    let file = written(&dir, "[server]\nhttps-prot = 1\nhttp-port = 1480\n[relay]\nshard = 2\n");
+    let path = file.to_str().unwrap();
+    let output = millrace(&["config", "check", "--config", path]).output().unwrap();
+    let (_, err) = said(&output);
+    assert_eq!(output.status.code(), WRONG, "{err}");
+    assert!(
+        err.contains(&format!("{path}:2: unknown key server.https-prot; did you mean server.https-port?")),
+        "{err}"
+    );
+    assert!(err.contains(&format!("{path}:5: unknown key relay.shard; did you mean relay.shards?")), "{err}");
+
+    // Of both programs: each knows keys that the other does not.
+    written(
+        &dir,
+        "[server]\nhttps-port = 70000\nsecret = \"short\"\n[relay]\nbackend = \"best\"\n[ice]\nservers = [\"url=turn:h,credentail=hidden\"]\n",
+    );
+    let output = millrace(&["config", "check", "--config", path]).output().unwrap();
+    let (_, err) = said(&output);
+    assert_eq!(
+        (output.status.code(), err.lines().filter(|line| !line.contains("warning")).count()),
+        (WRONG, 4),
+        "{err}"
+    );
+    for words in [
+        "2: server.https-port: ",
+        "5: relay.backend: ",
+        "3: the secret has less than",
+        "7: ice.servers: only url,",
+    ] {
+        assert!(err.contains(&format!("{path}:{words}")), "{words}: {err}");
+    }
+    assert!(!err.contains("hidden"), "{err}");
+
+    written(&dir, "[relay]\nshards = 2\n");
+    let output = millrace(&["config", "check", "--config", path]).output().unwrap();
+    assert!(output.status.success() && said(&output).0.contains("nothing is wrong"), "{output:?}");
+}
+
+#[test]
+fn a_start_with_wrong_settings_ends_with_a_status_of_its_own() {
+    let dir = scratch("refused");
+    let data = dir.join("data");
+    let file = written(&dir, "[garbage]\ninterval-s = \"soon\"\n");
+    let start = ["--data-dir", data.to_str().unwrap(), "--config", file.to_str().unwrap()];
+    let output = millrace(&start).output().unwrap();
+    let (_, err) = said(&output);
+    assert_eq!(output.status.code(), WRONG, "{err}");
+    assert!(err.contains(":2: garbage.interval-s: ") && err.contains("'soon'"), "{err}");
+    assert!(!data.exists(), "nothing was begun");
+
+    let output = millrace(&start[..2])
+        .env("OPENVIDU_SECRET", "MY_SECRET")
+        .env("CERTIFICATE_TYPE", "letsencrypt")
+        .output()
+        .unwrap();
+    let (_, err) = said(&output);
+    assert_eq!(output.status.code(), WRONG, "{err}");
+    assert!(err.contains("owncert") && err.contains("certbot"), "{err}");
+}
+
+/// A started server, ended with the test.
+struct Server(Child);
+
+impl Drop for Server {
+    fn drop(&mut self) {
+        // The front command ends its children when it is told to.
+        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
+        let _ = self.0.wait();
+    }
+}
+
+#[test]
+fn both_processes_run_with_what_the_file_says() {
+    let dir = scratch("run");
+    let file = written(
+        &dir,
+        &format!(
+            "[server]\nhttps-port = 0\nhttp-port = 0\nsecret = \"from the file\"\ndata-dir = \"{}\"\n\
+             [relay]\nmedia-port = 0\nshards = 1\nbackend = \"mmsg\"\n\
+             [streams]\nvideo-max-recv-kbps = 1111\nvideo-min-recv-kbps = 222\n",
+            dir.join("data").display()
+        ),
+    );
+    let mut child = millrace(&["--json", "--config", file.to_str().unwrap()])
+        // A variable wins over the file in the children too, and an empty one says nothing: sending falls to receiving.
+        .env("OPENVIDU_STREAMS_VIDEO_MIN_SEND_BANDWIDTH", "333")
+        .env("OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH", "")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let _server = Server(child);
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    assert_eq!(ready["secret"], "from the file");
+    assert_eq!(ready["backend"], "mmsg");
+    assert_eq!(ready["shards"].as_array().unwrap().len(), 1);
+
+    let config = get(ready["http_url"].as_str().unwrap(), "/openvidu/api/config");
+    for (name, value) in [("MAX_RECV", 1111), ("MIN_RECV", 222), ("MIN_SEND", 333), ("MAX_SEND", 1111)] {
+        assert_eq!(config[format!("OPENVIDU_STREAMS_VIDEO_{name}_BANDWIDTH")], value, "{config}");
+    }
+}
+
+/// One request as OPENVIDUAPP with the secret "from the file".
+fn get(url: &str, path: &str) -> serde_json::Value {
+    let authority = url.strip_prefix("http://").unwrap();
+    let mut stream = TcpStream::connect(authority).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    let credentials = "T1BFTlZJRFVBUFA6ZnJvbSB0aGUgZmlsZQ==";
+    write!(
+        stream,
+        "GET {path} HTTP/1.1\r\nHost: {authority}\r\nAuthorization: Basic {credentials}\r\nConnection: close\r\n\r\n"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.starts_with("HTTP/1.1 200"), "{head}");
+    serde_json::from_str(body).unwrap()
+}
+
+#[test]
+fn an_openvidu_env_becomes_a_file_that_is_right() {
+    let dir = scratch("import");
+    let env = dir.join(".env");
+    fs::write(
+        &env,
+        "# OpenVidu configuration\nDOMAIN_OR_PUBLIC_IP=meet.example.org\nOPENVIDU_SECRET=MY_SECRET\n\
+         CERTIFICATE_TYPE=owncert\nLETSENCRYPT_EMAIL=user@example.com\nOPENVIDU_RECORDING=false\n\
+         OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH=600\nOPENVIDU_STREAMS_FORCED_VIDEO_CODEC=VP8\n\
+         OPENVIDU_SESSIONS_GARBAGE_INTERVAL=60\nOPENVIDU_WEBHOOK_EVENTS=\nCALL_RECORDING=ENABLED\n",
+    )
+    .unwrap();
+    let file = dir.join("made.toml");
+    let words = ["config", "import-openvidu", env.to_str().unwrap(), "--output", file.to_str().unwrap()];
+    let output = millrace(&words).output().unwrap();
+    let (_, table) = said(&output);
+    assert!(output.status.success(), "{table}");
+    for row in [
+        "taken  OPENVIDU_SECRET                            server.secret = (not shown)",
+        "taken  DOMAIN_OR_PUBLIC_IP                        server.https-port = 443",
+        "left   CALL_RECORDING                             of the application OpenVidu Call",
+        "left   OPENVIDU_RECORDING                         off, as here",
+    ] {
+        assert!(table.contains(row), "{row}:\n{table}");
+    }
+    assert!(!millrace(&words).output().unwrap().status.success(), "a file that is there is not touched");
+
+    let path = file.to_str().unwrap();
+    assert!(millrace(&["config", "check", "--config", path]).status().unwrap().success());
+    let output = millrace(&["config", "show", "--config", path]).output().unwrap();
+    let certificate = dir.canonicalize().unwrap().join("owncert/certificate.cert");
+    for (key, value) in [
+        ("server.public-url", "https://meet.example.org"),
+        ("server.https-port", "443"),
+        ("server.certificate-file", certificate.to_str().unwrap()),
+        ("streams.video-max-recv-kbps", "600"),
+        ("garbage.interval-s", "60"),
+    ] {
+        assert_eq!(shown(&output, key).0, value, "{key}");
+    }
+}
+
+#[test]
+fn the_documentation_lists_every_key() {
+    let table = said(&millrace(&["config", "keys"]).output().unwrap()).0;
+    let page =
+        fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/configuration.md")).unwrap();
+    assert!(
+        page.contains(&table),
+        "docs/configuration.md is to have what `millrace config keys` prints:\n{table}"
+    );
+}
