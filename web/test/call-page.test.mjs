@@ -1,36 +1,24 @@
 // The call page as people use it: buttons, keys, words when something is wrong; and nothing asked of anybody else.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Browser } from './lib/browser.mjs';
+import { test } from 'node:test';
 import { CallPage, openLobby } from './lib/call-page.mjs';
-import { Server } from './lib/server.mjs';
+import { stage } from './lib/stage.mjs';
 import { until } from './lib/until.mjs';
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.start();
-});
+const here = stage();
 
 /** A test after which the pages are closed: nobody encodes pictures for a test that is over. */
 function pageTest(name, body) {
   test(name, async (t) => {
-    t.after(() => browser.closePages());
+    t.after(() => here.browser.closePages());
     await body(t);
   });
 }
 
-after(async () => {
-  await browser?.stop();
-  await server?.stop();
-});
-
 pageTest('three people meet, mute, turn the camera off, look at figures and leave', async (t) => {
   const people = [];
-  for (const name of ['Ann Lee', 'Bruno', 'Chiara']) people.push(await CallPage.join(browser, server, 'page', name));
+  for (const name of ['Ann Lee', 'Bruno', 'Chiara']) people.push(await CallPage.join(here.browser, here.server, 'page', name));
   const [ann, bruno, chiara] = people;
 
   await t.test('everybody sees three tiles with names and moving pictures', async () => {
@@ -74,7 +62,7 @@ pageTest('three people meet, mute, turn the camera off, look at figures and leav
     const link = await until('a link', () => ann.page.evaluate(() => navigator.clipboard.readText()));
     const fields = new URLSearchParams(new URL(link).hash.slice(1));
     assert.equal(fields.get('session'), 'page');
-    assert.equal(fields.get('secret'), server.secret);
+    assert.equal(fields.get('secret'), here.server.secret);
     assert.equal(fields.get('name'), null);
   });
 
@@ -86,26 +74,26 @@ pageTest('three people meet, mute, turn the camera off, look at figures and leav
   });
 
   await t.test('no request left for anywhere else', () => {
-    for (const person of people) assert.deepEqual([...person.hosts], [new URL(server.http).host]);
+    for (const person of people) assert.deepEqual([...person.hosts], [new URL(here.server.http).host]);
   });
 });
 
 pageTest('it works over HTTPS with the certificate the server made', async (t) => {
-  const ann = await CallPage.join(browser, server, 'tls', 'Ann', { base: server.url });
-  const bruno = await CallPage.join(browser, server, 'tls', 'Bruno', { base: server.url });
+  const ann = await CallPage.join(here.browser, here.server, 'tls', 'Ann', { base: here.server.url });
+  const bruno = await CallPage.join(here.browser, here.server, 'tls', 'Bruno', { base: here.server.url });
   await ann.plays(1);
   await bruno.plays(1);
 });
 
 pageTest('a wrong secret is told as such', async (t) => {
-  const page = await openLobby(browser, server, { session: 'page', name: 'Eve', secret: 'wrong' });
+  const page = await openLobby(here.browser, here.server, { session: 'page', name: 'Eve', secret: 'wrong' });
   await page.getByRole('button', { name: 'Join', exact: true }).click();
   await page.getByRole('alert').filter({ hasText: 'The secret is not the one of this server.' }).waitFor();
   await page.getByRole('button', { name: 'Join', exact: true }).waitFor();
 });
 
 pageTest('a server that does not answer is told as such', async (t) => {
-  const page = await openLobby(browser, server, { session: 'page', name: 'Ann', secret: server.secret });
+  const page = await openLobby(here.browser, here.server, { session: 'page', name: 'Ann', secret: here.server.secret });
   await page.route('**/openvidu/api/**', (route) => route.abort('connectionrefused'));
   await page.getByRole('button', { name: 'Join', exact: true }).click();
   await page.getByRole('alert').filter({ hasText: 'The server does not answer.' }).waitFor();
@@ -115,8 +103,8 @@ pageTest('without permission one can still watch', async (t) => {
   const deny = () => {
     navigator.mediaDevices.getUserMedia = () => Promise.reject(new DOMException('denied', 'NotAllowedError'));
   };
-  const ann = await CallPage.join(browser, server, 'watch', 'Ann');
-  const page = await openLobby(browser, server, { session: 'watch', name: 'Bruno', secret: server.secret, script: deny });
+  const ann = await CallPage.join(here.browser, here.server, 'watch', 'Ann');
+  const page = await openLobby(here.browser, here.server, { session: 'watch', name: 'Bruno', secret: here.server.secret, script: deny });
   await page.getByRole('alert').filter({ hasText: 'may not use your camera' }).waitFor();
   await page.getByRole('button', { name: 'Join', exact: true }).click();
   const bruno = new CallPage(page);
@@ -126,6 +114,6 @@ pageTest('without permission one can still watch', async (t) => {
 
 pageTest('an insecure page names the remedy', async (t) => {
   const pretend = () => Object.defineProperty(window, 'isSecureContext', { value: false });
-  const page = await openLobby(browser, server, { session: 'page', name: 'Ann', secret: 'x', script: pretend });
+  const page = await openLobby(here.browser, here.server, { session: 'page', name: 'Ann', secret: 'x', script: pretend });
   await page.getByRole('alert').filter({ hasText: 'https://' }).waitFor();
 });

@@ -1,24 +1,12 @@
 // Sessions that force a video codec: everybody sends it and everybody decodes it.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Browser } from './lib/browser.mjs';
+import { test } from 'node:test';
 import { Person } from './lib/call.mjs';
-import { Server } from './lib/server.mjs';
+import { stage } from './lib/stage.mjs';
 import { until } from './lib/until.mjs';
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.start();
-});
-
-after(async () => {
-  await browser?.stop();
-  await server?.stop();
-});
+const here = stage();
 
 /** The video codec of each stream that goes in or out of the page. */
 const codecs = (person) => person.page.evaluate(async () => {
@@ -33,9 +21,9 @@ const codecs = (person) => person.page.evaluate(async () => {
 for (const [forced, mimeType] of [['H264', 'video/H264'], ['VP9', 'video/VP9'], ['AV1', 'video/AV1'], ['NONE', 'video/VP8']]) {
   test(`${forced}: both decode ${mimeType}`, async () => {
     const publish = { source: 'camera', resolution: '320x240' };
-    const people = await Promise.all(['Ann', 'Bruno'].map((name) => Person.open(browser, name)));
+    const people = await Promise.all(['Ann', 'Bruno'].map((name) => Person.open(here.browser, name)));
     for (const person of people) {
-      await person.join(server, `forced-${forced}`, { publish, properties: { forcedVideoCodec: forced } });
+      await person.join(here.server, `forced-${forced}`, { publish, properties: { forcedVideoCodec: forced } });
     }
     await Promise.all(people.map((person) => person.sees(1)));
     await Promise.all(people.map((person) => person.goesOnSeeing(1)));

@@ -37,22 +37,39 @@ async function news(person) {
   const events = await person.events();
   const fresh = events.slice(heardBefore[person.name] ?? 0);
   heardBefore[person.name] = events.length;
-  return fresh.filter(({ name }) => name !== 'accessAllowed')
+  return fresh.filter(({ name, signal }) => name !== 'accessAllowed' && !signal?.type.startsWith('signal:fence'))
     .map(({ of, name, detail, connection }) => [of, name, detail, Object.keys(ids).find((one) => ids[one] === connection)].filter(Boolean).join(' '));
 }
 
-/** Does something, waits until each of `expected` has come, and finds that nothing else has. */
-async function heard(doing, expected) {
-  await doing();
-  for (const [name, lines] of Object.entries(expected)) {
-    const seen = [];
-    await until(`${name} hears ${lines}; has heard ${seen}`, async () => {
-      seen.push(...await news(people[name]));
-      return lines.every((line) => seen.includes(line));
-    });
-    assert.deepEqual(seen.sort(), [...lines].sort(), name);
+/** A word from the server to both sessions. It comes behind everything that was said before, so whoever has it has heard all. */
+let fences = 0;
+async function fence(names) {
+  fences += 1;
+  const type = `fence-${fences}`;
+  for (const session of ['events', 'elsewhere']) {
+    const { status } = await server.rest('POST', '/openvidu/api/signal', { session, type, data: '' });
+    assert.equal(status, 200);
   }
-  assert.deepEqual(await news(people.stranger), [], 'nobody else hears of it');
+  for (const name of names) {
+    await until(`${name} hears ${type}`, async () => (await people[name].events()).some(({ signal }) => signal?.type === `signal:${type}`));
+  }
+}
+
+/** Does something, waits until each of `expected` has come, and finds that nothing else has. */
+async function heard(doing, expected, { gone = [] } = {}) {
+  await doing();
+  const seen = Object.fromEntries(Object.keys(people).map((name) => [name, []]));
+  for (const [name, lines] of Object.entries(expected)) {
+    await until(`${name} hears ${lines}; has heard ${seen[name]}`, async () => {
+      seen[name].push(...await news(people[name]));
+      return lines.every((line) => seen[name].includes(line));
+    });
+  }
+  await fence(Object.keys(people).filter((name) => !gone.includes(name)));
+  for (const [name, lines] of Object.entries({ stranger: [], ...expected })) {
+    seen[name].push(...await news(people[name]));
+    assert.deepEqual(seen[name].sort(), [...lines].sort(), name);
+  }
 }
 
 /** What an application asks of the library; gives the name of the error, if it is refused. */
@@ -118,5 +135,5 @@ test('a moderator ends a stream, and then a connection', async () => {
     moderator: ['session connectionDestroyed forceDisconnectByUser publisher'],
     publisher: ['session sessionDisconnected forceDisconnectByUser'],
     subscriber: ['session connectionDestroyed forceDisconnectByUser publisher'],
-  });
+  }, { gone: ['publisher'] });
 });

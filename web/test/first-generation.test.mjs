@@ -1,11 +1,10 @@
 // Applications on openvidu-browser 1.x, unmodified, in one session with those of today.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Browser } from './lib/browser.mjs';
+import { test } from 'node:test';
 import { Person } from './lib/call.mjs';
 import { LIBRARY, OLD_LIBRARIES } from './lib/libraries.mjs';
-import { Server } from './lib/server.mjs';
+import { stage } from './lib/stage.mjs';
 import { until } from './lib/until.mjs';
 
 /** Pictures that make a stream one that goes on. */
@@ -14,23 +13,12 @@ const PICTURES = 20;
 /** The release before there were signals. */
 const WITHOUT_SIGNALS = '1.0.2';
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start('--first-generation-secret');
-  browser = await Browser.start();
-});
-
-after(async () => {
-  await browser?.stop();
-  await server?.stop();
-});
+const here = stage('--first-generation-secret');
 
 /** Somebody on a page of the first generation, who publishes. */
 class Elder {
   static async join(library, wish) {
-    const page = await browser.open(browser.firstGenerationPage(library));
+    const page = await here.browser.open(here.browser.firstGenerationPage(library));
     await page.evaluate((all) => window.peer.join(all), { publish: true, ...wish });
     return new Elder(page, library);
   }
@@ -56,14 +44,14 @@ class Elder {
 }
 
 /** The address of a session, as these applications are given it. */
-const address = (session) => `${server.url.replace(/^http/, 'ws').replace(/\/$/, '')}/${session}`;
+const address = (session) => `${here.server.url.replace(/^http/, 'ws').replace(/\/$/, '')}/${session}`;
 
 for (const library of OLD_LIBRARIES) {
   test(`${library} and ${LIBRARY} in one session`, async (t) => {
-    t.after(() => browser.closePages());
+    t.after(() => here.browser.closePages());
     const session = `with-${library.replaceAll('.', '-')}`;
-    const younger = await (await Person.open(browser, 'younger')).join(server, session);
-    const token = await server.token(session);
+    const younger = await (await Person.open(here.browser, 'younger')).join(here.server, session);
+    const token = await here.server.token(session);
     const elder = await Elder.join(library, { url: address(session), token });
     await Promise.all([younger.sees(1), elder.sees(1)]);
 
@@ -84,11 +72,11 @@ for (const library of OLD_LIBRARIES) {
 }
 
 test('two of 1.9.0 make a session by the secret', async (t) => {
-  t.after(() => browser.closePages());
-  const url = `${address('by-secret')}?secret=${server.secret}`;
+  t.after(() => here.browser.closePages());
+  const url = `${address('by-secret')}?secret=${here.server.secret}`;
   const first = await Elder.join('1.9.0', { url });
   const second = await Elder.join('1.9.0', { url });
   await Promise.all([first.sees(1), second.sees(1)]);
-  const { body } = await server.rest('GET', '/openvidu/api/sessions/by-secret');
+  const { body } = await here.server.rest('GET', '/openvidu/api/sessions/by-secret');
   assert.equal(body.connections.numberOfElements, 2);
 });

@@ -2,10 +2,9 @@
 // between two peer connections without a server, and subtracted.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Browser } from './lib/browser.mjs';
+import { test } from 'node:test';
 import { Person } from './lib/call.mjs';
-import { Server } from './lib/server.mjs';
+import { stage } from './lib/stage.mjs';
 import { median } from './lib/until.mjs';
 
 const PAIRS = 20;
@@ -13,28 +12,17 @@ const PAIRS = 20;
 const JUDGED = 8;
 const SKEW_MAX_MS = 80;
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.start();
-});
-
-after(async () => {
-  await browser?.stop();
-  await server?.stop();
-});
+const here = stage();
 
 test('picture and sound stay within 80 ms of each other', async (t) => {
-  const alone = await Person.open(browser, 'Nobody');
+  const alone = await Person.open(here.browser, 'Nobody');
   const own = median((await alone.page.evaluate((count) => measureWithoutServer(count), PAIRS)).slice(-JUDGED));
   await alone.close();
 
-  const ann = await Person.open(browser, 'Ann');
-  await ann.join(server, 'lips', { publish: { source: 'tone', resolution: '640x360', frameRate: 30 } });
-  const bruno = await Person.open(browser, 'Bruno');
-  await bruno.join(server, 'lips', { publish: false });
+  const ann = await Person.open(here.browser, 'Ann');
+  await ann.join(here.server, 'lips', { publish: { source: 'tone', resolution: '640x360', frameRate: 30 } });
+  const bruno = await Person.open(here.browser, 'Bruno');
+  await bruno.join(here.server, 'lips', { publish: false });
   await bruno.sees(1);
   const skews = await bruno.page.evaluate((count) => measureSkew(document.querySelector('video'), count), PAIRS);
   t.diagnostic(`browser alone ${Math.round(own)} ms; with the relay ${skews.map(Math.round).join(' ')} ms`);

@@ -1,28 +1,16 @@
 // A publisher that wants to see itself as the others do gets its stream back from the relay.
 
-import { after, before, test } from 'node:test';
-import { Browser } from './lib/browser.mjs';
+import { test } from 'node:test';
 import { Person } from './lib/call.mjs';
-import { Server } from './lib/server.mjs';
+import { stage } from './lib/stage.mjs';
 import { until } from './lib/until.mjs';
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.start();
-});
-
-after(async () => {
-  await browser?.stop();
-  await server?.stop();
-});
+const here = stage();
 
 test('subscribeToRemote echoes the stream', async () => {
-  const [ann, bruno] = await Promise.all(['Ann', 'Bruno'].map((name) => Person.open(browser, name)));
-  await ann.join(server, 'mirror', { publish: false });
-  await bruno.join(server, 'mirror', { publish: false });
+  const [ann, bruno] = await Promise.all(['Ann', 'Bruno'].map((name) => Person.open(here.browser, name)));
+  await ann.join(here.server, 'mirror', { publish: false });
+  await bruno.join(here.server, 'mirror', { publish: false });
   await ann.page.evaluate(async () => {
     const { peer } = window;
     peer.publisher = await peer.openvidu.initPublisherAsync(undefined, { resolution: '640x360', frameRate: 15, mirror: false });

@@ -2,27 +2,15 @@
 // killed under the call.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Browser } from './lib/browser.mjs';
+import { test } from 'node:test';
 import { Person } from './lib/call.mjs';
-import { Server } from './lib/server.mjs';
+import { stage } from './lib/stage.mjs';
 import { until } from './lib/until.mjs';
 
 /** Publishers notice by themselves, some 12 s after the last packet. */
 const RECOVERY_MS = 45_000;
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.start();
-});
-
-after(async () => {
-  await browser?.stop();
-  await server?.stop();
-});
+const here = stage();
 
 /** For each stream that is watched: who offered, and the name of the transport. */
 const watched = (person) => person.page.evaluate(() => window.peer.session.streamManagers.filter((one) => one.remote).map(({ stream }) => {
@@ -31,8 +19,8 @@ const watched = (person) => person.page.evaluate(() => window.peer.session.strea
 }));
 
 const call = async (mode) => {
-  const people = await Promise.all(['Ann', 'Bruno'].map((name) => Person.open(browser, name)));
-  for (const person of people) await person.join(server, `mode-${mode}`, { properties: { mediaServer: mode } });
+  const people = await Promise.all(['Ann', 'Bruno'].map((name) => Person.open(here.browser, name)));
+  for (const person of people) await person.join(here.server, `mode-${mode}`, { properties: { mediaServer: mode } });
   await Promise.all(people.map((person) => person.sees(1)));
   return people;
 };
@@ -48,7 +36,7 @@ for (const [mode, remote] of [['kurento', 'answer'], ['mediasoup', 'offer']]) {
     await Promise.all(people.map((person) => person.goesOnSeeing(1)));
 
     const first = await Promise.all(people.map(watched));
-    process.kill((await server.rest('GET', '/millrace/stats')).body.relay.pid, 'SIGKILL');
+    process.kill((await here.server.rest('GET', '/millrace/stats')).body.relay.pid, 'SIGKILL');
     // Viewers are asked back at once, long before they would have noticed.
     for (const [index, person] of people.entries()) {
       await until(`${person.name} is on a new transport`, async () => {

@@ -1,23 +1,11 @@
 // A publisher who offers simulcast: one layer is taken, the largest.
 
 import assert from 'node:assert/strict';
-import { after, before, test } from 'node:test';
-import { Browser } from './lib/browser.mjs';
+import { test } from 'node:test';
 import { Person } from './lib/call.mjs';
-import { Server } from './lib/server.mjs';
+import { stage } from './lib/stage.mjs';
 
-let server;
-let browser;
-
-before(async () => {
-  server = await Server.start();
-  browser = await Browser.start();
-});
-
-after(async () => {
-  await browser?.stop();
-  await server?.stop();
-});
+const here = stage();
 
 /** Publishes with more of the library than the page itself uses. */
 const publish = (person, options) => person.page.evaluate(async (wish) => {
@@ -33,11 +21,11 @@ const reports = (person, type) => person.page.evaluate(async (wanted) => {
 }, type);
 
 test('of simulcast the largest layer is sent, and decoded', async () => {
-  const [ann, bruno] = await Promise.all(['Ann', 'Bruno'].map((name) => Person.open(browser, name)));
+  const [ann, bruno] = await Promise.all(['Ann', 'Bruno'].map((name) => Person.open(here.browser, name)));
   const properties = { mediaServer: 'mediasoup' };
-  await ann.join(server, 'simulcast', { publish: false, properties });
+  await ann.join(here.server, 'simulcast', { publish: false, properties });
   await publish(ann, { resolution: '640x480', videoSimulcast: true });
-  await bruno.join(server, 'simulcast', { publish: false, properties });
+  await bruno.join(here.server, 'simulcast', { publish: false, properties });
   await bruno.sees(1);
   await bruno.goesOnSeeing(1);
   const layers = (await reports(ann, 'outbound-rtp')).filter((one) => one.packetsSent > 0);
