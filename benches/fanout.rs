@@ -44,6 +44,10 @@ impl Egress for Memory {
     fn commit(&mut self, len: usize) {
         self.bytes += len;
     }
+
+    fn reserved(&mut self) -> &mut [u8] {
+        &mut self.slots[self.next]
+    }
 }
 
 fn outbound(viewer: usize) -> Outbound {

@@ -122,7 +122,7 @@ fn row<B: Backend>(criterion: &mut Criterion, mut backend: B, gathers: bool) {
     group.throughput(Throughput::Elements(CYCLE as u64));
     for segments in SEGMENTS {
         let Some(receiver) = Receiver::start(backend.kind(), gathers) else { continue };
-        let path = Path { local: IpAddr::from(Ipv4Addr::LOCALHOST), remote: receiver.address };
+        let path = Path { local: IpAddr::from(Ipv4Addr::LOCALHOST), remote: receiver.address, ..Path::NONE };
         let (mut sent, before) = (0, *backend.counters());
         group.bench_function(BenchmarkId::from_parameter(segments), |bencher| {
             bencher.iter_custom(|cycles| {

@@ -22,7 +22,7 @@ const SLOT_BYTES: usize = 256;
 const START: Timestamp = Timestamp::from_nanos(1_000_000_000_000);
 
 fn path() -> Path {
-    Path { local: [192, 0, 2, 1].into(), remote: ([198, 51, 100, 7], 40_000).into() }
+    Path { local: [192, 0, 2, 1].into(), remote: ([198, 51, 100, 7], 40_000).into(), ..Path::NONE }
 }
 
 fn request(number: u64, fill: impl FnOnce(&mut Writer<'_>)) -> Vec<u8> {

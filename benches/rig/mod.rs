@@ -60,6 +60,10 @@ impl Egress for Memory {
     fn commit(&mut self, _: usize) {
         self.datagrams += 1;
     }
+
+    fn reserved(&mut self) -> &mut [u8] {
+        &mut self.slots[self.next]
+    }
 }
 
 /// Somebody who sends.
@@ -255,6 +259,7 @@ fn make_live(memory: &mut [u8], publishers: usize, now: Timestamp) -> Vec<Publis
         let path = Path {
             local: IpAddr::V4(Ipv4Addr::new(10, 0, 0, 1)),
             remote: SocketAddr::from(([10, 1, (id >> 8) as u8, id as u8], 40_000)),
+            ..Path::NONE
         };
         let mut key = [0; 32];
         key[..PROFILE.key_len()].fill(id as u8);

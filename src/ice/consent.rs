@@ -94,7 +94,7 @@ mod tests {
     use bytemuck::Zeroable;
 
     fn path(port: u16) -> Path {
-        Path { local: "192.0.2.1".parse().unwrap(), remote: ([198, 51, 100, 7], port).into() }
+        Path { local: "192.0.2.1".parse().unwrap(), remote: ([198, 51, 100, 7], port).into(), ..Path::NONE }
     }
 
     fn at(seconds: u64) -> Timestamp {

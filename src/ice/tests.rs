@@ -27,7 +27,7 @@ fn at(ms: u64) -> Timestamp {
 }
 
 fn path(port: u16) -> Path {
-    Path { local: "192.0.2.1".parse().unwrap(), remote: ([198, 51, 100, 7], port).into() }
+    Path { local: "192.0.2.1".parse().unwrap(), remote: ([198, 51, 100, 7], port).into(), ..Path::NONE }
 }
 
 /// A check of transaction `number` under `ours`, with what `more` adds before the integrity.
@@ -147,7 +147,7 @@ fn a_check_is_answered_with_its_address_under_our_password() {
         ("fe80::1", "[fe80::2%3]:50000", 44 + 24 + 8),
     ] {
         let mut world = World::new();
-        let path = Path { local: local.parse().unwrap(), remote: remote.parse().unwrap() };
+        let path = Path { local: local.parse().unwrap(), remote: remote.parse().unwrap(), ..Path::NONE };
         let bytes = world.fresh(plain);
         let (handled, answer) = world.deliver(at(0), &path, &bytes).unwrap();
         assert_eq!(handled, Handled { response_len: len, effect: Effect::Selected(path), forgotten: None });

@@ -96,6 +96,10 @@ mod tests {
         }
 
         fn commit(&mut self, _: usize) {}
+
+        fn reserved(&mut self) -> &mut [u8] {
+            unreachable!("nothing is reserved")
+        }
     }
 
     struct FakeBackend {

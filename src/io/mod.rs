@@ -9,6 +9,8 @@
 //! Reports of viewers come to sockets of their own, which are read in passing (`reports`): waking for each would cost
 //! more than a third of what the media costs.
 //!
+//! What TURN clients speak to, and what their allocations send from, are side sockets (`side`) of the same loop.
+//!
 //! Both send through a `send_queue` of GSO runs out of one `pool` of slots, and both receive into buffers laid out by
 //! `receive_buffer`. Nothing here looks into a datagram. After the start nothing here allocates.
 
@@ -34,6 +36,7 @@ mod receiver;
 mod reports;
 mod send_error;
 mod send_queue;
+mod side;
 mod uring;
 
 #[cfg(test)]

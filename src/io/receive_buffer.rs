@@ -9,7 +9,7 @@
 use super::address::{self, NAME_BYTES};
 use super::cmsg::{self, RECEIVE_BYTES, Told};
 use super::counters::Counters;
-use crate::egress::Path;
+use crate::egress::{Path, Via};
 use crate::ingress::Train;
 
 /// From one buffer to the next. A train has up to 65 507 bytes. What is above 64 KiB staggers the buffers, so that the
@@ -49,13 +49,14 @@ impl Unusable {
     }
 }
 
-/// The train in `buffer`; lengths are the kernel's.
+/// The train in `buffer`, which came to the socket `via`; lengths are the kernel's.
 pub(super) fn parse(
     buffer: &mut [u8],
     name_len: usize,
     control_len: usize,
     payload_len: usize,
     truncated: bool,
+    via: Via,
 ) -> Result<Train<'_>, Unusable> {
     let (head, payload) = buffer.split_at_mut(PAYLOAD_AT);
     let name = head.get(NAME_AT..NAME_AT + name_len.min(NAME_BYTES)).ok_or(Unusable::Empty)?;
@@ -67,7 +68,9 @@ pub(super) fn parse(
         return Err(Unusable::Truncated);
     }
     match payload.get_mut(..payload_len) {
-        Some(bytes) if !bytes.is_empty() => Ok(Train { path: Path { local, remote }, bytes, segment_len }),
+        Some(bytes) if !bytes.is_empty() => {
+            Ok(Train { path: Path { local, remote, via }, bytes, segment_len })
+        }
         _ => Err(Unusable::Empty),
     }
 }

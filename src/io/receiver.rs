@@ -1,5 +1,6 @@
 //! Receiving in batches (recvmmsg(2)).
 
+use crate::egress::Via;
 use crate::ingress::Trains;
 use crate::io::address::NAME_BYTES;
 use crate::io::cmsg::RECEIVE_BYTES;
@@ -20,6 +21,8 @@ pub(super) struct Receiver {
     messages: Box<[libc::mmsghdr]>,
     filled: usize,
     next: usize,
+    /// The socket of what was received.
+    via: Via,
 }
 
 impl Receiver {
@@ -48,11 +51,12 @@ impl Receiver {
             message
         };
         let messages = (0..BATCH).map(message).collect();
-        Ok(Self { memory, _parts: parts, messages, filled: BATCH, next: BATCH })
+        Ok(Self { memory, _parts: parts, messages, filled: BATCH, next: BATCH, via: Via::MEDIA })
     }
 
-    /// Receives a batch without blocking; true when it is full. Everything received before has been taken.
-    pub(super) fn fill(&mut self, fd: RawFd) -> io::Result<bool> {
+    /// Receives a batch from the socket `via` without blocking; true when it is full. Everything received before has been taken.
+    pub(super) fn fill(&mut self, fd: RawFd, via: Via) -> io::Result<bool> {
+        self.via = via;
         debug_assert_eq!(self.next, self.filled, "a batch is taken before the next is received");
         // The kernel wrote what it used over what it may use.
         for message in &mut self.messages[..self.filled] {
@@ -89,7 +93,7 @@ impl Receiver {
             let (header, len) = (&message.msg_hdr, message.msg_len as usize);
             let truncated = header.msg_flags & libc::MSG_TRUNC != 0;
             let name_len = header.msg_namelen as usize;
-            match receive_buffer::parse(buffer, name_len, header.msg_controllen, len, truncated) {
+            match receive_buffer::parse(buffer, name_len, header.msg_controllen, len, truncated, self.via) {
                 Ok(train) => {
                     counters.count_train(&train);
                     trains.push(train);

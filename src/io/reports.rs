@@ -10,6 +10,7 @@
 use super::counters::Counters;
 use super::receiver::Receiver;
 use super::socket::Family;
+use crate::egress::Via;
 use crate::ingress::Trains;
 use crate::time::Timestamp;
 use std::io;
@@ -58,7 +59,7 @@ impl Reports {
 
     fn fill(&mut self, family: Family, counters: &mut Counters) -> bool {
         let Some(socket) = &self.sockets[family as usize] else { return false };
-        match self.receiver.fill(socket.as_raw_fd()) {
+        match self.receiver.fill(socket.as_raw_fd(), Via::MEDIA) {
             Ok(full) => full,
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => false,
             Err(_) => {

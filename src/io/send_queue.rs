@@ -122,6 +122,12 @@ impl SendQueue {
         Some(self.pool.bytes_mut(slot))
     }
 
+    /// The slot of the reservation.
+    pub(super) fn reserved(&mut self) -> &mut [u8] {
+        let slot = self.pool.next().filter(|_| self.reserved.is_some()).expect("a slot is reserved");
+        self.pool.bytes_mut(slot)
+    }
+
     pub(super) fn commit(&mut self, len: usize) {
         let Reservation { key, path } = self.reserved.take().expect("commit follows reserve");
         assert!(len > 0 && len <= DATAGRAM_BYTES_MAX, "a datagram of {len} bytes does not fit its slot");
@@ -234,7 +240,7 @@ mod tests {
     }
 
     fn path(port: u16) -> Path {
-        Path { local: [127, 0, 0, 1].into(), remote: ([127, 0, 0, 1], port).into() }
+        Path { local: [127, 0, 0, 1].into(), remote: ([127, 0, 0, 1], port).into(), ..Path::NONE }
     }
 
     fn put(queue: &mut SendQueue, key: u32, port: u16, len: usize) {

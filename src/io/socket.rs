@@ -2,6 +2,7 @@
 
 use super::cmsg::UDP_GRO;
 use super::reports;
+use crate::egress::Via;
 use socket2::{Domain, Protocol, SockAddr, Socket, Type};
 use std::net::{Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::os::fd::{AsFd, AsRawFd, BorrowedFd, OwnedFd, RawFd};
@@ -43,6 +44,8 @@ pub struct Sockets {
     ipv6: Option<OwnedFd>,
     /// By family: what reports come to, where the kernel can tell them apart.
     reports: [Option<OwnedFd>; 2],
+    /// What others than media peers speak to, by family.
+    side: Vec<(Via, [Option<OwnedFd>; 2])>,
     port: u16,
 }
 
@@ -75,7 +78,7 @@ impl Sockets {
         let port = bound.as_socket().map_or(port, |address| address.port());
         let ipv6 = bind_ipv6(port)?;
         let reports = [Some(&ipv4), ipv6.as_ref()].map(|media| media.and_then(beside));
-        Ok(Self { ipv4: ipv4.into(), ipv6: ipv6.map(OwnedFd::from), reports, port })
+        Ok(Self { ipv4: ipv4.into(), ipv6: ipv6.map(OwnedFd::from), reports, side: Vec::new(), port })
     }
 
     /// The port both are bound to.
@@ -117,6 +120,40 @@ impl Sockets {
         mem::take(&mut self.reports)
     }
 
+    /// Listens on `port` besides, as `via`; gives the port, which the kernel chooses if that is 0. Every shard listens on
+    /// the same one, and the kernel spreads the clients.
+    ///
+    /// # Errors
+    /// When somebody else has the port. The `first` shard finds that out; the others share it.
+    pub fn listen(&mut self, via: Via, port: u16, first: bool) -> io::Result<u16> {
+        let purpose = if first { Purpose::FirstListener } else { Purpose::Listener };
+        let mut tries = 0;
+        loop {
+            tries += 1;
+            let ipv4 = bind_side((Ipv4Addr::UNSPECIFIED, port).into(), purpose)?;
+            let bound = local_port(&ipv4)?;
+            let ipv6 = match bind_side((Ipv6Addr::UNSPECIFIED, bound).into(), purpose) {
+                Ok(ipv6) => Some(ipv6),
+                // The kernel picked a number for IPv4 that somebody has on IPv6.
+                Err(error)
+                    if port == 0 && tries < FREE_PORT_TRIES && error.kind() == io::ErrorKind::AddrInUse =>
+                {
+                    continue;
+                }
+                Err(error) if error.kind() == io::ErrorKind::AddrInUse => return Err(error),
+                // Without IPv6.
+                Err(_) => None,
+            };
+            self.side.push((via, [Some(ipv4), ipv6]));
+            return Ok(bound);
+        }
+    }
+
+    /// What [`Sockets::listen`] bound.
+    pub(super) fn take_side(&mut self) -> Vec<(Via, [Option<OwnedFd>; 2])> {
+        mem::take(&mut self.side)
+    }
+
     /// Descriptor by [`Family`], or none.
     pub(super) fn get(&self, family: Family) -> Option<RawFd> {
         match family {
@@ -129,8 +166,8 @@ impl Sockets {
 /// Which of the two sockets.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Family {
-    Ipv4,
-    Ipv6,
+    Ipv4 = 0,
+    Ipv6 = 1,
 }
 
 impl Family {
@@ -142,6 +179,44 @@ impl Family {
             SocketAddr::V6(_) => Self::Ipv6,
         }
     }
+}
+
+/// What a side socket is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// The first shard's: somebody else who holds the port is an error. Then others may join.
+    FirstListener,
+    /// Another shard's, on the same port.
+    Listener,
+    /// One allocation's.
+    Allocation,
+}
+
+/// Binds a socket on the wildcard of the family and port of `address`.
+pub(super) fn bind_side(address: SocketAddr, purpose: Purpose) -> io::Result<OwnedFd> {
+    let socket = Socket::new(Domain::for_address(address), Type::DGRAM.nonblocking(), Some(Protocol::UDP))?;
+    let prepared = match Family::of(&address) {
+        Family::Ipv4 => prepare_ipv4(&socket),
+        Family::Ipv6 => prepare_ipv6(&socket),
+    };
+    prepared.map_err(io::Error::other)?;
+    if purpose == Purpose::Listener {
+        socket.set_reuse_port(true)?;
+    }
+    let wildcard = match address {
+        SocketAddr::V4(_) => SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port())),
+        SocketAddr::V6(_) => SocketAddr::from((Ipv6Addr::UNSPECIFIED, address.port())),
+    };
+    socket.bind(&SockAddr::from(wildcard))?;
+    if purpose == Purpose::FirstListener {
+        socket.set_reuse_port(true)?;
+    }
+    Ok(socket.into())
+}
+
+fn local_port(socket: &OwnedFd) -> io::Result<u16> {
+    let address = socket2::SockRef::from(socket).local_addr()?;
+    address.as_socket().map(|address| address.port()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }
 
 fn prepare_ipv4(socket: &Socket) -> Result<(), BindError> {

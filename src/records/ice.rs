@@ -138,7 +138,7 @@ pub struct IceRecord {
     pub previous: GenerationRecord,
 }
 
-const _: () = assert!(size_of::<IceRecord>() == 1344 && size_of::<ValidPathRecord>() == 48);
+const _: () = assert!(size_of::<IceRecord>() == 1416 && size_of::<ValidPathRecord>() == 56);
 
 impl IceRecord {
     /// A peer that has not been heard of.

@@ -40,7 +40,7 @@ use crate::metrics::Counters;
 const MAGIC: u64 = u64::from_be_bytes(*b"millrace");
 
 /// Version of the layout. Any change of a record raises it.
-pub const LAYOUT_VERSION: u32 = 2;
+pub const LAYOUT_VERSION: u32 = 3;
 
 /// Tables start on cache lines.
 const ALIGN_BYTES: usize = 64;

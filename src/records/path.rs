@@ -4,7 +4,7 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
 
 use bytemuck::{Pod, Zeroable};
 
-use crate::egress::Path;
+use crate::egress::{Path, Via};
 
 const FAMILY_NONE: u8 = 0;
 const FAMILY_IPV4: u8 = 4;
@@ -22,9 +22,12 @@ pub struct PathRecord {
     remote_port: u16,
     remote_family: u8,
     local_family: u8,
+    via: u32,
+    /// Zero.
+    reserved: u32,
 }
 
-const _: () = assert!(size_of::<PathRecord>() == 40);
+const _: () = assert!(size_of::<PathRecord>() == 48);
 
 impl PathRecord {
     /// No path.
@@ -35,6 +38,8 @@ impl PathRecord {
         remote_port: 0,
         remote_family: FAMILY_NONE,
         local_family: FAMILY_NONE,
+        via: 0,
+        reserved: 0,
     };
 
     /// Whether this is [`Self::NONE`].
@@ -48,7 +53,8 @@ impl PathRecord {
             IpAddr::V4(ip) => SocketAddr::from((ip, self.remote_port)),
             IpAddr::V6(ip) => SocketAddrV6::new(ip, self.remote_port, 0, self.remote_scope).into(),
         };
-        Some(Path { local: unpack(self.local_family, self.local_ip)?, remote })
+        let local = unpack(self.local_family, self.local_ip)?;
+        Some(Path { local, remote, via: Via::from_bits(self.via) })
     }
 }
 
@@ -67,6 +73,8 @@ impl From<&Path> for PathRecord {
             remote_port: path.remote.port(),
             remote_family,
             local_family,
+            via: path.via.to_bits(),
+            reserved: 0,
         }
     }
 }
@@ -103,7 +111,8 @@ mod tests {
             ("::1", "[::1]:65535"),
             ("fe80::1", "[fe80::2%3]:1000"),
         ] {
-            let path = Path { local: local.parse().unwrap(), remote: remote.parse().unwrap() };
+            let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+            let path = Path { local, remote, via: Via::inside(1, 2) };
             let record = PathRecord::from(&path);
             assert_eq!(record.get(), Some(path));
             assert!(!record.is_none());
@@ -113,13 +122,16 @@ mod tests {
     #[test]
     fn paths_that_differ_anywhere_differ_as_records() {
         let record = |local: &str, remote: &str| {
-            PathRecord::from(&Path { local: local.parse().unwrap(), remote: remote.parse().unwrap() })
+            let (local, remote) = (local.parse().unwrap(), remote.parse().unwrap());
+            PathRecord::from(&Path { local, remote, via: Via::MEDIA })
         };
         let base = record("192.0.2.1", "198.51.100.7:50000");
         assert_ne!(base, record("192.0.2.2", "198.51.100.7:50000"));
         assert_ne!(base, record("192.0.2.1", "198.51.100.8:50000"));
         assert_ne!(base, record("192.0.2.1", "198.51.100.7:50001"));
         assert_ne!(base, record("192.0.2.1", "[c633:6407::]:50000"));
+        let inside = Path { via: Via::inside(0, 0), ..base.get().unwrap() };
+        assert_ne!(base, PathRecord::from(&inside));
         assert_ne!(record("fe80::1", "[fe80::2%3]:1"), record("fe80::1", "[fe80::2%4]:1"));
     }
 

@@ -72,4 +72,9 @@ impl Egress for Outbox {
         self.arena.extend_from_slice(&self.slot[..len]);
         self.queued.push((path, start..start + len));
     }
+
+    fn reserved(&mut self) -> &mut [u8] {
+        assert!(self.reserved.is_some());
+        &mut self.slot[..]
+    }
 }

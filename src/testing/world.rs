@@ -193,6 +193,7 @@ impl<'m> World<'m> {
         let path = Path {
             local: IpAddr::from([192, 0, 2, 1]),
             remote: SocketAddr::from(([198, 51, 100, 1], 50_000 + place as u16)),
+            ..Path::NONE
         };
         let ground = Ground {
             epoch: self.rest.epoch,

@@ -4,6 +4,7 @@ mod choosing;
 mod living;
 mod receiving;
 mod sending;
+mod side;
 
 use super::alloc::allocations_of_this_thread;
 use super::counters::Counters;
@@ -11,12 +12,13 @@ use super::cycle::{self, Core};
 use super::socket::{Family, Sockets, set_option};
 use super::uring::Prepared;
 use super::{AnyBackend, Backend, BackendKind, QueueSize, RECEIVED_BYTES_MAX, clock, open};
-use crate::egress::{Egress, Path, RunKey};
+use crate::egress::{Egress, Path, RunKey, Via};
 use crate::ingress::{TRAINS_MAX, Trains};
 use crate::time::Timestamp;
 use living::*;
 use receiving::*;
 use sending::*;
+use side::*;
 use std::fs;
 use std::net::{IpAddr, SocketAddr, UdpSocket};
 use std::panic::{AssertUnwindSafe, catch_unwind, resume_unwind};
@@ -64,6 +66,9 @@ on_both_backends! {
     reports_are_read_in_passing
     a_panic_costs_what_is_in_hand_and_no_buffer
     the_steady_state_allocates_nothing
+    each_socket_tells_itself_and_answers_from_itself
+    an_opened_socket_sends_and_receives_until_it_is_closed
+    many_opened_sockets_are_all_heard
 }
 
 fn refused() -> Option<String> {
@@ -212,7 +217,7 @@ fn client(local: &str) -> UdpSocket {
 
 fn loopback(client: &UdpSocket) -> Path {
     let remote = client.local_addr().unwrap();
-    Path { local: remote.ip(), remote }
+    Path { local: remote.ip(), remote, via: Via::MEDIA }
 }
 
 fn receive(client: &UdpSocket) -> Vec<u8> {

@@ -100,7 +100,7 @@ pub(super) fn a_train_falls_into_its_datagrams(kind: BackendKind) {
     let sender = Shard::start(kind, 64, ignore());
     for local in ["127.0.0.1", "::1"].into_iter().take(1 + usize::from(has_ipv6())) {
         let local: IpAddr = local.parse().unwrap();
-        let path = Path { local, remote: SocketAddr::new(local, receiver.port) };
+        let path = Path { local, remote: SocketAddr::new(local, receiver.port), via: Via::MEDIA };
         sender.command(move |egress| {
             for number in 0..20 {
                 send(egress, RunKey(1), &path, &numbered(number, 1100));
@@ -129,7 +129,7 @@ pub(super) fn without_gathering_each_datagram_comes_alone(kind: BackendKind) {
     let receiver = Shard::start_on(sockets, kind, 64, Timestamp::NEVER, None, handler);
     let sender = Shard::start(kind, 64, ignore());
     let local = IpAddr::from([127, 0, 0, 1]);
-    let path = Path { local, remote: SocketAddr::new(local, receiver.port) };
+    let path = Path { local, remote: SocketAddr::new(local, receiver.port), via: Via::MEDIA };
     sender.command(move |egress| {
         for number in 0..20 {
             send(egress, RunKey(1), &path, &numbered(number, 1100));
@@ -150,7 +150,7 @@ pub(super) fn more_trains_than_a_cycle_delivers_lose_nothing(kind: BackendKind) 
     let receiver = Shard::start(kind, 64, handler);
     let sender = Shard::start(kind, 512, ignore());
     let local = IpAddr::from([127, 0, 0, 1]);
-    let path = Path { local, remote: SocketAddr::new(local, receiver.port) };
+    let path = Path { local, remote: SocketAddr::new(local, receiver.port), via: Via::MEDIA };
     // They come while the shard is busy, so that it finds them all at once; a longer one begins each run.
     let release = receiver.hold();
     sender.command(move |egress| {

@@ -1,12 +1,14 @@
 //! Sending runs in batches (sendmmsg(2) with UDP_SEGMENT).
 
-use crate::egress::{Egress, Path, RunKey};
+use crate::egress::{Egress, Path, RunKey, Via};
 use crate::io::address::Name;
 use crate::io::cmsg::SendControl;
 use crate::io::counters::Counters;
 use crate::io::send_error::{RETRIES_MAX, SendError, last_errno, send_singly};
 use crate::io::send_queue::{QueueSize, RUN_SEGMENTS_MAX, Run, SendQueue};
+use crate::io::side::{SideSockets, Token};
 use crate::io::socket::{Family, Sockets};
+use std::net::SocketAddr;
 use std::os::fd::RawFd;
 use std::{fmt, io, mem};
 
@@ -23,6 +25,10 @@ pub struct Sender {
     pub(super) sockets: Sockets,
     pub(super) queue: SendQueue,
     pub(super) counters: Counters,
+    pub(super) side: SideSockets,
+    /// Of what was opened since it was asked last.
+    pub(super) opened: Vec<Token>,
+    has_side_runs: bool,
     batch: Batch,
 }
 
@@ -36,8 +42,17 @@ struct Batch {
 }
 
 impl Sender {
-    pub(super) fn new(sockets: Sockets, size: QueueSize) -> io::Result<Self> {
-        Ok(Self { sockets, queue: SendQueue::new(size)?, counters: Counters::default(), batch: Batch::new() })
+    pub(super) fn new(mut sockets: Sockets, size: QueueSize) -> io::Result<Self> {
+        let side = SideSockets::new(sockets.take_side());
+        Ok(Self {
+            sockets,
+            queue: SendQueue::new(size)?,
+            counters: Counters::default(),
+            opened: side.tokens().collect(),
+            side,
+            has_side_runs: false,
+            batch: Batch::new(),
+        })
     }
 
     /// Sends every run; all slots are free afterwards.
@@ -48,7 +63,38 @@ impl Sender {
         for family in Family::ALL {
             self.flush_family(family);
         }
+        if self.has_side_runs {
+            self.flush_side();
+            self.has_side_runs = false;
+        }
         self.queue.clear();
+    }
+
+    /// Runs of side sockets, in their order; those of one socket that come in a row go together.
+    fn flush_side(&mut self) {
+        let mut from = None;
+        // A full side socket waits for nobody: what TURN carries may be lost like any datagram.
+        let mut waits = 0;
+        for place in 0..self.queue.len() {
+            let run = self.queue.run(place);
+            if run.path.via == Via::MEDIA {
+                continue;
+            }
+            let Some(fd) = self.side.get(run.path.via, Family::of(&run.path.remote)) else {
+                self.lose(&run);
+                continue;
+            };
+            if let Some(before) = from
+                && (before != fd || !self.batch.has_room(&run))
+            {
+                self.send_batch(before, &mut waits);
+            }
+            from = Some(fd);
+            self.batch.push(&self.queue, run);
+        }
+        if let Some(fd) = from {
+            self.send_batch(fd, &mut waits);
+        }
     }
 
     fn flush_family(&mut self, family: Family) {
@@ -56,6 +102,10 @@ impl Sender {
         let mut waits = WAITS_MAX;
         for place in 0..self.queue.len() {
             let run = self.queue.run(place);
+            if run.path.via != Via::MEDIA {
+                self.has_side_runs = true;
+                continue;
+            }
             if Family::of(&run.path.remote) != family {
                 continue;
             }
@@ -141,6 +191,21 @@ impl Egress for Sender {
 
     fn commit(&mut self, len: usize) {
         self.queue.commit(len);
+    }
+
+    fn reserved(&mut self) -> &mut [u8] {
+        self.queue.reserved()
+    }
+
+    fn open(&mut self, via: Via, address: SocketAddr) -> io::Result<()> {
+        let token = self.side.open(via, address)?;
+        self.opened.push(token);
+        Ok(())
+    }
+
+    fn close(&mut self, via: Via) {
+        self.flush();
+        drop(self.side.take(via));
     }
 }
 

@@ -12,15 +12,18 @@
 use super::operations::{OPERATIONS, OperationId, Operations};
 use super::receive::{BUFFERS, GROUP, Received, template};
 use super::ring::{EVENT_FILE, Ring, socket_file};
-use crate::egress::{Egress, Path, RunKey};
+use crate::egress::{Egress, Path, RunKey, Via};
 use crate::ingress::TRAINS_MAX;
 use crate::io::counters::Counters;
 use crate::io::send_error::{SendError, send_singly};
 use crate::io::send_queue::{QueueSize, Run, SendQueue};
+use crate::io::side::{SideSockets, Token};
 use crate::io::socket::{Family, Sockets};
 use arrayvec::ArrayVec;
-use io_uring::{cqueue, opcode, squeue};
+use io_uring::{cqueue, opcode, squeue, types};
 use std::collections::VecDeque;
+use std::net::SocketAddr;
+use std::os::fd::RawFd;
 use std::time::Duration;
 use std::{fmt, io, mem};
 
@@ -32,9 +35,18 @@ const WAIT: Duration = Duration::from_millis(2);
 const RECEIVE: u64 = 0; // plus the family
 const WAKE: u64 = 2;
 const SEND: u64 = 3;
+const SIDE: u64 = 4; // the lower half is a `Token`
+const CANCEL: u64 = 5;
 
 const fn user_data(kind: u64, id: u32) -> u64 {
     kind << 32 | id as u64
+}
+
+/// What a run leaves from.
+#[derive(Clone, Copy)]
+enum File {
+    Media(Family),
+    Side(RawFd),
 }
 
 /// The ring, the sends in it, and the datagrams that have come.
@@ -67,16 +79,20 @@ struct State {
     starved: bool,
     /// Requests the kernel holds: a receive for each family, the read of the eventfd.
     armed: [bool; 3],
+    side: SideSockets,
+    /// Side sockets that no request receives from now.
+    unarmed: Vec<Token>,
     template: Box<libc::msghdr>,
     /// What the eventfd's read writes; its value means nothing.
     event_count: Box<u64>,
 }
 
 impl Driver {
-    pub(super) fn new(ring: Ring, sockets: Sockets, size: QueueSize) -> io::Result<Self> {
+    pub(super) fn new(ring: Ring, mut sockets: Sockets, size: QueueSize) -> io::Result<Self> {
         let operations = Operations::new(size.slots)?;
         // A family the host lacks needs no request.
         let armed = [false, !sockets.has_ipv6(), false];
+        let side = SideSockets::new(sockets.take_side());
         let state = State {
             sockets,
             queue: SendQueue::new(size)?,
@@ -87,6 +103,8 @@ impl Driver {
             received: VecDeque::with_capacity(usize::from(BUFFERS)),
             starved: false,
             armed,
+            unarmed: side.tokens().collect(),
+            side,
             template: template(),
             event_count: Box::new(0),
         };
@@ -129,7 +147,7 @@ impl Driver {
 
     /// Makes every request again that has ended.
     pub(super) fn arm(&mut self) {
-        if self.state.armed == [true; 3] {
+        if self.state.armed == [true; 3] && self.state.unarmed.is_empty() {
             return;
         }
         for family in Family::ALL {
@@ -153,6 +171,23 @@ impl Driver {
             unsafe { self.ring.push(&entry) };
             self.state.armed[WAKE as usize] = true;
         }
+        self.arm_side();
+    }
+
+    /// Receives from every side socket again whose request has ended.
+    fn arm_side(&mut self) {
+        // As for media: what starved waits until what has come is delivered.
+        while !(self.state.starved && self.has_received())
+            && self.ring.has_room()
+            && let Some(token) = self.state.unarmed.pop()
+        {
+            let Some(fd) = self.state.side.find(token) else { continue };
+            let entry = opcode::RecvMsgMulti::new(types::Fd(fd), &raw const *self.state.template, GROUP)
+                .build()
+                .user_data(user_data(SIDE, token.bits()));
+            // SAFETY: as for the media sockets. The kernel holds the file until the request ends.
+            unsafe { self.ring.push(&entry) };
+        }
     }
 
     /// Hands every queued run to the submission queue. The kernel takes them at the next [`Driver::enter`].
@@ -160,17 +195,16 @@ impl Driver {
         self.move_lines();
         for place in 0..self.state.queue.len() {
             let run = self.state.queue.run(place);
-            let family = Family::of(&run.path.remote);
-            if self.state.sockets.get(family).is_none() || !self.make_room(&run) {
+            let Some(file) = self.state.file(&run.path).filter(|_| self.make_room(&run)) else {
                 self.state.lose(&run);
                 continue;
-            }
+            };
             let id = self.state.operations.begin(run);
-            let line = &mut self.state.lines[family as usize];
-            if line.is_empty() {
-                self.push(id, family, true);
-            } else {
-                line.rest.push_back(id);
+            match file {
+                File::Media(family) if !self.state.lines[family as usize].is_empty() => {
+                    self.state.lines[family as usize].rest.push_back(id);
+                }
+                file => self.push(id, file, true),
             }
         }
         self.state.queue.clear();
@@ -188,15 +222,18 @@ impl Driver {
             if self.state.operations.has_parts(&run) {
                 line.rest.pop_front();
                 line.head_waits = true;
-                self.push(head, family, false);
+                self.push(head, File::Media(family), false);
             }
         }
     }
 
-    fn push(&mut self, id: OperationId, family: Family, inline: bool) {
+    fn push(&mut self, id: OperationId, file: File, inline: bool) {
         let message = self.state.operations.write(id, &self.state.queue);
         self.state.operations.get_mut(id).waits = !inline;
-        let send = opcode::SendMsg::new(socket_file(family), message);
+        let send = match file {
+            File::Media(family) => opcode::SendMsg::new(socket_file(family), message),
+            File::Side(fd) => opcode::SendMsg::new(types::Fd(fd), message),
+        };
         let entry = if inline {
             self.state.inline.push(id);
             send.flags(libc::MSG_DONTWAIT as u32).build().flags(squeue::Flags::SKIP_SUCCESS)
@@ -253,7 +290,9 @@ impl State {
         match kind {
             SEND => self.handle_sent(id, completion.result()),
             WAKE => self.armed[WAKE as usize] = false,
-            _ => self.handle_received(kind as usize, completion),
+            SIDE => self.handle_side(Token::from_bits(id), completion),
+            CANCEL => {}
+            _ => self.handle_media(kind as usize, completion),
         }
     }
 
@@ -266,19 +305,47 @@ impl State {
         }
     }
 
-    fn handle_received(&mut self, request: usize, completion: &cqueue::Entry) {
+    fn handle_media(&mut self, request: usize, completion: &cqueue::Entry) {
         if !cqueue::more(completion.flags()) {
             self.armed[request] = false;
         }
+        self.handle_received(Via::MEDIA, completion);
+    }
+
+    fn handle_side(&mut self, token: Token, completion: &cqueue::Entry) {
+        let open = self.side.find(token).is_some();
+        if !cqueue::more(completion.flags()) && open {
+            self.unarmed.push(token);
+        }
+        let buffer = cqueue::buffer_select(completion.flags());
+        match buffer {
+            // What came before the socket was closed belongs to nobody; only its buffer matters.
+            Some(buffer) if !open => self.received.push_back(Received { buffer, len: 0, via: token.via() }),
+            None if !open => {}
+            _ => self.handle_received(token.via(), completion),
+        }
+    }
+
+    fn handle_received(&mut self, via: Via, completion: &cqueue::Entry) {
         let buffer = cqueue::buffer_select(completion.flags());
         match (usize::try_from(completion.result()), buffer) {
-            (Ok(len), Some(buffer)) => self.received.push_back(Received { buffer, len }),
+            (Ok(len), Some(buffer)) => self.received.push_back(Received { buffer, len, via }),
             _ if completion.result() == -libc::ENOBUFS => {
                 self.counters.buffers_exhausted += 1;
                 self.starved = true;
             }
             _ => self.counters.receive_errors += 1,
         }
+    }
+
+    /// What a run along `path` leaves from.
+    #[inline]
+    fn file(&self, path: &Path) -> Option<File> {
+        let family = Family::of(&path.remote);
+        if path.via == Via::MEDIA {
+            return self.sockets.get(family).map(|_| File::Media(family));
+        }
+        self.side.get(path.via, family).map(File::Side)
     }
 
     /// Every send with MSG_DONTWAIT is over: without a report, it succeeded.
@@ -292,12 +359,15 @@ impl State {
                 continue;
             };
             match SendError::of(errno, operation.run.count) {
-                SendError::NoRoom | SendError::Again => self.stand_in_line(id),
+                SendError::NoRoom | SendError::Again if operation.run.path.via == Via::MEDIA => {
+                    self.stand_in_line(id);
+                }
                 SendError::GsoRefused => {
                     self.operations.end(id);
                     self.send_singly(&operation.run);
                 }
-                SendError::Lost => {
+                // A full side socket waits for nobody: what TURN carries may be lost like any datagram.
+                SendError::Lost | SendError::NoRoom | SendError::Again => {
                     self.operations.end(id);
                     self.lose(&operation.run);
                 }
@@ -333,7 +403,12 @@ impl State {
     }
 
     fn send_singly(&mut self, run: &Run) {
-        let fd = self.sockets.get(Family::of(&run.path.remote)).expect("a run was sent on its socket");
+        let family = Family::of(&run.path.remote);
+        let fd = match run.path.via {
+            Via::MEDIA => self.sockets.get(family),
+            via => self.side.get(via, family),
+        };
+        let Some(fd) = fd else { return self.lose(run) };
         send_singly(fd, &self.queue, run, &mut self.counters);
         self.queue.rest(run);
         self.queue.release(run);
@@ -372,6 +447,32 @@ impl Egress for Driver {
 
     fn commit(&mut self, len: usize) {
         self.state.queue.commit(len);
+    }
+
+    fn reserved(&mut self) -> &mut [u8] {
+        self.state.queue.reserved()
+    }
+
+    fn open(&mut self, via: Via, address: SocketAddr) -> io::Result<()> {
+        let token = self.state.side.open(via, address)?;
+        self.state.unarmed.push(token);
+        Ok(())
+    }
+
+    fn close(&mut self, via: Via) {
+        // Entries name the descriptor by its number until the kernel has taken them in.
+        self.flush();
+        self.enter(None);
+        for (token, socket) in self.state.side.take(via).into_iter().flatten() {
+            if !self.ring.has_room() {
+                self.enter(None);
+            }
+            let request = user_data(SIDE, token.bits());
+            let entry = opcode::AsyncCancel::new(request).build().user_data(user_data(CANCEL, 0));
+            // SAFETY: the entry names no memory.
+            unsafe { self.ring.push(&entry) };
+            drop(socket);
+        }
     }
 }
 

@@ -5,6 +5,7 @@
 //! backlog is gone, and what finds none of these either waits in the socket's own buffer.
 
 use super::ring::Ring;
+use crate::egress::Via;
 use crate::ingress::{TRAINS_MAX, Train, Trains};
 use crate::io::address::NAME_BYTES;
 use crate::io::cmsg::RECEIVE_BYTES;
@@ -34,6 +35,8 @@ pub(super) struct Received {
     pub(super) buffer: u16,
     /// Bytes of the buffer in use, with all that comes before the datagrams.
     pub(super) len: usize,
+    /// The socket it came to.
+    pub(super) via: Via,
 }
 
 /// The provided buffers.
@@ -113,12 +116,12 @@ impl Lent<'_> {
     #[allow(clippy::needless_pass_by_ref_mut, reason = "what is lent is borrowed mutably")]
     pub(super) fn trains(&mut self, counters: &mut Counters) -> Trains<'_> {
         let mut trains = Trains::new();
-        for &Received { buffer, len } in &self.received {
+        for &Received { buffer, len, via } in &self.received {
             let address = self.buffers.address(buffer);
             // SAFETY: the buffer is inside the mapping and initialized (zeroed once). The kernel has handed it over, each
             // one once, and gets it back only by `give`; `&mut self` keeps all of them until the trains are gone.
             let buffer = unsafe { slice::from_raw_parts_mut(address, BUFFER_BYTES) };
-            match parse(buffer, len) {
+            match parse(buffer, len, via) {
                 Ok(train) => {
                     counters.count_train(&train);
                     trains.push(train);
@@ -131,13 +134,13 @@ impl Lent<'_> {
 }
 
 /// The train in a buffer of which the kernel has used `len` bytes.
-fn parse(buffer: &mut [u8], len: usize) -> Result<Train<'_>, Unusable> {
+fn parse(buffer: &mut [u8], len: usize, via: Via) -> Result<Train<'_>, Unusable> {
     // struct io_uring_recvmsg_out.
     let field =
         |at: usize| u32::from_ne_bytes([buffer[at], buffer[at + 1], buffer[at + 2], buffer[at + 3]]) as usize;
     let (name_len, control_len, flags) = (field(0), field(4), field(12));
     let truncated = flags & libc::MSG_TRUNC as usize != 0;
-    receive_buffer::parse(buffer, name_len, control_len, len.saturating_sub(PAYLOAD_AT), truncated)
+    receive_buffer::parse(buffer, name_len, control_len, len.saturating_sub(PAYLOAD_AT), truncated, via)
 }
 
 impl Drop for Lent<'_> {
