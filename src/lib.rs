@@ -15,6 +15,7 @@ pub mod control;
 pub mod crypto;
 pub mod discard;
 pub mod dtls;
+pub mod edge;
 pub mod egress;
 pub mod feedback;
 pub mod front;

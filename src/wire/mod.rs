@@ -6,6 +6,7 @@
 pub mod block;
 pub mod carried;
 pub mod demux;
+pub mod edge_hello;
 pub mod extension;
 pub mod payload;
 pub mod rtcp;

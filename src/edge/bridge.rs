@@ -1,0 +1,228 @@
+//! A stream of messages on one side, datagrams of a shard on the other.
+
+use std::cell::Cell;
+use std::collections::VecDeque;
+use std::io;
+use std::net::{Ipv4Addr, SocketAddr};
+
+use socket2::SockRef;
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
+use tokio::net::UdpSocket;
+use tokio::time::{Instant, sleep_until};
+
+use super::framing::Framing;
+use super::room::{Seat, Stage};
+use super::{Count, Shared};
+use crate::wire::edge_hello::{self, Hello};
+
+/// What may wait for a client that does not read, in bytes: most of a second of good video. Beyond, waiting any longer
+/// would only show it the past.
+const QUEUE_LEN_MAX: usize = 256 << 10;
+
+/// What is read of a stream at once, in bytes.
+const READ_LEN: usize = 8 << 10;
+
+/// Datagrams that are taken before the client is written to again: they leave in one piece.
+const DATAGRAMS_AT_ONCE: usize = 32;
+
+/// Asked of the kernel for the datagrams of a burst, in bytes.
+const RECEIVE_BUFFER_LEN: usize = 1 << 20;
+
+/// Success of Allocate (RFC 8656) and of Binding (RFC 8489), by their first two bytes.
+const ALLOCATED: [u8; 2] = [0x01, 0x03];
+const BOUND: [u8; 2] = [0x01, 0x01];
+
+/// A client whose protocol is known.
+pub(super) struct Client<S> {
+    pub(super) stream: S,
+    /// What was read of the stream already.
+    pub(super) read: Vec<u8>,
+    pub(super) framing: Framing,
+    pub(super) hello: Hello,
+    /// Where its datagrams go, on loopback.
+    pub(super) shard: SocketAddr,
+    /// From when its first message is waited for.
+    pub(super) since: Instant,
+}
+
+/// The side of the shard. The goodbye is said however the connection ends.
+struct Shard<'a> {
+    socket: UdpSocket,
+    hello: Hello,
+    framing: Framing,
+    heard: Cell<bool>,
+    seat: &'a Seat,
+    shared: &'a Shared,
+}
+
+/// Carries messages both ways until one side has enough; says why that was.
+pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
+    client: Client<S>,
+    seat: &Seat,
+    shared: &Shared,
+) -> Count {
+    let Client { stream, read, framing, hello, shard, since } = client;
+    let Ok(socket) = connect(shard).await else { return Count::ClosedUnserved };
+    let shard = Shard { socket, hello, framing, heard: Cell::new(false), seat, shared };
+    let (reader, writer) = tokio::io::split(stream);
+    tokio::select! {
+        reason = shard.up(reader, read) => reason,
+        reason = shard.down(writer) => reason,
+        reason = shard.watch(since) => reason,
+    }
+}
+
+async fn connect(shard: SocketAddr) -> io::Result<UdpSocket> {
+    let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
+    // What the kernel allows is enough.
+    let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_LEN);
+    socket.connect(shard).await?;
+    Ok(socket)
+}
+
+impl Shard<'_> {
+    /// From the client.
+    async fn up<S: AsyncRead>(&self, mut reader: ReadHalf<S>, mut read: Vec<u8>) -> Count {
+        if self.say_hello().await.is_err() {
+            return Count::ClosedUnserved;
+        }
+        loop {
+            let mut done = 0;
+            loop {
+                match self.framing.next(&read[done..]) {
+                    Err(_) => return Count::ClosedBroken,
+                    Ok(None) => break,
+                    Ok(Some(frame)) => {
+                        let message = &read[done..][frame.message];
+                        if let Err(reason) = self.pass_up(message).await {
+                            return reason;
+                        }
+                        done += frame.taken;
+                    }
+                }
+            }
+            read.drain(..done);
+            read.reserve(READ_LEN);
+            match reader.read_buf(&mut read).await {
+                Ok(1..) => {}
+                Ok(0) | Err(_) => return Count::ClosedByClient,
+            }
+        }
+    }
+
+    async fn pass_up(&self, message: &[u8]) -> Result<(), Count> {
+        if message.is_empty() {
+            return Ok(());
+        }
+        // ICE begins with a check; whoever begins otherwise is no browser.
+        if !self.heard.replace(true) && message[0] > 3 {
+            return Err(Count::Strange);
+        }
+        self.seat.heard(Instant::now());
+        self.shared.count(Count::MessagesIn);
+        match self.socket.send(message).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Count::ClosedUnserved),
+            // A full buffer loses a datagram, as networks do.
+            _ => Ok(()),
+        }
+    }
+
+    /// To the client.
+    async fn down<S: AsyncWrite>(&self, mut writer: WriteHalf<S>) -> Count {
+        let mut queue = VecDeque::new();
+        let mut unflushed = false;
+        loop {
+            tokio::select! {
+                _ = self.socket.readable() => {
+                    if let Err(reason) = self.take(&mut queue) {
+                        return reason;
+                    }
+                }
+                pushed = push(&mut writer, &queue), if unflushed || !queue.is_empty() => match pushed {
+                    Ok(len) => {
+                        unflushed = len > 0;
+                        queue.drain(..len);
+                    }
+                    Err(_) => return Count::ClosedByClient,
+                }
+            }
+        }
+    }
+
+    /// Takes what the shard has sent, without waiting.
+    fn take(&self, queue: &mut VecDeque<u8>) -> Result<(), Count> {
+        let mut datagram = self.shared.datagram.borrow_mut();
+        let mut taken = 0;
+        while taken < DATAGRAMS_AT_ONCE {
+            let len = match self.socket.try_recv(&mut datagram) {
+                Ok(len) => len,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => break,
+                Err(_) => return Err(Count::ClosedUnserved),
+            };
+            let accepted = match self.framing {
+                Framing::Turn => ALLOCATED,
+                Framing::Prefixed => BOUND,
+            };
+            if self.seat.stage() == Stage::Stranger && datagram[..len].starts_with(&accepted) {
+                self.seat.set_stage(Stage::Client);
+            }
+            self.framing.wrap(&datagram[..len], queue);
+            if queue.len() > QUEUE_LEN_MAX {
+                return Err(Count::ClosedSlow);
+            }
+            taken += 1;
+        }
+        self.shared.counters.add_many(Count::MessagesOut, taken as u64);
+        Ok(())
+    }
+
+    /// Deadlines, and the hello again: the first may be lost, and a shard may have been rebuilt.
+    async fn watch(&self, since: Instant) -> Count {
+        let timing = &self.shared.timing;
+        let first_due = since + timing.first_request;
+        loop {
+            let now = Instant::now();
+            let idle_max = match self.seat.stage() {
+                // Checks of consent come every few seconds.
+                Stage::Client if self.framing == Framing::Turn => timing.client_idle,
+                _ => timing.stranger_idle,
+            };
+            let mut next = now + timing.check_interval;
+            if self.heard.get() {
+                if self.seat.quiet_for(now) >= idle_max {
+                    return Count::ClosedIdle;
+                }
+            } else if now >= first_due {
+                return Count::Silent;
+            } else {
+                next = next.min(first_due);
+            }
+            sleep_until(next).await;
+            if self.say_hello().await.is_err() {
+                return Count::ClosedUnserved;
+            }
+        }
+    }
+
+    async fn say_hello(&self) -> io::Result<usize> {
+        self.socket.send(&edge_hello::hello(&self.hello, &self.shared.key)).await
+    }
+}
+
+impl Drop for Shard<'_> {
+    fn drop(&mut self) {
+        // Lost, the shard finds out by itself, later.
+        let _ = self.socket.try_send(&edge_hello::goodbye(&self.shared.key));
+    }
+}
+
+/// Writes some of it, or says that all is written: TLS may hold back a part until then.
+async fn push<S: AsyncWrite>(writer: &mut WriteHalf<S>, queue: &VecDeque<u8>) -> io::Result<usize> {
+    match queue.as_slices().0 {
+        [] => writer.flush().await.map(|()| 0),
+        bytes => match writer.write(bytes).await? {
+            0 => Err(io::ErrorKind::WriteZero.into()),
+            len => Ok(len),
+        },
+    }
+}

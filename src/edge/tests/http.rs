@@ -1,0 +1,168 @@
+//! HTTPS on the port that it shares with TURN.
+
+use std::os::unix::net::{UnixListener, UnixStream};
+
+use super::*;
+
+struct Shared443 {
+    edge: Edge,
+    shard: FakeShard,
+    socket: PathBuf,
+    files: CertificateFiles,
+}
+
+impl Shared443 {
+    fn start(name: &str, timing: Timing) -> Self {
+        let (shard, files) = (FakeShard::new(), certificate(name));
+        let socket = files.key.with_file_name("http.sock");
+        let config = Config {
+            https: Some(Https { port: 0, socket: socket.clone() }),
+            turn: Some(shard.address()),
+            certificate: Some(files.clone()),
+            timing,
+            ..Config::default()
+        };
+        Self { edge: start(config), shard, socket, files }
+    }
+
+    fn tls(&self) -> StreamOwned<ClientConnection, TcpStream> {
+        tls(self.edge.https_port, &self.files)
+    }
+}
+
+const REQUEST: &[u8] = b"GET / HTTP/1.1\r\nHost: h\r\n\r\n";
+
+/// Takes one connection; what it says of its client.
+fn take(signaling: &UnixListener) -> (UnixStream, Vec<u8>) {
+    let (mut stream, _) = signaling.accept().unwrap();
+    stream.set_read_timeout(Some(PATIENCE)).unwrap();
+    let header = read(&mut stream, 16 + 12);
+    (stream, header)
+}
+
+#[test]
+fn http_goes_to_signaling_with_its_clients_address() {
+    let world = Shared443::start("http", Timing::default());
+    let signaling = UnixListener::bind(&world.socket).unwrap();
+    let mut client = world.tls();
+    say(&mut client, REQUEST);
+    let (mut stream, header) = take(&signaling);
+    let port = client.sock.local_addr().unwrap().port().to_be_bytes();
+    assert_eq!(
+        header[12..],
+        [&[0x21, 0x11, 0, 12, 127, 0, 0, 1, 127, 0, 0, 1][..], &port, &header[26..]].concat()
+    );
+    assert_eq!(read(&mut stream, REQUEST.len()), REQUEST);
+    let body = vec![b'x'; 300_000];
+    std::thread::scope(|scope| {
+        scope.spawn(|| say(&mut stream, &body));
+        assert_eq!(read(&mut client, body.len()), body);
+    });
+    // What a WebSocket says later goes on both ways, and an end is an end.
+    say(&mut client, b"\x81\x00");
+    assert_eq!(read(&mut stream, 2), b"\x81\x00");
+    drop(stream);
+    assert!(is_closed(&mut client));
+    assert_eq!(world.edge.counters().get(Count::Http), 1);
+}
+
+#[test]
+fn turn_shares_the_port_with_tls_and_without() {
+    let world = Shared443::start("share", Timing::default());
+    let mut inside = world.tls();
+    say(&mut inside, &stun(4));
+    assert_eq!(world.shard.hello().0.transport, edge_hello::Transport::Tls);
+    assert_eq!(world.shard.message(), stun(4));
+    let mut plain = tcp(world.edge.https_port);
+    say(&mut plain, &stun(8));
+    assert_eq!(world.shard.hello().0.transport, edge_hello::Transport::Tcp);
+    assert_eq!(world.shard.message(), stun(8));
+    // HTTP in the clear would be a password in the clear.
+    let mut http = tcp(world.edge.https_port);
+    say(&mut http, REQUEST);
+    assert!(is_closed(&mut http));
+    wait_for(&world.edge, Count::Strange, 1);
+}
+
+#[test]
+fn a_request_waits_for_signaling_and_gets_503_if_that_does_not_come() {
+    let world = Shared443::start("wait", Timing::default());
+    let mut early = world.tls();
+    say(&mut early, REQUEST);
+    let signaling = UnixListener::bind(&world.socket).unwrap();
+    let (mut stream, _) = take(&signaling);
+    assert_eq!(read(&mut stream, REQUEST.len()), REQUEST);
+
+    let nobody = Shared443::start(
+        "nobody",
+        Timing { signaling_wait: Duration::from_millis(100), ..Timing::default() },
+    );
+    let mut client = nobody.tls();
+    say(&mut client, REQUEST);
+    let mut answer = String::new();
+    client.read_to_string(&mut answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
+    wait_for(&nobody.edge, Count::HttpUnavailable, 1);
+
+    // A socket that a killed process has left is like none, and is taken again by the next.
+    drop((signaling, stream));
+    let mut client = world.tls();
+    say(&mut client, REQUEST);
+    std::fs::remove_file(&world.socket).unwrap();
+    let signaling = UnixListener::bind(&world.socket).unwrap();
+    assert_eq!(read(&mut take(&signaling).0, REQUEST.len()), REQUEST);
+}
+
+#[test]
+fn a_turn_client_does_not_notice_that_signaling_ends() {
+    let world = Shared443::start("outlive", Timing::default());
+    let signaling = UnixListener::bind(&world.socket).unwrap();
+    let mut web = world.tls();
+    say(&mut web, REQUEST);
+    let (stream, _) = take(&signaling);
+    let mut turn = world.tls();
+    say(&mut turn, &stun(4));
+    let (_, from) = world.shard.hello();
+    drop((signaling, stream));
+    assert!(is_closed(&mut web));
+    world.shard.send(&stun(8), from);
+    assert_eq!(read(&mut turn, 28), stun(8));
+}
+
+#[test]
+fn a_new_certificate_is_taken_without_a_restart_and_a_broken_one_is_not() {
+    let world = Shared443::start("renewed", Timing::default());
+    let mut before = world.tls();
+    say(&mut before, &stun(4));
+    assert_eq!(world.shard.message(), stun(4));
+    let put = |files: &CertificateFiles| {
+        std::fs::copy(&files.key, &world.files.key).unwrap();
+        std::fs::copy(&files.certificate, &world.files.certificate).unwrap();
+    };
+    let next = certificate("renewed-next");
+    put(&next);
+    let trusts = |files: &CertificateFiles| {
+        let mut client = tls(world.edge.https_port, files);
+        client.conn.complete_io(&mut client.sock).is_ok()
+    };
+    // The files are looked at when somebody comes, at most once a second.
+    let until = |what: Count, number: u64| {
+        let start = std::time::Instant::now();
+        while world.edge.counters().get(what) < number {
+            assert!(start.elapsed() < PATIENCE, "{} is never counted", what.name());
+            trusts(&next);
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    };
+    until(Count::CertificateRenewed, 1);
+    assert!(trusts(&next));
+    std::fs::write(&world.files.certificate, "garbage").unwrap();
+    until(Count::CertificateRefused, 1);
+    assert!(trusts(&next));
+    let last = certificate("renewed-last");
+    put(&last);
+    until(Count::CertificateRenewed, 2);
+    assert!(trusts(&last) && !trusts(&next));
+    say(&mut before, &stun(12));
+    while world.shard.message() != stun(12) {}
+}
