@@ -46,7 +46,12 @@ impl Allowance {
 
     /// Whether one more answer may go to `ip`, at `now_nanos` of a monotonic clock. Constant time, no allocation.
     pub fn admit(&mut self, now_nanos: u64, ip: IpAddr) -> bool {
-        let slot = slot(self.seed, source_key(ip));
+        self.admit_key(now_nanos, source_key(ip))
+    }
+
+    /// As [`Self::admit`], for whatever else may be counted: the first word says what, from [`KEY_KINDS_FROM`] on.
+    pub(crate) fn admit_key(&mut self, now_nanos: u64, key: [u64; 2]) -> bool {
+        let slot = slot(self.seed, key);
         let full_at = self.full_at[slot].max(now_nanos);
         if full_at - now_nanos > AHEAD_NANOS_MAX {
             return false;
@@ -54,10 +59,18 @@ impl Allowance {
         self.full_at[slot] = full_at.saturating_add(TOKEN_NANOS);
         true
     }
+
+    /// Whether [`Self::admit_key`] would say yes; nothing is taken.
+    pub(crate) fn would_admit_key(&self, now_nanos: u64, key: [u64; 2]) -> bool {
+        self.full_at[slot(self.seed, key)].saturating_sub(now_nanos) <= AHEAD_NANOS_MAX
+    }
 }
 
+/// First words of keys below this number are the families of addresses.
+pub(crate) const KEY_KINDS_FROM: u64 = 16;
+
 /// What counts as one source: the family in one word, the address or its /64 in the other.
-fn source_key(ip: IpAddr) -> [u64; 2] {
+pub(crate) fn source_key(ip: IpAddr) -> [u64; 2] {
     match ip.to_canonical() {
         IpAddr::V4(ip) => [4, u64::from(u32::from(ip))],
         IpAddr::V6(ip) => {

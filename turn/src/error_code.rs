@@ -9,14 +9,30 @@ impl ErrorCode {
     pub const BAD_REQUEST: Self = Self(400);
     /// Credentials are missing or wrong (RFC 8489 §14.8).
     pub const UNAUTHENTICATED: Self = Self(401);
+    /// The peer is one that nobody may reach through here (RFC 8656 §19).
+    pub const FORBIDDEN: Self = Self(403);
     /// An attribute that must be understood is not (RFC 8489 §14.8).
     pub const UNKNOWN_ATTRIBUTE: Self = Self(420);
+    /// There is no allocation where one is needed, or one where there must be none (RFC 8656 §19).
+    pub const ALLOCATION_MISMATCH: Self = Self(437);
     /// The nonce is no longer good (RFC 8489 §14.8).
     pub const STALE_NONCE: Self = Self(438);
+    /// No relayed address of that family is to be had (RFC 8656 §19).
+    pub const ADDRESS_FAMILY_NOT_SUPPORTED: Self = Self(440);
+    /// The allocation was made with other credentials (RFC 8656 §19).
+    pub const WRONG_CREDENTIALS: Self = Self(441);
+    /// Something else than UDP towards the peers (RFC 8656 §19).
+    pub const UNSUPPORTED_TRANSPORT: Self = Self(442);
+    /// The peer's family is not the allocation's (RFC 8656 §19).
+    pub const PEER_ADDRESS_FAMILY_MISMATCH: Self = Self(443);
+    /// The user has as many allocations as one may have (RFC 8656 §19).
+    pub const ALLOCATION_QUOTA_REACHED: Self = Self(486);
     /// Both agents think they have the same role (RFC 8445 §16.1).
     pub const ROLE_CONFLICT: Self = Self(487);
     /// Try again later (RFC 8489 §14.8).
     pub const SERVER_ERROR: Self = Self(500);
+    /// The server is full (RFC 8656 §19).
+    pub const INSUFFICIENT_CAPACITY: Self = Self(508);
 
     /// The number.
     pub const fn number(self) -> u16 {

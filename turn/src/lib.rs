@@ -1,4 +1,5 @@
-//! STUN (RFC 8489) as views and writers over byte slices: no sockets, no clock, no allocation per message.
+//! STUN (RFC 8489) as views and writers over byte slices, and a TURN server (RFC 8656) on top: no sockets, no clock, no
+//! allocation per packet.
 //!
 //! ```text
 //!   datagram ──► Message::parse ──► typed attributes, integrity(&key), fingerprint()
@@ -8,7 +9,7 @@
 //! [`Message`] borrows the datagram and never fails half way: what parses is within bounds for good, and what follows
 //! an integrity attribute is out of reach (RFC 8489 §14.5). [`Writer`] fills a slot that the caller owns.
 //! [`IntegrityKey`] holds an HMAC state that was set up once, so a check costs hashing and nothing else.
-//! [`Allowance`] bounds what strangers may make us answer, and [`answer_binding`] is that answer.
+//! [`Allowance`] bounds what strangers may make us answer, and [`answer_binding`] is that answer. [`server`] relays.
 //!
 //! ```
 //! use millrace_turn::{IntegrityKey, Message, Method, TransactionId, Verdict, Writer};
@@ -41,6 +42,7 @@ mod fingerprint;
 mod integrity;
 mod md5;
 mod message;
+pub mod server;
 mod writer;
 
 #[cfg(test)]
@@ -50,7 +52,7 @@ pub use allowance::{ALLOWANCE_BURST, ALLOWANCE_PER_SECOND, Allowance};
 pub use attribute::{Attribute, AttributeType, UNKNOWN_MAX, UnknownAttributes};
 pub use binding::answer_binding;
 pub use error_code::ErrorCode;
-pub use integrity::{INTEGRITY_BYTES, IntegrityKey};
+pub use integrity::{INTEGRITY_BYTES, IntegrityKey, IntegrityKeySha256};
 pub use message::{
     Attributes, Class, HEADER_BYTES, Malformed, Message, Method, TransactionId, Verdict, is_stun,
 };

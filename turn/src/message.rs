@@ -1,12 +1,14 @@
 //! The view of one STUN message (RFC 8489 §5): parsed once, within bounds for good.
 
 use std::net::SocketAddr;
+use std::ops::Range;
 
 use crate::address;
 use crate::attribute::{self, Attribute, AttributeType, UnknownAttributes};
 use crate::error_code::ErrorCode;
 use crate::fingerprint;
-use crate::integrity::{INTEGRITY_BYTES, IntegrityKey};
+use crate::integrity::{INTEGRITY_BYTES, INTEGRITY_SHA256_BYTES_MAX, INTEGRITY_SHA256_BYTES_MIN};
+use crate::integrity::{IntegrityKey, IntegrityKeySha256};
 
 /// Length of the header in bytes (RFC 8489 §5).
 pub const HEADER_BYTES: usize = 20;
@@ -68,6 +70,18 @@ pub struct Method(pub u16);
 impl Method {
     /// Binding (RFC 8489 §18.2).
     pub const BINDING: Self = Self(0x001);
+    /// Allocate (RFC 8656 §17), as all that follow.
+    pub const ALLOCATE: Self = Self(0x003);
+    /// Refresh.
+    pub const REFRESH: Self = Self(0x004);
+    /// Send, an indication from the client.
+    pub const SEND: Self = Self(0x006);
+    /// Data, an indication to the client.
+    pub const DATA: Self = Self(0x007);
+    /// CreatePermission.
+    pub const CREATE_PERMISSION: Self = Self(0x008);
+    /// ChannelBind.
+    pub const CHANNEL_BIND: Self = Self(0x009);
 }
 
 /// Takes the 14 bits of a message type apart: `M11..M7 C1 M6..M4 C0 M3..M0` (RFC 8489 §5).
@@ -129,6 +143,8 @@ pub struct Message<'a> {
     visible_end: usize,
     /// Offset of the first MESSAGE-INTEGRITY, unless a MESSAGE-INTEGRITY-SHA256 comes before it.
     integrity_at: Option<usize>,
+    /// Offset of the first MESSAGE-INTEGRITY-SHA256; it may follow a MESSAGE-INTEGRITY and covers it then.
+    integrity_sha256_at: Option<usize>,
     /// Offset of FINGERPRINT.
     fingerprint_at: Option<usize>,
 }
@@ -158,6 +174,7 @@ impl<'a> Message<'a> {
             transaction: TransactionId(*transaction),
             visible_end: bytes.len(),
             integrity_at: None,
+            integrity_sha256_at: None,
             fingerprint_at: None,
         };
         message.walk(attributes)?;
@@ -176,6 +193,9 @@ impl<'a> Message<'a> {
             let (attribute, after) = attribute::split_first(rest).ok_or(Malformed::Attribute)?;
             match attribute.kind {
                 AttributeType::MESSAGE_INTEGRITY if !sealed => self.integrity_at = Some(at),
+                AttributeType::MESSAGE_INTEGRITY_SHA256 if self.integrity_sha256_at.is_none() => {
+                    self.integrity_sha256_at = Some(at);
+                }
                 AttributeType::FINGERPRINT => self.fingerprint_at = Some(at),
                 _ => {}
             }
@@ -218,7 +238,19 @@ impl<'a> Message<'a> {
         self.attributes().find(|attribute| attribute.kind == kind).map(|attribute| attribute.value)
     }
 
-    fn find_chunk<const N: usize>(&self, kind: AttributeType) -> Option<[u8; N]> {
+    /// Where in the datagram the value of the first attribute of this type lies.
+    pub fn find_range(&self, kind: AttributeType) -> Option<Range<usize>> {
+        let mut attributes = self.attributes();
+        loop {
+            let at = self.visible_end - attributes.rest.len();
+            let attribute = attributes.next()?;
+            if attribute.kind == kind {
+                return Some(at + 4..at + 4 + attribute.value.len());
+            }
+        }
+    }
+
+    pub(crate) fn find_chunk<const N: usize>(&self, kind: AttributeType) -> Option<[u8; N]> {
         self.find(kind)?.try_into().ok()
     }
 
@@ -289,8 +321,37 @@ impl<'a> Message<'a> {
         unknown
     }
 
+    /// XOR-PEER-ADDRESS, the first one (RFC 8656 §18.3); `None` too when its family or length is wrong.
+    pub fn xor_peer_address(&self) -> Option<SocketAddr> {
+        address::decode_xor(self.find(AttributeType::XOR_PEER_ADDRESS)?, &self.transaction)
+    }
+
+    /// Every XOR-PEER-ADDRESS; `None` for one whose family or length is wrong.
+    pub fn xor_peer_addresses(&self) -> impl Iterator<Item = Option<SocketAddr>> + use<'a> {
+        let transaction = self.transaction;
+        self.attributes()
+            .filter(|attribute| attribute.kind == AttributeType::XOR_PEER_ADDRESS)
+            .map(move |attribute| address::decode_xor(attribute.value, &transaction))
+    }
+
+    /// XOR-RELAYED-ADDRESS, the first one (RFC 8656 §18.5); `None` too when its family or length is wrong.
+    pub fn xor_relayed_address(&self) -> Option<SocketAddr> {
+        address::decode_xor(self.find(AttributeType::XOR_RELAYED_ADDRESS)?, &self.transaction)
+    }
+
+    /// LIFETIME in seconds (RFC 8656 §18.2); `None` too when it is not four bytes long.
+    pub fn lifetime_s(&self) -> Option<u32> {
+        self.find_chunk(AttributeType::LIFETIME).map(u32::from_be_bytes)
+    }
+
+    /// CHANNEL-NUMBER (RFC 8656 §18.1); `None` too when it is not four bytes long.
+    pub fn channel_number(&self) -> Option<u16> {
+        let [high, low, _, _] = self.find_chunk(AttributeType::CHANNEL_NUMBER)?;
+        Some(u16::from_be_bytes([high, low]))
+    }
+
     /// Checks MESSAGE-INTEGRITY (RFC 8489 §14.5), in constant time as to the tag. MESSAGE-INTEGRITY-SHA256 is not
-    /// looked at: no client of ours sends it without the other.
+    /// looked at, see [`Self::integrity_sha256`].
     pub fn integrity(&self, key: &IntegrityKey) -> Verdict {
         let Some(at) = self.integrity_at else { return Verdict::Absent };
         let Some((attribute, _)) = self.bytes.get(at..).and_then(attribute::split_first) else {
@@ -303,6 +364,23 @@ impl<'a> Message<'a> {
     /// Whether there is a MESSAGE-INTEGRITY, right or wrong.
     pub const fn has_integrity(&self) -> bool {
         self.integrity_at.is_some()
+    }
+
+    /// Checks MESSAGE-INTEGRITY-SHA256 (RFC 8489 §14.6), in constant time as to the tag. A tag may be cut down to 16
+    /// bytes, no further.
+    pub fn integrity_sha256(&self, key: &IntegrityKeySha256) -> Verdict {
+        let Some(at) = self.integrity_sha256_at else { return Verdict::Absent };
+        let Some((attribute, _)) = self.bytes.get(at..).and_then(attribute::split_first) else {
+            return Verdict::Absent;
+        };
+        let len = attribute.value.len();
+        let lawful = (INTEGRITY_SHA256_BYTES_MIN..=INTEGRITY_SHA256_BYTES_MAX).contains(&len) && len % 4 == 0;
+        Verdict::of(lawful && key.verify(self.bytes, at, attribute.value))
+    }
+
+    /// Whether there is a MESSAGE-INTEGRITY-SHA256, right or wrong.
+    pub const fn has_integrity_sha256(&self) -> bool {
+        self.integrity_sha256_at.is_some()
     }
 
     /// Checks FINGERPRINT (RFC 8489 §14.7).

@@ -6,7 +6,7 @@ use crate::address;
 use crate::attribute::{AttributeType, UNKNOWN_MAX, UnknownAttributes};
 use crate::error_code::ErrorCode;
 use crate::fingerprint;
-use crate::integrity::{INTEGRITY_BYTES, IntegrityKey};
+use crate::integrity::{INTEGRITY_BYTES, INTEGRITY_SHA256_BYTES_MAX, IntegrityKey, IntegrityKeySha256};
 use crate::message::{Class, HEADER_BYTES, MAGIC_COOKIE, Method, TransactionId, join_type};
 
 /// The slot cannot hold the message.
@@ -61,6 +61,11 @@ impl<'s> Writer<'s> {
         writer
     }
 
+    /// The transaction of the message.
+    pub const fn transaction(&self) -> TransactionId {
+        self.transaction
+    }
+
     /// Adds any attribute; the padding is zeros.
     pub fn attribute(&mut self, kind: AttributeType, value: &[u8]) {
         let Ok(len) = u16::try_from(value.len()) else {
@@ -96,8 +101,38 @@ impl<'s> Writer<'s> {
 
     /// Adds XOR-MAPPED-ADDRESS; an IPv4 address in IPv6 form is written as IPv4.
     pub fn xor_mapped_address(&mut self, address: SocketAddr) {
+        self.xor_address(AttributeType::XOR_MAPPED_ADDRESS, address);
+    }
+
+    /// Adds XOR-RELAYED-ADDRESS.
+    pub fn xor_relayed_address(&mut self, address: SocketAddr) {
+        self.xor_address(AttributeType::XOR_RELAYED_ADDRESS, address);
+    }
+
+    /// Adds XOR-PEER-ADDRESS; an IPv4 address in IPv6 form is written as IPv4.
+    pub fn xor_peer_address(&mut self, address: SocketAddr) {
+        self.xor_address(AttributeType::XOR_PEER_ADDRESS, address);
+    }
+
+    fn xor_address(&mut self, kind: AttributeType, address: SocketAddr) {
         let (value, len) = address::encode_xor(address, &self.transaction);
-        self.attribute(AttributeType::XOR_MAPPED_ADDRESS, &value[..len]);
+        self.attribute(kind, &value[..len]);
+    }
+
+    /// Adds LIFETIME.
+    pub fn lifetime_s(&mut self, seconds: u32) {
+        self.attribute(AttributeType::LIFETIME, &seconds.to_be_bytes());
+    }
+
+    /// Adds CHANNEL-NUMBER.
+    pub fn channel_number(&mut self, number: u16) {
+        let [high, low] = number.to_be_bytes();
+        self.attribute(AttributeType::CHANNEL_NUMBER, &[high, low, 0, 0]);
+    }
+
+    /// Adds REQUESTED-TRANSPORT with this protocol number; UDP is 17.
+    pub fn requested_transport(&mut self, protocol: u8) {
+        self.attribute(AttributeType::REQUESTED_TRANSPORT, &[protocol, 0, 0, 0]);
     }
 
     /// Adds PRIORITY.
@@ -135,6 +170,16 @@ impl<'s> Writer<'s> {
     pub fn integrity(&mut self, key: &IntegrityKey) {
         let at = self.len;
         self.attribute(AttributeType::MESSAGE_INTEGRITY, &[0; INTEGRITY_BYTES]);
+        if !self.overflowed {
+            let tag = key.sign(self.slot, at);
+            self.slot[at + 4..self.len].copy_from_slice(&tag);
+        }
+    }
+
+    /// Adds MESSAGE-INTEGRITY-SHA256 over all that stands there.
+    pub fn integrity_sha256(&mut self, key: &IntegrityKeySha256) {
+        let at = self.len;
+        self.attribute(AttributeType::MESSAGE_INTEGRITY_SHA256, &[0; INTEGRITY_SHA256_BYTES_MAX]);
         if !self.overflowed {
             let tag = key.sign(self.slot, at);
             self.slot[at + 4..self.len].copy_from_slice(&tag);

@@ -1,0 +1,73 @@
+//! Answers to requests: refusals with and without integrity, and the beginnings of successes.
+
+use crate::attribute::AttributeType;
+use crate::binding::answer_binding;
+use crate::error_code::ErrorCode;
+use crate::server::authenticate::{OFFERED_ALGORITHMS, Signer};
+use crate::server::nonce::NONCE_BYTES_MAX;
+use crate::server::types::{Outcome, Reason};
+use crate::server::{Call, Server};
+use crate::writer::Writer;
+
+impl Server<'_> {
+    /// A plain Binding: the address and nothing else.
+    pub(super) fn binding(&mut self, call: &Call<'_>, answer: &mut [u8]) -> Outcome {
+        if !self.allowance.admit(call.now.monotonic_ns, call.client.remote.ip()) {
+            return Outcome::Silence(Reason::RateLimited);
+        }
+        match answer_binding(call.message, call.client.remote, answer) {
+            Some(len) => {
+                self.record.counters.bindings += 1;
+                Outcome::Answer(len)
+            }
+            None => Outcome::Silence(Reason::Malformed),
+        }
+    }
+
+    /// Refuses one who has not proved to be anybody. 401 and 438 bring realm and nonce; past the allowance there is
+    /// silence.
+    pub(super) fn refuse_stranger(&mut self, call: &Call<'_>, code: ErrorCode, answer: &mut [u8]) -> Outcome {
+        if !self.allowance.admit(call.now.monotonic_ns, call.client.remote.ip()) {
+            return Outcome::Silence(Reason::RateLimited);
+        }
+        self.record.counters.refuse(code);
+        let mut writer = Writer::error(answer, call.message.method(), call.message.transaction(), code);
+        if code != ErrorCode::BAD_REQUEST {
+            let mut nonce = [0; NONCE_BYTES_MAX];
+            let len = self.nonces.write(call.now.unix_s, call.client, &mut nonce);
+            writer.realm(self.keyring.realm());
+            writer.nonce(&nonce[..len]);
+            if self.config.offer_sha256 {
+                writer.attribute(AttributeType::PASSWORD_ALGORITHMS, &OFFERED_ALGORITHMS);
+            }
+        }
+        finished(writer)
+    }
+
+    /// Refuses a user.
+    pub(super) fn refuse(
+        &mut self,
+        call: &Call<'_>,
+        signer: &Signer,
+        code: ErrorCode,
+        answer: &mut [u8],
+    ) -> Outcome {
+        self.record.counters.refuse(code);
+        let writer = Writer::error(answer, call.message.method(), call.message.transaction(), code);
+        signed(writer, signer)
+    }
+}
+
+/// The answer with the user's integrity on it.
+pub(super) fn signed(mut writer: Writer<'_>, signer: &Signer) -> Outcome {
+    if signer.sha256 {
+        writer.integrity_sha256(&signer.key.sha256());
+    } else {
+        writer.integrity(&signer.key.sha1());
+    }
+    finished(writer)
+}
+
+pub(super) fn finished(writer: Writer<'_>) -> Outcome {
+    writer.finish().map_or(Outcome::Silence(Reason::NoRoom), Outcome::Answer)
+}
