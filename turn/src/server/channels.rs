@@ -6,9 +6,11 @@ use crate::server::policy::Reach;
 use crate::server::record::{AddressRecord, AllocationRecord, CHANNELS_MAX, ChannelRecord};
 use crate::server::users::{Kind, Users};
 
-/// Whether the number is one that channels have (RFC 8656 §12).
+/// Whether the number is one that channels have. RFC 8656 §12 reserves those from 0x5000 for what may share a port with
+/// TURN one day; clients of RFC 5766, Debian's test client among them, choose from all of these, and nothing else is
+/// on this port.
 pub(super) const fn is_channel(number: u16) -> bool {
-    matches!(number, 0x4000..=0x4fff)
+    matches!(number, 0x4000..=0x7fff)
 }
 
 impl AllocationRecord {

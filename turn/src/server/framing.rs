@@ -27,7 +27,7 @@ pub const FRAMING_PADDING_BYTES_MAX: usize = 3;
 pub enum Framing {
     /// ChannelData on this channel.
     Channel {
-        /// 0x4000 to 0x4fff.
+        /// 0x4000 to 0x7fff.
         number: u16,
         /// Whether it is padded to four bytes: over streams (RFC 8656 §12.5).
         padded: bool,

@@ -52,7 +52,7 @@
 //!     via: 0,
 //! };
 //! let mut answer = [0; 1500];
-//! match server.handle_client(now, &client, b"what came from it", &mut answer, &mut NoSockets) {
+//! match server.handle_client(now, &client, b"\x80 is neither STUN nor ChannelData", &mut answer, &mut NoSockets) {
 //!     Outcome::Answer(len) => println!("send it {:?}", &answer[..len]),
 //!     Outcome::ToPeer(to) => println!("send bytes {:?} of the message to {}", to.data, to.peer),
 //!     Outcome::Silence(reason) => assert_eq!(reason, Reason::Foreign),
@@ -153,7 +153,7 @@ impl<'m> Server<'m> {
         }
         let keyring = Keyring::new(&config.credentials);
         Self {
-            table: Table::new(&config, &keyring, allocations, &seed, now),
+            table: Table::new(&config, &keyring, allocations, record.allocations_high, &seed, now),
             keyring,
             nonces: Nonces::new(&record.nonce_key, config.offer_sha256),
             allowance: Allowance::new(seed.words(b"allowance")),
@@ -182,7 +182,7 @@ impl<'m> Server<'m> {
         relay: &mut impl Relay,
     ) -> Outcome {
         let outcome = match message.first() {
-            Some(0x40..=0x4f) => self.channel_data(now, client, message),
+            Some(0x40..=0x7f) => self.channel_data(now, client, message),
             Some(0..=0x3f) => self.stun(now, client, message, answer, relay),
             _ => Outcome::Silence(Reason::Foreign),
         };

@@ -28,6 +28,8 @@ pub const CHANNELS_MAX: usize = 16;
 pub struct ServerRecord {
     /// Key of the nonces; zeros until a server has been made on the record. Whoever knows it can make nonces.
     pub(super) nonce_key: [u8; 32],
+    /// Places of allocations at or above this were never taken: nobody looks there, so their pages stay untouched.
+    pub(super) allocations_high: u64,
     /// What happened so far.
     pub counters: Counters,
 }

@@ -17,13 +17,19 @@ use crate::server::users::{Kind, Users};
 
 const NOBODY: u32 = u32::MAX;
 
+/// Ports that are tried for one allocation, where others on this host may have taken some.
+const PORT_TRIES: u32 = 16;
+
 pub(super) struct Table<'m> {
     records: &'m mut [AllocationRecord],
     by_client: Map<ClientKey, Slot>,
     /// The allocation at each port from `ports_from` on: one number serves both families.
     by_port: Box<[u32]>,
     ports_from: u16,
+    /// Free places below `high`.
     free: Vec<Slot>,
+    /// Places at or above this were never taken.
+    high: usize,
     /// One entry for each allocation: when something of it ends at the earliest.
     deadlines: BTreeSet<(u64, Slot)>,
     /// The entry of each slot in `deadlines`; 0 for none.
@@ -40,6 +46,7 @@ impl<'m> Table<'m> {
         config: &Config,
         keyring: &Keyring,
         records: &'m mut [AllocationRecord],
+        high: u64,
         seed: &Seed,
         now: Now,
     ) -> Self {
@@ -54,6 +61,7 @@ impl<'m> Table<'m> {
             by_port: vec![NOBODY; ports_len].into(),
             ports_from,
             free: Vec::with_capacity(capacity),
+            high: usize::try_from(high).map_or(capacity, |high| high.min(capacity)),
             deadlines: BTreeSet::new(),
             scheduled: vec![0; capacity].into(),
             ports: Ports::default(),
@@ -61,7 +69,7 @@ impl<'m> Table<'m> {
             sockets: 0,
             records,
         };
-        for index in (0..capacity).rev() {
+        for index in (0..table.high).rev() {
             // Below `capacity`, so it fits.
             let slot = Slot(u32::try_from(index).unwrap_or(NOBODY));
             if table.take_over(config, keyring, slot, now).is_none() {
@@ -164,21 +172,48 @@ impl<'m> Table<'m> {
     }
 
     pub(super) fn is_full(&self) -> bool {
-        self.free.is_empty() || self.users.is_full()
+        self.free.is_empty() && self.high == self.records.len() || self.users.is_full()
     }
 
-    /// Writes a new allocation with a relayed address of each of these families; `None` when there is no room or no
-    /// port. The caller has seen that the client has none.
-    pub(super) fn open(
+    /// One past the last place ever taken.
+    pub(super) const fn high(&self) -> usize {
+        self.high
+    }
+
+    /// A port for a new allocation that `is_free` has nothing against, an even one if that is asked for.
+    pub(super) fn take_port(
         &mut self,
         now: Now,
+        even: bool,
+        mut is_free: impl FnMut(u16) -> bool,
+    ) -> Option<u16> {
+        for _ in 0..PORT_TRIES {
+            let port = self.ports.take(now.monotonic_ns, even)?;
+            if is_free(port) {
+                return Some(port);
+            }
+            self.ports.rest(port, now.monotonic_ns);
+        }
+        None
+    }
+
+    /// Writes a new allocation with a relayed address of each of these families at `port`; `None` when there is no room.
+    /// The caller has seen that the client has none.
+    pub(super) fn open(
+        &mut self,
         mut record: AllocationRecord,
         relayed: [Option<IpAddr>; 2],
+        port: u16,
     ) -> Option<Slot> {
         let key = record.client()?.key();
-        let slot = *self.free.last()?;
-        let port = self.ports.take(now.monotonic_ns)?;
-        self.free.pop();
+        let slot = match self.free.pop() {
+            Some(slot) => slot,
+            None if self.high < self.records.len() => {
+                self.high += 1;
+                Slot(u32::try_from(self.high - 1).ok()?)
+            }
+            None => return None,
+        };
         for (address, ip) in record.relayed.iter_mut().zip(relayed) {
             *address = match ip {
                 Some(ip) => AddressRecord::new(SocketAddr::new(ip, port)),
@@ -244,7 +279,7 @@ impl<'m> Table<'m> {
 
     /// Opens again every socket that the records say is open.
     pub(super) fn reopen(&mut self, relay: &mut impl Relay) {
-        for index in 0..self.records.len() {
+        for index in 0..self.high {
             for family in [0, 1] {
                 let record = &mut self.records[index];
                 let was_open = record.is_live() && record.open & (1 << family) != 0;

@@ -215,6 +215,13 @@ pub trait Relay {
     /// [`OpenFailed`]: the client is told 508, and the port rests for a while once the allocation ends.
     fn open(&mut self, allocation: Slot, relayed: SocketAddr) -> Result<(), OpenFailed>;
 
+    /// Whether a socket could be opened at this address, as far as one can tell: a relayed address that nothing could ever
+    /// open is better not given out. Asked only where outside peers may be reached at all.
+    fn is_free(&mut self, relayed: SocketAddr) -> bool {
+        let _ = relayed;
+        true
+    }
+
     /// Closes it: the allocation ended.
     fn close(&mut self, allocation: Slot, relayed: SocketAddr);
 }

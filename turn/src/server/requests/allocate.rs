@@ -1,6 +1,6 @@
 //! Allocate (RFC 8656 §7.2).
 
-use std::net::IpAddr;
+use std::net::{IpAddr, SocketAddr};
 
 use bytemuck::Zeroable;
 
@@ -11,7 +11,7 @@ use crate::server::answers::signed;
 use crate::server::authenticate::Asker;
 use crate::server::config::LIFETIME_DEFAULT_S;
 use crate::server::record::{AddressRecord, AllocationRecord};
-use crate::server::types::{Outcome, Slot};
+use crate::server::types::{Outcome, Relay, Slot};
 use crate::server::{Call, SECOND_NS, Server};
 use crate::writer::Writer;
 
@@ -31,12 +31,13 @@ impl Server<'_> {
         call: &Call<'_>,
         asker: &Asker,
         answer: &mut [u8],
+        relay: &mut impl Relay,
     ) -> Result<Outcome, ErrorCode> {
         if let Some(slot) = asker.slot {
             return self.allocate_again(call, asker, slot, answer);
         }
         check_transport(call)?;
-        check_left_out(call)?;
+        let even = wants_even_port(call)?;
         let wanted = self.wanted(call)?;
         let lifetime_s = match lifetime_s(call, self.config.lifetime_max_s)? {
             0 => LIFETIME_DEFAULT_S,
@@ -52,8 +53,15 @@ impl Server<'_> {
             return Err(ErrorCode::INSUFFICIENT_CAPACITY);
         }
         let record = new_record(call, asker, lifetime_s);
-        let slot =
-            self.table.open(call.now, record, wanted.relayed).ok_or(ErrorCode::INSUFFICIENT_CAPACITY)?;
+        let full = ErrorCode::INSUFFICIENT_CAPACITY;
+        let may_be_opened = !self.config.policy.allow.is_empty();
+        let is_free = |port| {
+            let mut ips = wanted.relayed.iter().flatten();
+            !may_be_opened || ips.all(|&ip| relay.is_free(SocketAddr::new(ip, port)))
+        };
+        let port = self.table.take_port(call.now, even, is_free).ok_or(full)?;
+        let slot = self.table.open(record, wanted.relayed, port).ok_or(full)?;
+        self.record.allocations_high = self.table.high() as u64;
         self.record.counters.allocations_opened += 1;
         self.allocated(call, asker, slot, wanted.missing, answer)
     }
@@ -136,17 +144,24 @@ fn check_transport(call: &Call<'_>) -> Result<(), ErrorCode> {
     }
 }
 
-/// Pairs of ports and reserved ports are not to be had; how they may be asked for is checked all the same (RFC 8656
-/// §7.2, points 5 to 7).
-fn check_left_out(call: &Call<'_>) -> Result<(), ErrorCode> {
+/// Whether the port is to be even. Pairs of ports and reserved ports are not to be had; how they may be asked for is
+/// checked all the same (RFC 8656 §7.2, points 5 to 7).
+fn wants_even_port(call: &Call<'_>) -> Result<bool, ErrorCode> {
+    const RESERVE_NEXT: u8 = 0x80;
     let has = |kind| call.message.find(kind).is_some();
-    let (even, token) = (has(AttributeType::EVEN_PORT), has(AttributeType::RESERVATION_TOKEN));
+    let (even, token) = (call.message.find(AttributeType::EVEN_PORT), has(AttributeType::RESERVATION_TOKEN));
     let family = has(AttributeType::REQUESTED_ADDRESS_FAMILY);
     let additional = has(AttributeType::ADDITIONAL_ADDRESS_FAMILY);
-    if token && (even || family || additional) || even && additional {
+    if token && (even.is_some() || family || additional) || even.is_some() && additional {
         return Err(ErrorCode::BAD_REQUEST);
     }
-    if token || even { Err(ErrorCode::INSUFFICIENT_CAPACITY) } else { Ok(()) }
+    match even {
+        _ if token => Err(ErrorCode::INSUFFICIENT_CAPACITY),
+        None => Ok(false),
+        Some(&[flags]) if flags & RESERVE_NEXT == 0 => Ok(true),
+        Some([_]) => Err(ErrorCode::INSUFFICIENT_CAPACITY),
+        Some(_) => Err(ErrorCode::BAD_REQUEST),
+    }
 }
 
 fn new_record(call: &Call<'_>, asker: &Asker, lifetime_s: u32) -> AllocationRecord {

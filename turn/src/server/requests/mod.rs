@@ -54,7 +54,7 @@ impl Server<'_> {
             return signed(writer, &asker.signer);
         }
         let outcome = match call.message.method() {
-            Method::ALLOCATE => self.allocate(call, &asker, answer),
+            Method::ALLOCATE => self.allocate(call, &asker, answer, relay),
             Method::REFRESH => self.refresh(call, &asker, answer, relay),
             Method::CREATE_PERMISSION => self.create_permission(call, &asker, answer, relay),
             _ => self.channel_bind(call, &asker, answer, relay),
