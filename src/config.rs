@@ -1,5 +1,7 @@
 //! What an operator can set of the relay.
 
+pub mod turn;
+
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -31,6 +33,10 @@ pub struct Config {
     /// How packets reach the kernel. Without it: io_uring where the kernel allows it, else recvmmsg and sendmmsg.
     #[arg(long, env = "MILLRACE_BACKEND", value_enum)]
     pub backend: Option<BackendChoice>,
+
+    /// Its TURN server.
+    #[command(flatten)]
+    pub turn: turn::TurnOptions,
 
     /// File to write one line of JSON to once every shard runs: {"backend":…,"shards":[{"id":…,"port":…}],"pid":…}.
     #[arg(long, value_name = "FILE")]

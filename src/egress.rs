@@ -138,6 +138,12 @@ pub trait Egress {
         Err(io::ErrorKind::Unsupported.into())
     }
 
+    /// Whether [`Egress::open`] would succeed on this address now.
+    fn is_free(&self, address: SocketAddr) -> bool {
+        let _ = address;
+        false
+    }
+
     /// Closes what [`Egress::open`] opened. What was queued for it still leaves.
     fn close(&mut self, via: Via) {
         let _ = via;

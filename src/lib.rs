@@ -36,4 +36,5 @@ pub mod srtp;
 #[cfg(test)]
 mod testing;
 pub mod time;
+pub mod turn;
 pub mod wire;

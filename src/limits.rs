@@ -39,6 +39,12 @@ pub const BRIDGED_SHARDS_MAX: usize = 64;
 /// Packets of a shard that may be on their way to others. At 1 000 packets/s a second: whoever is further behind is better
 /// served by a key frame.
 pub const BRIDGE_PACKETS_MAX: usize = 1024;
+/// Datagrams of TURN clients that may be on their way from one shard to others.
+pub const TURN_DATAGRAMS_MAX: usize = 512;
+/// TURN clients by TCP and TLS that a shard knows of: as many as there are ports.
+pub const STREAM_CLIENTS_MAX: usize = 65_536;
+/// TURN allocations a shard holds.
+pub const ALLOCATIONS_MAX: usize = 1024;
 /// Packets and words from other shards that may wait for one.
 pub const PARCELS_WAITING_MAX: usize = 2 * BRIDGE_PACKETS_MAX;
 /// Packets and words from other shards that a shard takes in one cycle, as many as datagrams.
@@ -62,7 +68,11 @@ pub const RECEIVER_REPORT_INTERVAL: Duration = Duration::from_millis(1000);
 /// Shortest time between two copies of one packet to one viewer, whatever it asks.
 pub const RESEND_INTERVAL_MIN: Duration = Duration::from_millis(20);
 
-const _: () = assert!(PEERS_MAX < u32::MAX as usize, "run keys are peer slots");
+const _: () = assert!(
+    PEERS_MAX + 2 * ALLOCATIONS_MAX < u32::MAX as usize,
+    "run keys are slots of peers and allocations"
+);
+const _: () = assert!(ALLOCATIONS_MAX <= u16::MAX as usize, "a path names an allocation by 16 bits");
 const _: () = assert!(CACHE_PACKETS.is_power_of_two(), "the cache is indexed by masking");
 const _: () = assert!(
     CACHE_PAYLOAD_BYTES + 12 + HEADER_EXTENSION_BYTES_MAX + 2 + 16 <= crate::egress::DATAGRAM_BYTES_MAX,

@@ -11,7 +11,7 @@ use scan::{PathUse, Token, crate_paths, product_tokens, tokens};
 
 /// Every room of the relay and its layer. A room imports from rooms of lower layers; what else is allowed is in
 /// `SIDE_DOORS`. A new room gets its line here.
-const ROOMS: [(&str, u8); 28] = [
+const ROOMS: [(&str, u8); 29] = [
     // 6: wiring only
     ("main", 6),
     ("bin", 6),
@@ -25,6 +25,7 @@ const ROOMS: [(&str, u8); 28] = [
     ("edge", 5),
     // 4: one core's whole world, sans-IO
     ("shard", 4),
+    ("turn", 4),
     // 3: tracks and fan-out; one browser
     ("router", 3),
     ("peer", 3),
@@ -50,9 +51,11 @@ const ROOMS: [(&str, u8); 28] = [
 ];
 
 /// What else is allowed: from, to, and the one module behind the door (empty for the whole room).
-const SIDE_DOORS: [(&str, &str, &str); 12] = [
+const SIDE_DOORS: [(&str, &str, &str); 13] = [
     // The router writes through what a browser's streams out need, and sees nothing else of a browser.
     ("router", "peer", "outbound"),
+    // TURN gives the shard what its clients send to the media port, and stands around what the shard sends.
+    ("turn", "shard", ""),
     // A shard's thread is control's; what it runs on is io. Nothing goes the other way.
     ("control", "io", ""),
     // Threads meet only in the mailbox.

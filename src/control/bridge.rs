@@ -4,14 +4,14 @@
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 
 use crate::io::waker::Waker;
-use crate::limits::{BRIDGE_PACKETS_MAX, PARCELS_WAITING_MAX};
-use crate::router::parcel::{Content, Packet, Parcel};
+use crate::limits::{BRIDGE_PACKETS_MAX, PARCELS_WAITING_MAX, TURN_DATAGRAMS_MAX};
+use crate::router::parcel::{Content, Parcel};
 
 /// One shard's end of the ways to all others. It outlives the shard: a panic costs the parcel in hand.
 pub struct Port {
     parcels: Receiver<Parcel>,
     /// Its own buffers, on their way back.
-    returned: Receiver<Box<Packet>>,
+    returned: Receiver<Content>,
     /// Every shard by its id.
     shards: Vec<Way>,
 }
@@ -20,7 +20,7 @@ pub struct Port {
 #[derive(Clone)]
 struct Way {
     parcels: Sender<Parcel>,
-    returned: Sender<Box<Packet>>,
+    returned: Sender<Content>,
     waker: Option<Waker>,
     /// Something was posted since it was woken last.
     called: bool,
@@ -32,7 +32,7 @@ impl Port {
         let (mut ways, mut ends) = (Vec::new(), Vec::new());
         for waker in wakers {
             let (sender, parcels) = bounded(PARCELS_WAITING_MAX);
-            let (returned_sender, returned) = bounded(BRIDGE_PACKETS_MAX);
+            let (returned_sender, returned) = bounded(BRIDGE_PACKETS_MAX + TURN_DATAGRAMS_MAX);
             ways.push(Way { parcels: sender, returned: returned_sender, waker, called: false });
             ends.push((parcels, returned));
         }
@@ -78,15 +78,14 @@ impl Port {
 
     /// Sends the buffer of a parcel back where it came from.
     pub fn give_back(&self, parcel: Parcel) {
-        if let (Content::Packet(packet), Some(way)) = (parcel.content, self.shards.get(parcel.from as usize))
-        {
+        if let Some(way) = self.shards.get(parcel.from as usize).filter(|_| parcel.content.is_buffer()) {
             // There is room for all that a shard has; only what it had before a panic may be too much.
-            drop(way.returned.try_send(packet));
+            drop(way.returned.try_send(parcel.content));
         }
     }
 
     /// The next buffer of this shard that has come back.
-    pub fn returned(&self) -> Option<Box<Packet>> {
+    pub fn returned(&self) -> Option<Content> {
         self.returned.try_recv().ok()
     }
 }
@@ -95,6 +94,7 @@ impl Port {
 mod tests {
     use super::*;
     use crate::ids::TrackId;
+    use crate::router::parcel::Packet;
 
     fn parcel(track: u64) -> Parcel {
         Parcel { from: 0, track: TrackId(track), content: Content::Packet(Box::new(Packet::EMPTY)) }

@@ -55,6 +55,8 @@ pub struct Identity {
     pub addresses: Vec<std::net::IpAddr>,
     /// Name of the IO backend.
     pub backend: &'static str,
+    /// Port of the TURN server; 0 when it is off.
+    pub turn_port: u16,
 }
 
 /// The connection that speaks for signaling: the one that greeted last. Events go there; only it gives commands.
@@ -244,6 +246,7 @@ impl Control {
             backend: self.identity.backend.into(),
             pid: std::process::id(),
             bridges: self.shards.len() <= BRIDGED_SHARDS_MAX,
+            turn_port: self.identity.turn_port.into(),
         }))
     }
 

@@ -1,6 +1,7 @@
 //! A shard's thread: one core, one socket pair, one mapping; a shard that panics is made again from the mapping.
 
 use std::panic::{self, AssertUnwindSafe};
+use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
@@ -11,6 +12,8 @@ use millrace_control as contract;
 use super::bridge::Port;
 use super::listener::Current;
 use super::mailbox::{Mail, ReplyTo, rejected};
+use crate::crypto::mac::HmacSha256Key;
+use crate::crypto::random;
 use crate::egress::Egress;
 use crate::ingress::Trains;
 use crate::io::counters::Counters as IoCounters;
@@ -24,6 +27,7 @@ use crate::router::fanout::BURST_MAX;
 use crate::router::parcel::{Content, Parcel};
 use crate::shard::{Shard, ShardConfig};
 use crate::time::Timestamp;
+use crate::turn::{self, MediaPorts, ServerTime, Turn};
 
 /// What a shard's thread is made from.
 pub struct Seat {
@@ -55,6 +59,21 @@ pub struct Connections {
     pub mail: Receiver<Mail>,
     /// To and from the other shards.
     pub port: Port,
+    /// Its TURN server, unless that is off.
+    pub turn: Option<TurnSeat>,
+}
+
+/// What a shard's TURN server is made from.
+#[derive(Clone)]
+pub struct TurnSeat {
+    /// What it is told.
+    pub config: turn::Config,
+    /// Port that its clients speak to.
+    pub port: u16,
+    /// The media ports of this relay.
+    pub media: MediaPorts,
+    /// What the edge's words bear tags under, where there is an edge.
+    pub edge_key: Option<Arc<HmacSha256Key>>,
 }
 
 /// Why a shard does not run.
@@ -126,7 +145,7 @@ fn live<B: Backend>(
 ) {
     let mut panics = RecentPanics::default();
     loop {
-        let records = match Records::attach(mapping.bytes_mut()) {
+        let mut records = match Records::attach(mapping.bytes_mut()) {
             Ok(records) => records,
             Err(error) => {
                 tracing::error!(shard = config.id, %error, "the records of this shard cannot be used; it stops");
@@ -134,9 +153,24 @@ fn live<B: Backend>(
             }
         };
         let ended = panic::catch_unwind(AssertUnwindSafe(|| {
-            let shard = Shard::new(config.clone(), records, clock::now());
+            let now = clock::now();
+            let turn = connections.turn.clone().zip(records.turn.take()).map(|(seat, records)| {
+                let mut turn = Turn::new(
+                    seat.config,
+                    records,
+                    random::array(),
+                    server_time(now),
+                    seat.media,
+                    seat.port,
+                    seat.edge_key,
+                );
+                turn.reopen(backend.egress());
+                turn
+            });
+            let shard = Shard::new(config.clone(), records, now);
             let mut worker = Worker {
                 shard,
+                turn: turn.unwrap_or_else(Turn::off),
                 mail: &connections.mail,
                 port: &mut connections.port,
                 events,
@@ -188,9 +222,15 @@ impl RecentPanics {
     }
 }
 
+/// The TURN server's view of the time.
+fn server_time(now: Timestamp) -> ServerTime {
+    ServerTime { monotonic_ns: now.as_nanos(), unix_s: clock::unix_s() }
+}
+
 /// The shard with its mailbox, as the loop drives it.
 struct Worker<'a, 'm> {
     shard: Shard<'m>,
+    turn: Turn<'m>,
     mail: &'a Receiver<Mail>,
     port: &'a mut Port,
     events: &'a Current,
@@ -224,8 +264,12 @@ impl MediaAllocations {
 impl Worker<'_, '_> {
     /// What other shards sent: media first of all, as from the network.
     fn take_parcels(&mut self, now: Timestamp, egress: &mut impl Egress) {
-        while let Some(packet) = self.port.returned() {
-            self.shard.recycle(packet);
+        while let Some(buffer) = self.port.returned() {
+            match buffer {
+                Content::Packet(packet) => self.shard.recycle(packet),
+                Content::Datagram(datagram) => self.turn.recycle(datagram),
+                _ => {}
+            }
         }
         for _ in 0..PARCELS_PER_CYCLE / BURST_MAX {
             // As with datagrams, what is in hand when the shard panics is lost.
@@ -234,11 +278,14 @@ impl Worker<'_, '_> {
                 return;
             }
             // A word is a command of another shard.
-            let words = parcels.iter().any(|parcel| !matches!(parcel.content, Content::Packet(_)));
+            let words = parcels.iter().any(|parcel| !parcel.content.is_buffer());
             if words {
                 self.media.pause();
             }
-            self.shard.handle_parcels(now, &mut parcels, egress);
+            self.shard.handle_parcels(now, &mut parcels, &mut self.turn.around(server_time(now), egress));
+            if parcels.iter().any(|parcel| matches!(parcel.content, Content::Datagram(_))) {
+                self.turn.handle_parcels(server_time(now), &mut parcels, &mut self.shard, egress);
+            }
             parcels.into_iter().for_each(|parcel| self.port.give_back(parcel));
             if words {
                 self.media.resume();
@@ -250,6 +297,7 @@ impl Worker<'_, '_> {
     fn post_parcels(&mut self) {
         let port = &mut *self.port;
         self.shard.flush_parcels(|to, parcel| port.post(to, parcel));
+        self.turn.flush_parcels(|to, parcel| port.post(to, parcel));
         port.wake();
     }
 
@@ -275,7 +323,13 @@ impl Worker<'_, '_> {
 
 impl Core for Worker<'_, '_> {
     fn handle_datagrams(&mut self, now: Timestamp, trains: Trains<'_>, egress: &mut impl Egress) {
-        self.shard.handle_datagrams(now, trains, egress);
+        let (media, others) = turn::split(trains);
+        if !media.is_empty() {
+            self.shard.handle_datagrams(now, media, &mut self.turn.around(server_time(now), egress));
+        }
+        if !others.is_empty() {
+            self.turn.handle_datagrams(server_time(now), others, &mut self.shard, egress);
+        }
     }
 
     fn handle_commands(&mut self, now: Timestamp, egress: &mut impl Egress) {
@@ -292,16 +346,19 @@ impl Core for Worker<'_, '_> {
 
     fn handle_deferred(&mut self, now: Timestamp, egress: &mut impl Egress) {
         self.media.pause();
-        self.shard.handle_deferred(now, egress);
+        self.shard.handle_deferred(now, &mut self.turn.around(server_time(now), egress));
         self.media.resume();
     }
 
     fn handle_timeout(&mut self, now: Timestamp, egress: &mut impl Egress) {
-        self.shard.handle_timeout(now, egress);
+        self.shard.handle_timeout(now, &mut self.turn.around(server_time(now), egress));
+        if self.turn.next_deadline() <= now {
+            self.turn.handle_timeout(server_time(now), egress);
+        }
     }
 
     fn next_deadline(&self) -> Timestamp {
-        self.shard.next_deadline()
+        self.shard.next_deadline().min(self.turn.next_deadline())
     }
 
     fn has_deferred(&self) -> bool {

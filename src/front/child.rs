@@ -36,11 +36,19 @@ pub(super) struct Child {
 
 impl Child {
     /// The relay, not yet started.
-    pub(super) fn relay(options: &Options, settings: &Settings) -> Self {
+    pub(super) fn relay(options: &Options, settings: &Settings, turn_secret: &str) -> Self {
         let mut child = Self::new("relay", RELAY, options);
         child.environment = settings.environment(|key| !key.secret);
         child.flag("--media-port", options.media_port);
         child.flag("--shards", options.shards);
+        for (flag, value) in options.turn.arguments() {
+            child.flag(flag, value);
+        }
+        if options.turn.udp_443 {
+            child.arguments.push("--turn-udp-443".into());
+        }
+        child.environment.push(("MILLRACE_TURN_SECRET".to_owned(), turn_secret.to_owned()));
+        child.environment.extend(options.turn.secrets());
         for ip in &options.public_ips {
             child.flag("--public-ip", ip);
         }

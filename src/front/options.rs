@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::path::PathBuf;
 
 use crate::config::BackendChoice;
+use crate::config::turn::TurnOptions;
 
 /// Video calls on your own machine: starts the media relay and signaling, and keeps both running.
 ///
@@ -27,6 +28,10 @@ pub struct Options {
     /// Shards of the relay: threads, each on a core of its own. 0 means one for each core.
     #[arg(long, env = "MILLRACE_SHARDS", default_value_t = 0, value_name = "N")]
     pub shards: usize,
+
+    /// The relay's TURN server.
+    #[command(flatten)]
+    pub turn: TurnOptions,
 
     /// Where everything that must last is kept: secret, certificates, sessions.
     #[arg(long, env = "MILLRACE_DATA_DIR", default_value = "millrace-data", value_name = "DIR")]

@@ -21,6 +21,8 @@ pub(crate) struct RelayReady {
     pub(crate) backend: String,
     /// Every shard.
     pub(crate) shards: Vec<ShardReady>,
+    /// Port of TURN, UDP; 0 when it is off.
+    pub(crate) turn_port: u16,
     /// Its process.
     pub(crate) pid: u32,
 }

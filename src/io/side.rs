@@ -83,6 +83,11 @@ impl SideSockets {
         Ok(self.put(via, Family::of(&address), socket))
     }
 
+    /// Whether [`SideSockets::open`] would succeed on this address now.
+    pub(super) fn could_open(address: SocketAddr) -> bool {
+        bind_side(address, Purpose::Allocation).is_ok()
+    }
+
     fn put(&mut self, via: Via, family: Family, socket: OwnedFd) -> Token {
         let place = via.place().expect("only paths with a socket have one");
         if place >= self.places.len() {

@@ -1,9 +1,9 @@
 //! What a call needs to go on, outside any process's heap: pointer-free, versioned layouts in one mapping a shard.
 //!
 //! ```text
-//!   +--------+----------+-------+--------+---------+---------------+
-//!   | header | counters | peers | tracks | inbound | subscriptions |     tables of fixed size, zero = free
-//!   +--------+----------+-------+--------+---------+---------------+
+//!   +--------+----------+-------+--------+---------+---------------+------+
+//!   | header | counters | peers | tracks | inbound | subscriptions | TURN |     tables of fixed size, zero = free
+//!   +--------+----------+-------+--------+---------+---------------+------+
 //! ```
 //!
 //! The shard borrows the tables and works in them; there is no checkpoint to take because there is no second copy.
@@ -33,7 +33,9 @@ pub use table::{Record, Table};
 pub use text::Text;
 pub use track::{MediaKind, TrackRecord};
 
-use crate::limits::{INBOUND_MAX, PEERS_MAX, SUBSCRIPTIONS_MAX, TRACKS_MAX};
+use millrace_turn::server::{AllocationRecord, ServerRecord};
+
+use crate::limits::{ALLOCATIONS_MAX, INBOUND_MAX, PEERS_MAX, SUBSCRIPTIONS_MAX, TRACKS_MAX};
 use crate::metrics::Counters;
 
 /// First bytes of every mapping: "millrace" in ASCII.
@@ -74,11 +76,22 @@ impl Layout {
     const TRACKS: usize = align(Self::PEERS + PEERS_MAX * size_of::<PeerRecord>());
     const INBOUND: usize = align(Self::TRACKS + TRACKS_MAX * size_of::<TrackRecord>());
     const SUBSCRIPTIONS: usize = align(Self::INBOUND + INBOUND_MAX * size_of::<InboundRecord>());
-    const END: usize = align(Self::SUBSCRIPTIONS + SUBSCRIPTIONS_MAX * size_of::<SubscriptionRecord>());
+    const TURN: usize = align(Self::SUBSCRIPTIONS + SUBSCRIPTIONS_MAX * size_of::<SubscriptionRecord>());
+    const ALLOCATIONS: usize = align(Self::TURN + size_of::<ServerRecord>());
+    const END: usize = align(Self::ALLOCATIONS + ALLOCATIONS_MAX * size_of::<AllocationRecord>());
 
     /// Distinguishes layouts of one version built with other sizes or limits.
     const SHAPE: u32 = {
-        let ends = [Self::COUNTERS, Self::PEERS, Self::TRACKS, Self::INBOUND, Self::SUBSCRIPTIONS, Self::END];
+        let ends = [
+            Self::COUNTERS,
+            Self::PEERS,
+            Self::TRACKS,
+            Self::INBOUND,
+            Self::SUBSCRIPTIONS,
+            Self::TURN,
+            Self::ALLOCATIONS,
+            Self::END,
+        ];
         let mut shape = 0u32;
         let mut place = 0;
         while place < ends.len() {
@@ -127,6 +140,16 @@ pub struct Records<'m> {
     pub inbound: Table<'m, InboundRecord>,
     /// Its subscriptions.
     pub subscriptions: Table<'m, SubscriptionRecord>,
+    /// Its TURN server's; taken by whoever runs that.
+    pub turn: Option<TurnRecords<'m>>,
+}
+
+/// The records of one shard's TURN server, which has a table of its own.
+pub struct TurnRecords<'m> {
+    /// Key of its nonces, and what it counted.
+    pub server: &'m mut ServerRecord,
+    /// Its allocations.
+    pub allocations: &'m mut [AllocationRecord],
 }
 
 impl<'m> Records<'m> {
@@ -146,13 +169,21 @@ impl<'m> Records<'m> {
         let (counters, rest) = rest.split_at_mut(Layout::PEERS - Layout::COUNTERS);
         let (peers, rest) = rest.split_at_mut(Layout::TRACKS - Layout::PEERS);
         let (tracks, rest) = rest.split_at_mut(Layout::INBOUND - Layout::TRACKS);
-        let (inbound, subscriptions) = rest.split_at_mut(Layout::SUBSCRIPTIONS - Layout::INBOUND);
+        let (inbound, rest) = rest.split_at_mut(Layout::SUBSCRIPTIONS - Layout::INBOUND);
+        let (subscriptions, rest) = rest.split_at_mut(Layout::TURN - Layout::SUBSCRIPTIONS);
+        let (server, allocations) = rest.split_at_mut(Layout::ALLOCATIONS - Layout::TURN);
         Ok(Self {
             counters: bytemuck::from_bytes_mut(&mut counters[..size_of::<Counters>()]),
             peers: table(peers, PEERS_MAX, &mut high.peers),
             tracks: table(tracks, TRACKS_MAX, &mut high.tracks),
             inbound: table(inbound, INBOUND_MAX, &mut high.inbound),
             subscriptions: table(subscriptions, SUBSCRIPTIONS_MAX, &mut high.subscriptions),
+            turn: Some(TurnRecords {
+                server: bytemuck::from_bytes_mut(&mut server[..size_of::<ServerRecord>()]),
+                allocations: bytemuck::cast_slice_mut(
+                    &mut allocations[..ALLOCATIONS_MAX * size_of::<AllocationRecord>()],
+                ),
+            }),
         })
     }
 

@@ -140,6 +140,6 @@ mod tests {
         assert_eq!(PathRecord::zeroed(), PathRecord::NONE);
         assert!(PathRecord::NONE.is_none());
         assert_eq!(PathRecord::NONE.get(), None);
-        assert_eq!(bytemuck::cast::<[u8; 40], PathRecord>([0xff; 40]).get(), None);
+        assert_eq!(bytemuck::cast::<[u8; 48], PathRecord>([0xff; 48]).get(), None);
     }
 }

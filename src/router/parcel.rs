@@ -9,9 +9,11 @@
 //! Any parcel may be lost. A demand and a report are repeated by the clock, a key frame request as long as somebody
 //! waits, and a lost packet is a gap that viewers ask for.
 
+use std::net::SocketAddr;
+
 use super::cache::{Facts, Kept};
 use super::fanout::Arrival;
-use crate::egress::DATAGRAM_BYTES_MAX;
+use crate::egress::{DATAGRAM_BYTES_MAX, Path};
 use crate::feedback::report::PublisherReport;
 use crate::ids::{InboundSlot, TrackId};
 use crate::wire::carried::Carried;
@@ -20,7 +22,7 @@ use crate::wire::carried::Carried;
 pub struct Parcel {
     /// The shard it comes from.
     pub from: u32,
-    /// The track it is about.
+    /// The track it is about; none with a datagram.
     pub track: TrackId,
     /// What it says.
     pub content: Content,
@@ -30,6 +32,8 @@ pub struct Parcel {
 pub enum Content {
     /// From home: a packet for the viewers.
     Packet(Box<Packet>),
+    /// From or to a TURN client whose allocation is on one shard and whose peer is the media port of the other.
+    Datagram(Box<Datagram>),
     /// From home: the publisher's last sender report on a stream.
     Report {
         /// The stream.
@@ -50,6 +54,68 @@ pub enum Content {
         /// Its number there.
         dense: u64,
     },
+}
+
+impl Content {
+    /// Whether it is a buffer of the shard it came from, which goes back there.
+    pub const fn is_buffer(&self) -> bool {
+        matches!(self, Self::Packet(_) | Self::Datagram(_))
+    }
+}
+
+/// A datagram as it is on the wire, between an allocation and a media port that are on different shards.
+#[derive(Debug)]
+pub struct Datagram {
+    /// Which way it goes.
+    pub towards: Towards,
+    /// Slot of the allocation on its shard.
+    pub allocation: u16,
+    /// Its relayed address, which tells whether the slot is still the same one's.
+    pub relayed: SocketAddr,
+    /// The media address.
+    pub media: SocketAddr,
+    len: usize,
+    bytes: [u8; DATAGRAM_BYTES_MAX],
+}
+
+/// Which end a [`Datagram`] is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Towards {
+    /// The media port.
+    Media,
+    /// The client of the allocation.
+    Client,
+}
+
+impl Datagram {
+    /// A buffer to fill.
+    pub const EMPTY: Self = Self {
+        towards: Towards::Media,
+        allocation: 0,
+        relayed: Path::NONE.remote,
+        media: Path::NONE.remote,
+        len: 0,
+        bytes: [0; DATAGRAM_BYTES_MAX],
+    };
+
+    /// Room for its bytes; [`Self::set_len`] says how many there are.
+    pub const fn room(&mut self) -> &mut [u8] {
+        &mut self.bytes
+    }
+
+    /// The first `len` bytes of the room are it.
+    ///
+    /// # Panics
+    /// When that is more than there is room for.
+    pub fn set_len(&mut self, len: usize) {
+        assert!(len <= self.bytes.len());
+        self.len = len;
+    }
+
+    /// Its bytes.
+    pub fn bytes_mut(&mut self) -> &mut [u8] {
+        &mut self.bytes[..self.len]
+    }
 }
 
 /// Names one stream of a track for ever, also when its place at home is taken by another one later.

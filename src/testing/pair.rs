@@ -32,7 +32,8 @@ impl Between {
     fn exchange(&mut self, world: &mut World<'_>, busy: bool) -> bool {
         let port = &mut self.ports[world.rest.shard.0 as usize];
         let mut came = false;
-        while let Some(packet) = port.returned() {
+        while let Some(buffer) = port.returned() {
+            let Content::Packet(packet) = buffer else { unreachable!("nobody speaks TURN here") };
             world.shard.recycle(packet);
         }
         while let Some(mut parcels) = (!busy).then(|| port.receive().take(BURST_MAX).collect::<Vec<_>>()) {

@@ -39,7 +39,19 @@ impl Server {
     fn start_with(mut program: Command, backend: &str, more: &[&str]) -> Result<Self, String> {
         let data = std::env::temp_dir().join(format!("millrace-xtask-{}-{backend}", std::process::id()));
         let mut child = program
-            .args(["--json", "--http-port", "0", "--https-port", "0", "--media-port", "0", "--shards", "1"])
+            .args([
+                "--json",
+                "--http-port",
+                "0",
+                "--https-port",
+                "0",
+                "--media-port",
+                "0",
+                "--turn-port",
+                "0",
+                "--shards",
+                "1",
+            ])
             .args(more)
             .args(["--backend", backend, "--data-dir"])
             .arg(&data)

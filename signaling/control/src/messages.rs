@@ -400,6 +400,9 @@ pub struct RelayHello {
     /// Whether a viewer may be on another shard than the publisher ([`PutSubscription::home`]).
     #[prost(bool, tag = "8")]
     pub bridges: bool,
+    /// Port of the relay's TURN server, UDP; 0 when it is off.
+    #[prost(uint32, tag = "9")]
+    pub turn_port: u32,
 }
 
 /// One shard.

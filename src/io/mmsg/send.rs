@@ -203,6 +203,10 @@ impl Egress for Sender {
         Ok(())
     }
 
+    fn is_free(&self, address: SocketAddr) -> bool {
+        SideSockets::could_open(address)
+    }
+
     fn close(&mut self, via: Via) {
         self.flush();
         drop(self.side.take(via));

@@ -459,6 +459,10 @@ impl Egress for Driver {
         Ok(())
     }
 
+    fn is_free(&self, address: SocketAddr) -> bool {
+        SideSockets::could_open(address)
+    }
+
     fn close(&mut self, via: Via) {
         // Entries name the descriptor by its number until the kernel has taken them in.
         self.flush();

@@ -120,7 +120,8 @@ impl Shard<'_> {
             // What is said after a packet counts after it.
             self.forward(now, &mut pending, egress);
             match *content {
-                Content::Packet(_) => {}
+                // Datagrams are taken out before (`turn/crossing.rs`).
+                Content::Packet(_) | Content::Datagram(_) => {}
                 Content::Report { stream, report } => self.on_far_report(from, track, stream, report),
                 Content::Published => self.on_published(now, from, track),
                 Content::Demand(wanted) => self.on_demand(from, track, wanted),

@@ -17,7 +17,7 @@ export class Server {
   /** Starts it and waits for its first line, which says where and what it is. */
   static async start(...flags) {
     const data = await mkdtemp(path.join(tmpdir(), 'millrace-test-'));
-    const args = ['--json', '--http-port', '0', '--https-port', '0', '--media-port', '0', '--data-dir', data, ...flags];
+    const args = ['--json', '--http-port', '0', '--https-port', '0', '--media-port', '0', '--turn-port', '0', '--data-dir', data, ...flags];
     const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     const server = new Server(child, data);
     try {

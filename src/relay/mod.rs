@@ -1,6 +1,8 @@
 //! The relay process: wiring only. Certificate, sockets, one thread a shard, the control socket; then it waits for
 //! the signal to end.
 
+mod turn;
+
 use std::fs;
 use std::io;
 use std::net::IpAddr;
@@ -19,7 +21,7 @@ use crate::control::bridge::Port;
 use crate::control::listener::{Control, Current, Identity, ShardHandle};
 use crate::control::mailbox::{Mail, Mailbox};
 use crate::control::panics;
-use crate::control::worker::{self, Connections, Running, Seat, SeatError};
+use crate::control::worker::{self, Connections, Running, Seat, SeatError, TurnSeat};
 use crate::crypto::random;
 use crate::dtls::{Certificate, Settings, Version};
 use crate::io::private_file;
@@ -69,6 +71,16 @@ pub enum StartError {
         /// What the system said.
         error: BindError,
     },
+    /// The port of TURN.
+    #[error(
+        "UDP port {port} for TURN cannot be used: {error}; choose another one with --turn-port, or --turn false"
+    )]
+    Turn {
+        /// The port.
+        port: u16,
+        /// What the system said.
+        error: io::Error,
+    },
     /// The control socket.
     #[error("the control socket {path} cannot be made: {error}; choose another with --control-socket")]
     Control {
@@ -113,22 +125,26 @@ fn run(config: &Config) -> Result<(), StartError> {
     let certificate = certificate(&config.data_dir.join("dtls.certificate"))?;
     let dtls = Arc::new(Settings::new(&certificate, Version::Dtls12));
     let signaling = Current::default();
-    let shards = start_shards(config, &dtls, &signaling)?;
-    let backend = shards[0].backend;
+    let addresses = announced(&config.public_ips)?;
+    let started = start_shards(config, &dtls, &signaling)?;
+    let ports: Vec<u16> = started.shards.iter().map(|shard| shard.port).collect();
+    let seats = turn::seats(config, &addresses, &ports, started.turn_port)?;
+    let shards = connect(started.shards, seats);
     let identity = Identity {
         epoch: u64::from_be_bytes(random::array()),
         fingerprint: certificate.fingerprint().0,
-        addresses: announced(&config.public_ips)?,
-        backend: backend.name(),
+        addresses,
+        backend: shards[0].backend.name(),
+        turn_port: started.turn_port.unwrap_or(0),
     };
     log_start(&identity, &shards);
     let socket = config.control_socket();
     let handles: Vec<_> = shards.iter().map(|shard| shard.handle.clone()).collect();
-    Control::new(identity, handles.clone(), signaling)
+    Control::new(identity.clone(), handles.clone(), signaling)
         .listen(&socket)
         .map_err(|error| StartError::Control { path: socket.display().to_string(), error })?;
     if let Some(path) = &config.ready_file {
-        say_ready(path, backend, &handles)
+        say_ready(path, &identity, &handles)
             .map_err(|error| StartError::Data { path: path.display().to_string(), error })?;
     }
     let _ = signals.forever().next();
@@ -143,6 +159,13 @@ struct RunningShard {
     thread: thread::JoinHandle<()>,
 }
 
+/// Every shard, waiting to be connected.
+struct Started {
+    shards: Vec<StartedShard>,
+    /// The port they take TURN on, unless that is off.
+    turn_port: Option<u16>,
+}
+
 /// A shard's thread that waits to be connected.
 struct StartedShard {
     port: u16,
@@ -151,15 +174,12 @@ struct StartedShard {
     thread: thread::JoinHandle<()>,
 }
 
-fn start_shards(
-    config: &Config,
-    dtls: &Arc<Settings>,
-    signaling: &Current,
-) -> Result<Vec<RunningShard>, StartError> {
+fn start_shards(config: &Config, dtls: &Arc<Settings>, signaling: &Current) -> Result<Started, StartError> {
     let cores = affinity::allowed_cores().unwrap_or_default();
     let count = config.shard_count();
     // With more shards than cores pinning would only take the scheduler's freedom.
     let core = |shard: usize| (count <= cores.len()).then(|| cores[shard]);
+    let mut turn_port = config.turn.enabled.then_some(config.turn.port);
     let start = |shard: usize| {
         let id = u32::try_from(shard).expect("far fewer shards than 2^32");
         let port = if config.media_port == 0 {
@@ -167,8 +187,11 @@ fn start_shards(
         } else {
             config.media_port.saturating_add(u16::try_from(shard).unwrap_or(u16::MAX))
         };
-        let sockets = Sockets::bind(port).map_err(|error| StartError::Port { shard: id, port, error })?;
+        let mut sockets = Sockets::bind(port).map_err(|error| StartError::Port { shard: id, port, error })?;
         let port = sockets.port();
+        if let Some(wanted) = turn_port {
+            turn_port = Some(turn::listen(&mut sockets, config, wanted, shard == 0)?);
+        }
         let shard_config = ShardConfig {
             id,
             shards: u32::try_from(count).expect("far fewer shards than 2^32"),
@@ -190,20 +213,20 @@ fn start_shards(
         let running = running.map_err(|error| StartError::Shard { shard: id, error })?;
         Ok(StartedShard { port, running, connect, thread })
     };
-    let started: Vec<StartedShard> = (0..count).map(start).collect::<Result<_, StartError>>()?;
-    Ok(connect(started))
+    let shards = (0..count).map(start).collect::<Result<_, StartError>>()?;
+    Ok(Started { shards, turn_port })
 }
 
 /// Connects the shards with control and with each other. From here on they work.
-fn connect(started: Vec<StartedShard>) -> Vec<RunningShard> {
+fn connect(started: Vec<StartedShard>, seats: Vec<Option<TurnSeat>>) -> Vec<RunningShard> {
     let ports = Port::connect(started.iter().map(|shard| Some(shard.running.waker.clone())));
-    let connect = |(shard, bridge): (StartedShard, Port)| {
+    let connect = |((shard, bridge), turn): ((StartedShard, Port), Option<TurnSeat>)| {
         let StartedShard { port, running: Running { backend, refused, waker }, connect, thread } = shard;
         let (mailbox, mail) = Mailbox::new(waker);
-        let _ = connect.send(Connections { mail, port: bridge });
+        let _ = connect.send(Connections { mail, port: bridge, turn });
         RunningShard { handle: ShardHandle { port, mailbox }, backend, refused, thread }
     };
-    started.into_iter().zip(ports).map(connect).collect()
+    started.into_iter().zip(ports).zip(seats).map(connect).collect()
 }
 
 /// Ends every shard. A full mailbox empties by itself; a thread that has ended needs no mail.
@@ -270,13 +293,18 @@ fn announced(public: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
 }
 
 /// Says that the relay runs, in a file that appears in one step.
-fn say_ready(path: &Path, backend: BackendKind, shards: &[ShardHandle]) -> io::Result<()> {
+fn say_ready(path: &Path, relay: &Identity, shards: &[ShardHandle]) -> io::Result<()> {
     let shards: Vec<_> = shards
         .iter()
         .enumerate()
         .map(|(id, shard)| serde_json::json!({"id": id, "port": shard.port}))
         .collect();
-    let word = serde_json::json!({"backend": backend.name(), "shards": shards, "pid": std::process::id()});
+    let word = serde_json::json!({
+        "backend": relay.backend,
+        "shards": shards,
+        "turn_port": relay.turn_port,
+        "pid": std::process::id(),
+    });
     let partial = path.with_extension("partial");
     fs::write(&partial, word.to_string())?;
     fs::rename(&partial, path)

@@ -1,0 +1,254 @@
+//! What an operator can set of the relay's TURN server.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::RangeInclusive;
+
+use millrace_turn::server::{Cidr, Config, Credentials, Limits, PeerPolicy, Quota};
+
+/// Flags of the TURN server, the same on the front command.
+#[derive(Clone, Debug, clap::Args)]
+pub struct TurnOptions {
+    /// Whether the relay has a TURN server of its own; `false` for none.
+    #[arg(
+        long = "turn",
+        env = "MILLRACE_TURN",
+        value_name = "BOOL",
+        default_value_t = true,
+        action = clap::ArgAction::Set
+    )]
+    pub enabled: bool,
+
+    /// Port of TURN, UDP. 0 means any free one.
+    #[arg(long = "turn-port", env = "MILLRACE_TURN_PORT", value_name = "N", default_value_t = 3478)]
+    pub port: u16,
+
+    /// Take TURN on UDP port 443 too, for networks that let nothing else out.
+    #[arg(long = "turn-udp-443", env = "MILLRACE_TURN_UDP_443")]
+    pub udp_443: bool,
+
+    /// Realm of the credentials. Short, for it is in every answer to a stranger.
+    #[arg(long = "turn-realm", env = "MILLRACE_TURN_REALM", value_name = "NAME", default_value = "millrace")]
+    pub realm: String,
+
+    /// Secret that time-limited credentials are made from (coturn's static-auth-secret).
+    #[arg(long = "turn-secret", env = "MILLRACE_TURN_SECRET", value_name = "S", hide_env_values = true)]
+    pub secret: Option<String>,
+
+    /// The secret before this one: credentials made from it count until they end.
+    #[arg(
+        long = "turn-secret-previous",
+        env = "MILLRACE_TURN_SECRET_PREVIOUS",
+        value_name = "S",
+        hide_env_values = true
+    )]
+    pub secret_previous: Option<String>,
+
+    /// A user whose credential never ends, for tests. Repeatable.
+    #[arg(
+        long = "turn-static-user",
+        env = "MILLRACE_TURN_STATIC_USER",
+        value_name = "NAME:PASSWORD",
+        value_delimiter = ',',
+        value_parser = name_and_password,
+        hide_env_values = true
+    )]
+    pub static_users: Vec<(String, String)>,
+
+    /// Addresses that TURN clients may reach besides the media ports of this relay, such as 203.0.113.0/24. Repeatable.
+    #[arg(long = "turn-allow", env = "MILLRACE_TURN_ALLOW", value_name = "CIDR", value_delimiter = ',')]
+    pub allow: Vec<Cidr>,
+
+    /// Addresses that they may not, whatever --turn-allow says. Repeatable.
+    #[arg(long = "turn-deny", env = "MILLRACE_TURN_DENY", value_name = "CIDR", value_delimiter = ',')]
+    pub deny: Vec<Cidr>,
+
+    /// Ports that relayed addresses have.
+    #[arg(
+        long = "turn-relay-ports",
+        env = "MILLRACE_TURN_RELAY_PORTS",
+        value_name = "MIN-MAX",
+        default_value = "49152-65535",
+        value_parser = port_range
+    )]
+    pub relay_ports: RangeInclusive<u16>,
+
+    /// Allocations at a time, over all shards.
+    #[arg(
+        long = "turn-allocations-max",
+        env = "MILLRACE_TURN_ALLOCATIONS_MAX",
+        value_name = "N",
+        default_value_t = 4096
+    )]
+    pub allocations_max: u32,
+
+    /// Allocations of one user at a time on one shard.
+    #[arg(
+        long = "turn-allocations-per-user-max",
+        env = "MILLRACE_TURN_ALLOCATIONS_PER_USER_MAX",
+        value_name = "N",
+        default_value_t = 12
+    )]
+    pub allocations_per_user_max: u32,
+
+    /// What one user may have relayed in both directions, in bit/s; 0 is unlimited.
+    #[arg(
+        long = "turn-bandwidth-per-user-max-bps",
+        env = "MILLRACE_TURN_BANDWIDTH_PER_USER_MAX_BPS",
+        value_name = "BPS",
+        default_value_t = 0
+    )]
+    pub bandwidth_per_user_max_bps: u64,
+}
+
+/// Permissions and channels that a user has for each allocation it may have. A browser needs one of each for every address
+/// we announce.
+const PEERS_PER_ALLOCATION: u32 = 8;
+
+/// What the flags leave open: facts of this start.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    /// Announced addresses, best first.
+    pub addresses: &'a [IpAddr],
+    /// Media port of each shard.
+    pub media_ports: &'a [u16],
+    /// The port TURN got.
+    pub port: u16,
+    /// The secrets, where none is set.
+    pub secret: &'a str,
+}
+
+impl TurnOptions {
+    /// As flags for the relay's process; what is secret goes by [`TurnOptions::secrets`].
+    pub fn arguments(&self) -> Vec<(&'static str, String)> {
+        let Self { relay_ports, .. } = self;
+        let mut arguments = vec![
+            ("--turn", self.enabled.to_string()),
+            ("--turn-port", self.port.to_string()),
+            ("--turn-realm", self.realm.clone()),
+            ("--turn-relay-ports", format!("{}-{}", relay_ports.start(), relay_ports.end())),
+            ("--turn-allocations-max", self.allocations_max.to_string()),
+            ("--turn-allocations-per-user-max", self.allocations_per_user_max.to_string()),
+            ("--turn-bandwidth-per-user-max-bps", self.bandwidth_per_user_max_bps.to_string()),
+        ];
+        arguments.extend(self.allow.iter().map(|cidr| ("--turn-allow", cidr.to_string())));
+        arguments.extend(self.deny.iter().map(|cidr| ("--turn-deny", cidr.to_string())));
+        arguments
+    }
+
+    /// What is secret, as variables of the relay's environment: arguments are for everyone to read.
+    pub fn secrets(&self) -> Vec<(String, String)> {
+        let mut secrets = Vec::new();
+        let mut add = |name: &str, value: &str| secrets.push((name.to_owned(), value.to_owned()));
+        if let Some(secret) = &self.secret {
+            add("MILLRACE_TURN_SECRET", secret);
+        }
+        if let Some(secret) = &self.secret_previous {
+            add("MILLRACE_TURN_SECRET_PREVIOUS", secret);
+        }
+        if !self.static_users.is_empty() {
+            let users: Vec<_> =
+                self.static_users.iter().map(|(name, password)| format!("{name}:{password}")).collect();
+            add("MILLRACE_TURN_STATIC_USER", &users.join(","));
+        }
+        secrets
+    }
+
+    /// The configuration of each shard's server: each has its own part of the ports and of the quotas.
+    pub fn configs(&self, facts: &Facts<'_>) -> Vec<Config> {
+        let shards = facts.media_ports.len();
+        (0..shards).map(|shard| self.config(facts, shard, shards)).collect()
+    }
+
+    fn config(&self, facts: &Facts<'_>, shard: usize, shards: usize) -> Config {
+        let secret = self.secret.as_deref().unwrap_or(facts.secret);
+        let secrets = [Some(secret), self.secret_previous.as_deref()];
+        let credentials = Credentials {
+            realm: self.realm.clone(),
+            secrets: secrets.into_iter().flatten().map(|secret| secret.as_bytes().to_vec()).collect(),
+            static_users: self.static_users.clone(),
+        };
+        let ipv4 =
+            facts.addresses.iter().find_map(|ip| if let IpAddr::V4(ip) = ip { Some(*ip) } else { None });
+        let ipv6 =
+            facts.addresses.iter().find_map(|ip| if let IpAddr::V6(ip) = ip { Some(*ip) } else { None });
+        let mut config = Config::new(credentials, (ipv4, ipv6));
+        config.ports = part_of(&self.relay_ports, shard, shards);
+        config.policy = self.policy(facts);
+        let peers_max = self.allocations_per_user_max.saturating_mul(PEERS_PER_ALLOCATION);
+        let user = Quota {
+            allocations_max: self.allocations_per_user_max,
+            permissions_max: peers_max,
+            channels_max: peers_max,
+            bandwidth_max_bytes_per_s: self.bandwidth_per_user_max_bps.div_ceil(8),
+        };
+        let share = self.allocations_max.div_ceil(u32::try_from(shards).unwrap_or(1));
+        config.limits = Limits { user, total: Quota { allocations_max: share, ..Quota::UNLIMITED } };
+        config
+    }
+
+    fn policy(&self, facts: &Facts<'_>) -> PeerPolicy {
+        let everywhere = |port: &u16| {
+            facts.addresses.iter().map(move |&ip| SocketAddr::new(ip, *port)).collect::<Vec<_>>()
+        };
+        PeerPolicy {
+            media: facts.media_ports.iter().flat_map(everywhere).collect(),
+            allow: self.allow.clone(),
+            deny: self.deny.clone(),
+            own: vec![SocketAddr::from(([0, 0, 0, 0], facts.port))],
+            host: facts.addresses.to_vec(),
+        }
+    }
+}
+
+/// The part of `range` that shard `shard` of `shards` gives out.
+fn part_of(range: &RangeInclusive<u16>, shard: usize, shards: usize) -> RangeInclusive<u16> {
+    let (first, count) = (usize::from(*range.start()), range.len());
+    let edge = |part: usize| u16::try_from(first + count * part / shards).unwrap_or(u16::MAX);
+    // The last port may be 65 535, so the edge above it is no port.
+    let last = u16::try_from(first + count * (shard + 1) / shards - 1).unwrap_or(u16::MAX);
+    edge(shard)..=last
+}
+
+fn name_and_password(text: &str) -> Result<(String, String), String> {
+    match text.split_once(':') {
+        Some((name, password)) if !name.is_empty() && !password.is_empty() => {
+            Ok((name.to_owned(), password.to_owned()))
+        }
+        _ => Err("a static user is NAME:PASSWORD, both of them not empty".to_owned()),
+    }
+}
+
+fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
+    let wrong = || format!("{text} is no range of ports; one looks like 49152-65535");
+    let (first, last) = text.split_once('-').ok_or_else(wrong)?;
+    let (first, last) =
+        (first.trim().parse().map_err(|_| wrong())?, last.trim().parse().map_err(|_| wrong())?);
+    // Ports below are other people's services.
+    if first < 1024 || last < first {
+        return Err(format!("{text}: the first port must be at least 1024 and not above the last"));
+    }
+    Ok(first..=last)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn shards_share_the_ports_without_a_gap() {
+        for (range, shards) in [(49_152..=65_535, 1), (49_152..=65_535, 7), (2000..=2010, 4)] {
+            let parts: Vec<_> = (0..shards).map(|shard| part_of(&range, shard, shards)).collect();
+            assert_eq!((parts[0].start(), parts[shards - 1].end()), (range.start(), range.end()));
+            assert!(parts.windows(2).all(|pair| *pair[0].end() + 1 == *pair[1].start()), "{parts:?}");
+        }
+    }
+
+    #[test]
+    fn nonsense_is_refused_with_words() {
+        for text in ["", "1-2-3", "5000", "70000-80000", "5000-4000", "80-90"] {
+            assert!(port_range(text).unwrap_err().contains(text), "{text}");
+        }
+        assert!(name_and_password("nobody").is_err() && name_and_password("a:").is_err());
+        assert_eq!(name_and_password("a:b:c").unwrap(), ("a".to_owned(), "b:c".to_owned()));
+    }
+}
