@@ -30,6 +30,8 @@ pub(super) fn each_socket_tells_itself_and_answers_from_itself(kind: BackendKind
     assert_eq!(shard.stop().send_errors, 0);
 }
 
+const LAST_ROUND: u8 = 2;
+
 pub(super) fn an_opened_socket_sends_and_receives_until_it_is_closed(kind: BackendKind) {
     let far = client("127.0.0.1");
     let far_path = loopback(&far);
@@ -40,7 +42,7 @@ pub(super) fn an_opened_socket_sends_and_receives_until_it_is_closed(kind: Backe
     let shard = Shard::start(kind, 64, handler);
     let via = Via::relayed(5);
     let (opened, opening) = channel();
-    for round in 0..3 {
+    for round in 0..=LAST_ROUND {
         let (first, second) = (opened.clone(), opened.clone());
         shard.command(move |egress| {
             egress.open(via, "127.0.0.1:0".parse().unwrap()).unwrap();
@@ -57,8 +59,10 @@ pub(super) fn an_opened_socket_sends_and_receives_until_it_is_closed(kind: Backe
         shard.command(move |egress| {
             send(egress, RunKey(3), &Path { via, ..far_path }, &[round + 1; 10]);
             egress.close(via);
-            // Nobody has that socket any more.
-            send(egress, RunKey(3), &Path { via, ..far_path }, &[77]);
+            if round == LAST_ROUND {
+                // Nobody has that socket any more.
+                send(egress, RunKey(3), &Path { via, ..far_path }, &[77]);
+            }
             second.send(()).unwrap();
         });
         opening.recv_timeout(PATIENCE).unwrap();
@@ -70,7 +74,7 @@ pub(super) fn an_opened_socket_sends_and_receives_until_it_is_closed(kind: Backe
         });
         assert!(free, "port {} comes back", address.port());
     }
-    assert_eq!(shard.stop().send_errors, 3);
+    assert_eq!(shard.stop().send_errors, 1);
     assert_nothing_waits(&far);
 }
 
