@@ -17,6 +17,7 @@
 //! * [`relay`] keeps the link and, after every loss, brings the relay back to what the model says it should hold.
 //! * `cdr` is told what happened, in the same order.
 //! * [`store`] is where a session survives a restart; [`placement`] decides which shard it lives on.
+//! * [`rate`] says how often somebody may do something.
 //! * [`http`], [`tls`], [`web`], [`config`] and [`clock`] are the doors to the world.
 //!
 //! Either process may be killed while calls go on: this one because the relay holds the media, the relay because it
@@ -30,6 +31,7 @@ pub mod config;
 pub mod http;
 pub mod openvidu;
 pub mod placement;
+pub mod rate;
 pub mod relay;
 pub mod sdp;
 mod server;

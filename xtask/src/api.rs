@@ -31,7 +31,7 @@ pub(crate) fn fuzz() -> Outcome {
     if let Err(why) = install() {
         return Outcome::Skipped(why);
     }
-    let server = match Server::start("mmsg") {
+    let server = match Server::start_unlimited("mmsg") {
         Ok(server) => server,
         Err(why) => return Outcome::Failed(why),
     };

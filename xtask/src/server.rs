@@ -31,6 +31,13 @@ impl Server {
         Self::start_with(Command::new(binary("millrace")), backend, &[])
     }
 
+    /// The same without any bound on how often it is called.
+    pub(crate) fn start_unlimited(backend: &str) -> Result<Self, String> {
+        let mut program = Command::new(binary("millrace"));
+        program.env("MILLRACE_REST_PER_S_MAX", "0").env("MILLRACE_WRONG_SECRETS_PER_MIN_MAX", "0");
+        Self::start_with(program, backend, &[])
+    }
+
     /// The same in a network namespace, with more arguments.
     pub(crate) fn start_in(namespace: &str, backend: &str, more: &[&str]) -> Result<Self, String> {
         Self::start_with(in_namespace(namespace, "millrace"), backend, more)

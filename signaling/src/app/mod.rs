@@ -7,6 +7,7 @@ mod recover;
 mod restore;
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,6 +20,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::cdr::Journal;
 use crate::clock;
 use crate::config::Config;
+use crate::rate::Addresses;
 use crate::relay::Link;
 use crate::state::{Shared, State};
 use crate::store::{Store, StoreError, Writer};
@@ -42,6 +44,10 @@ pub struct App {
     pub started_at_ms: u64,
     /// Who is told what happened.
     pub journal: Arc<Journal>,
+    /// REST requests of each address.
+    pub rest_calls: Addresses,
+    /// Wrong secrets of each address.
+    pub wrong_secrets: Addresses,
     authorization: digest::Digest,
     writer: Writer,
 }
@@ -69,6 +75,8 @@ impl App {
         let link = Link::start(config.server.control_socket.clone(), Arc::clone(&shared) as _);
         let authorization = digest_of(&basic_header(secret));
         let app = Arc::new(Self {
+            rest_calls: Addresses::new(config.limits.rest()),
+            wrong_secrets: Addresses::new(config.limits.wrong_secrets()),
             config,
             shared,
             link,
@@ -90,18 +98,38 @@ impl App {
         Ok(app)
     }
 
-    /// Whether an `Authorization` header holds the secret. Takes the same time for every wrong one of its length.
-    pub fn authorized(&self, header: &str) -> bool {
+    /// Whether an `Authorization` header, which came from `address`, holds the secret. Takes the same time for every
+    /// wrong one of its length.
+    ///
+    /// # Errors
+    /// As for [`Self::knows_secret`].
+    pub fn authorized(&self, header: &str, address: IpAddr) -> Result<bool, Duration> {
         // The scheme's name is case-insensitive (RFC 7235 §2.1).
-        let Some((scheme, credentials)) = header.split_once(' ') else { return false };
-        scheme.eq_ignore_ascii_case("basic") && {
-            self.admits(&format!("Basic {}", credentials.trim_start()))
-        }
+        let credentials = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
+        self.guarded(address, || {
+            credentials.is_some_and(|(_, text)| self.admits(&format!("Basic {}", text.trim_start())))
+        })
     }
 
-    /// Whether that is the secret. Takes the same time for every wrong one of its length.
-    pub fn knows_secret(&self, secret: &str) -> bool {
-        self.admits(&basic_header(secret))
+    /// Looks at a secret, unless that address has guessed too often.
+    fn guarded(&self, address: IpAddr, is_right: impl FnOnce() -> bool) -> Result<bool, Duration> {
+        let now = Instant::now();
+        self.wrong_secrets.check(address, now)?;
+        let is_right = is_right();
+        if !is_right {
+            // One that comes at the same time may have been the last: then this one is over, and was wrong all the same.
+            let _ = self.wrong_secrets.spend(address, now);
+        }
+        Ok(is_right)
+    }
+
+    /// Whether that is the secret, which somebody shows from `address`. Takes the same time for every wrong one of its
+    /// length.
+    ///
+    /// # Errors
+    /// When too many wrong ones came from there: with the time until one is looked at again.
+    pub fn knows_secret(&self, secret: &str, address: IpAddr) -> Result<bool, Duration> {
+        self.guarded(address, || self.admits(&basic_header(secret)))
     }
 
     fn admits(&self, header: &str) -> bool {

@@ -15,18 +15,12 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 
 use crate::app::App;
-use crate::openvidu::{cdr, json, rest, rpc};
+use crate::openvidu::{cdr, rest, rpc};
 use crate::relay::LinkError;
 use crate::session::Generation;
 use crate::{stats, web};
 pub use listener::Listener;
 pub use via::{Origin, Via};
-
-/// Longest body of a request, in bytes.
-pub const BODY_LEN_MAX: usize = json::LEN_BYTES_MAX;
-
-/// Longest WebSocket message from a client, in bytes.
-const MESSAGE_LEN_MAX: usize = json::LEN_BYTES_MAX;
 
 /// What is read of a WebSocket at once, in bytes. The library's own 128 KiB are most of what a participant costs, and
 /// clients send little but an offer now and then.
@@ -39,7 +33,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/openvidu/cdr", get(cdr::list))
         .route("/openvidu/cdr/{file}", get(cdr::get))
         .route("/millrace/debug/panic/{shard}", post(inject_panic))
-        .layer(middleware::from_fn_with_state(Arc::clone(app), rest::require_secret));
+        .layer(middleware::from_fn_with_state(Arc::clone(app), rest::require_secret))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), rest::limit_rate));
     let served = Router::new()
         .nest("/openvidu/api", rest::router(app))
         .route("/openvidu", get(open_socket))
@@ -52,7 +47,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .merge(protected)
         .merge(web::router());
     let served = if app.config.rest.support_deprecated_api { served.merge(deprecated(app)) } else { served };
-    served.layer(DefaultBodyLimit::max(BODY_LEN_MAX)).with_state(Arc::clone(app))
+    let body_len_max = app.config.limits.message_len_bytes_max;
+    served.layer(DefaultBodyLimit::max(body_len_max)).with_state(Arc::clone(app))
 }
 
 /// The paths of older releases.
@@ -96,10 +92,11 @@ fn take_socket(
     };
     let host = via.host_name(headers, &app.config);
     let remote = via.remote;
+    let message_len_max = app.config.limits.message_len_bytes_max;
     upgrade
         .read_buffer_size(READ_BUFFER_LEN)
-        .max_message_size(MESSAGE_LEN_MAX)
-        .max_frame_size(MESSAGE_LEN_MAX)
+        .max_message_size(message_len_max)
+        .max_frame_size(message_len_max)
         .on_upgrade(move |socket| rpc::serve(app, socket, remote, host, generation))
 }
 

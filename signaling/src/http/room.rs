@@ -70,12 +70,14 @@ impl Drop for Seat {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::config::Config;
 
     fn room(sockets_max: usize, sockets_per_address_max: usize) -> Arc<Room> {
-        let limits =
-            Limits { sessions_max: 1, connections_per_session_max: 1, sockets_max, sockets_per_address_max };
-        Room::new(limits)
+        let limits = Config::try_parse_from(["x"]).unwrap().limits;
+        Room::new(Limits { sockets_max, sockets_per_address_max, ..limits })
     }
 
     async fn come(room: &Arc<Room>, address: &str) -> Option<Seat> {

@@ -21,6 +21,8 @@ pub const REQUEST: i32 = -32_600;
 pub const METHOD: i32 = -32_601;
 /// The parameters are not those of the method.
 pub const PARAMS: i32 = -32_602;
+/// More requests, or more wrong secrets, than the operator allows: the range is the server's own (JSON-RPC 2.0 §5.1).
+pub const TOO_OFTEN: i32 = -32_000;
 /// Anything without a code of its own.
 pub const GENERIC: i32 = 999;
 /// Only another edition has this.

@@ -11,9 +11,6 @@ use serde_json::{Map, Number, Value};
 /// Deepest nesting accepted.
 pub const DEPTH_MAX: usize = 32;
 
-/// Longest text accepted, in bytes. A browser's offer with every codec has about 10 000.
-pub const LEN_BYTES_MAX: usize = 64 * 1024;
-
 /// Reads one JSON text.
 ///
 /// # Errors

@@ -30,6 +30,8 @@ pub struct State {
     relay_epoch: Option<u64>,
     /// Peers of viewers that a relay lost since somebody last looked.
     pub lost_viewers: BTreeSet<u64>,
+    /// Connections that wait to be used are not more than this; `None` when nobody knows.
+    pending_at_most: Option<usize>,
     /// Publishers, by session and connection, of whose new cap the relay is still to be told.
     pub capped: BTreeSet<(String, String)>,
 }
@@ -92,6 +94,20 @@ impl State {
             return Some(home);
         }
         placement::choose(&relay.shards, &self.reservations())
+    }
+
+    /// Whether there may be one more connection that waits to be used, besides `max` of them; it is counted then.
+    pub fn may_wait(&mut self, max: usize) -> bool {
+        // Who uses or loses its token is not counted down: it is enough to look when there seem to be too many.
+        let bound = self.pending_at_most.filter(|&bound| bound < max).unwrap_or_else(|| self.pending());
+        let fits = bound < max;
+        self.pending_at_most = Some(bound + usize::from(fits));
+        fits
+    }
+
+    fn pending(&self) -> usize {
+        let all: usize = self.sessions.values().map(|session| session.connections().len()).sum();
+        all.saturating_sub(self.clients.len())
     }
 
     /// What a participant publishes.

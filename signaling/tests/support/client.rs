@@ -47,6 +47,11 @@ impl Client {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
+    /// The same for what the server may not read to its end.
+    pub async fn try_send_text(&mut self, text: &str) {
+        let _ = self.socket.send(Message::text(text)).await;
+    }
+
     /// Sends a request and gives its number.
     pub async fn send(&mut self, method: &str, params: Value) -> u64 {
         let id = self.next_id;

@@ -14,12 +14,9 @@ use super::fields::{CONNECTION_PROPERTIES, FILTERS_MAX, TOKEN_PROPERTIES};
 use super::request::{Named, Raw, Shown};
 use crate::app::App;
 use crate::clock;
+use crate::config::Limits;
 use crate::http::Via;
-use crate::session::{Changes, Connection, ConnectionProperties, KurentoOptions, Reason, Role};
-
-/// Longest data an application may attach to a connection, in bytes: as much as the client may. Everybody who joins
-/// is sent all of it.
-const DATA_LEN_MAX: usize = 10_000;
+use crate::session::{Changes, Connection, ConnectionProperties, KurentoOptions, Reason, Refusal, Role};
 
 /// What the address of an IP camera may begin with.
 const CAMERA_SCHEMES: [&str; 5] = ["file", "rtsp", "rtsps", "http", "https"];
@@ -35,7 +32,7 @@ pub(super) async fn create(
     if !app.shared.lock().sessions.contains_key(&session) {
         return Err(not_found());
     }
-    let properties = properties(&body)?;
+    let properties = properties(&body, &app.config.limits)?;
     let connection = add(&app, &via, &headers, &session, properties).await?;
     Ok(Json(shapes::connection(&session, &connection, None)))
 }
@@ -50,7 +47,7 @@ pub(super) async fn create_token(
     let body = Body::parse(&body)?;
     body.check(&TOKEN_PROPERTIES)?;
     let session = body.text("session")?.ok_or_else(|| Failure::bad("session is missing"))?.to_owned();
-    let properties = properties(&body)?;
+    let properties = properties(&body, &app.config.limits)?;
     let connection = add(&app, &via, &headers, &session, properties).await?;
     let properties = &connection.properties;
     Ok(Json(json!({
@@ -84,12 +81,16 @@ async fn add(
     };
     let durable = {
         let mut state = app.shared.lock();
+        if !state.sessions.contains_key(session) {
+            return Err(not_found());
+        }
+        let full = |error: Refusal| Failure::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
+        let limits = &app.config.limits;
+        if !state.may_wait(limits.pending_connections_max) {
+            return Err(full(Refusal::Limit("connections that wait to be used")));
+        }
         let model = state.sessions.get_mut(session).ok_or_else(not_found)?;
-        let full =
-            |error: crate::session::Refusal| Failure::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-        model
-            .add_connection(connection.clone(), app.config.limits.connections_per_session_max)
-            .map_err(full)?;
+        model.add_connection(connection.clone(), limits.connections_per_session_max).map_err(full)?;
         app.carry_out_and_tell(&mut state, session, Changes::default())
     };
     let _ = durable.await;
@@ -155,7 +156,7 @@ fn no_session() -> Failure {
     Failure::bad("the session does not exist")
 }
 
-fn properties(body: &Body) -> Result<ConnectionProperties, Failure> {
+fn properties(body: &Body, limits: &Limits) -> Result<ConnectionProperties, Failure> {
     body.check(&CONNECTION_PROPERTIES)?;
     match body.text("type")? {
         None | Some("WEBRTC") => {}
@@ -163,8 +164,9 @@ fn properties(body: &Body) -> Result<ConnectionProperties, Failure> {
         Some(_) => return Err(Failure::bad("type must be WEBRTC or IPCAM")),
     }
     let data = body.text("data")?.unwrap_or_default();
-    if data.len() > DATA_LEN_MAX {
-        return Err(Failure::bad(format!("data may have {DATA_LEN_MAX} bytes at most")));
+    let data_len_max = limits.data_len_bytes_max;
+    if data.len() > data_len_max {
+        return Err(Failure::bad(format!("data may have {data_len_max} bytes at most")));
     }
     let servers = body.value("customIceServers").map(ice_servers::parse).transpose().map_err(Failure::bad)?;
     Ok(ConnectionProperties {
@@ -216,10 +218,14 @@ fn kurento_options(value: &Value) -> Result<KurentoOptions, Failure> {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::config::Config;
 
     fn read(text: &str) -> Result<ConnectionProperties, Failure> {
-        properties(&Body::parse(text.as_bytes()).unwrap())
+        let limits = Config::try_parse_from(["x"]).unwrap().limits;
+        properties(&Body::parse(text.as_bytes()).unwrap(), &limits)
     }
 
     #[test]
@@ -245,8 +251,8 @@ mod tests {
             assert_eq!(read(bad).unwrap_err().status, StatusCode::BAD_REQUEST, "{bad}");
         }
         let data = |len| read(&format!(r#"{{"data":"{}"}}"#, "x".repeat(len)));
-        assert_eq!(data(DATA_LEN_MAX).unwrap().data.len(), DATA_LEN_MAX);
-        assert_eq!(data(DATA_LEN_MAX + 1).unwrap_err().status, StatusCode::BAD_REQUEST);
+        assert_eq!(data(10_000).unwrap().data.len(), 10_000);
+        assert_eq!(data(10_001).unwrap_err().status, StatusCode::BAD_REQUEST);
     }
 
     #[test]

@@ -14,22 +14,26 @@ mod sessions;
 mod signal;
 
 use std::collections::BTreeMap;
+use std::net::{IpAddr, Ipv4Addr};
 use std::sync::Arc;
+use std::time::Duration;
 
 use axum::Router;
 use axum::extract::{OriginalUri, Request, State};
 use axum::http::header::{
     ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS, ACCESS_CONTROL_ALLOW_ORIGIN, AUTHORIZATION,
-    CONTENT_TYPE, WWW_AUTHENTICATE,
+    CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE,
 };
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, get};
 use serde_json::json;
+use tokio::time::Instant;
 
 use crate::app::App;
 use crate::clock;
+use crate::http::Via;
 pub use openapi::openapi;
 use routes::{Access, ROUTES, Route};
 
@@ -59,6 +63,7 @@ const CONFIG: &str = "/config";
 fn guarded(app: &Arc<App>, public: Router<Arc<App>>, protected: Router<Arc<App>>) -> Router<Arc<App>> {
     public
         .merge(protected.layer(middleware::from_fn_with_state(Arc::clone(app), require_secret)))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), limit_rate))
         .layer(middleware::from_fn(describe_failures))
         .layer(middleware::from_fn(allow_every_origin))
 }
@@ -89,13 +94,39 @@ async fn forbidden() -> Failure {
 
 /// Lets a request through that holds the secret.
 pub async fn require_secret(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let header = request.headers().get(AUTHORIZATION).and_then(|header| header.to_str().ok());
-    if header.is_some_and(|header| app.authorized(header)) {
-        return next.run(request).await;
+    let header = request.headers().get(AUTHORIZATION).map(|header| header.to_str().unwrap_or_default());
+    let outcome = header.map_or(Ok(false), |header| app.authorized(header, remote(&request)));
+    match outcome {
+        Ok(true) => return next.run(request).await,
+        Ok(false) => {}
+        Err(wait) => return too_often("too many wrong secrets from this address", wait, &request),
     }
     let mut response =
         Failure::new(StatusCode::UNAUTHORIZED, "wrong or missing secret").at(whole_path(&request));
     response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Millrace\""));
+    response
+}
+
+/// Lets a request through unless its address sends too many.
+pub async fn limit_rate(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.rest_calls.spend(remote(&request), Instant::now()) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => too_often("too many requests from this address", wait, &request),
+    }
+}
+
+/// Who sent it.
+fn remote(request: &Request) -> IpAddr {
+    let via = request.extensions().get::<Via>();
+    via.map_or(Ipv4Addr::UNSPECIFIED.into(), |via| via.remote)
+}
+
+/// The answer to somebody who is to come back in some time.
+fn too_often(what: &str, wait: Duration, request: &Request) -> Response {
+    let mut response = Failure::new(StatusCode::TOO_MANY_REQUESTS, what).at(whole_path(request));
+    // Whole seconds, and none too early.
+    let wait_s = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    response.headers_mut().insert(RETRY_AFTER, wait_s.into());
     response
 }
 

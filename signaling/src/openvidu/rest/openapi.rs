@@ -82,7 +82,12 @@ fn operation(route: &Route, shapes: &mut BTreeMap<&'static str, &'static Shape>)
     let mut answers: BTreeMap<String, Value> = BTreeMap::new();
     for (status, about) in common_refusals(route, !parameters.is_empty()) {
         let refusal = Answer { status, content: Content::Json(&FAILURE), about };
-        answers.insert(status.to_string(), response(&refusal, shapes));
+        let mut refusal = response(&refusal, shapes);
+        if status == 429 {
+            let seconds = json!({"type": "integer", "minimum": 1});
+            refusal["headers"] = json!({"Retry-After": {"description": "In seconds", "schema": seconds}});
+        }
+        answers.insert(status.to_string(), refusal);
     }
     for answer in route.answers {
         answers.insert(answer.status.to_string(), response(answer, shapes));
@@ -139,6 +144,10 @@ fn common_refusals(route: &Route, has_parameters: bool) -> Vec<(u16, &'static st
     if route.body.is_some() {
         refusals.push((413, "The body is too long"));
     }
+    refusals.push((
+        429,
+        "The address sends too many requests, or too many wrong secrets; Retry-After says how long",
+    ));
     refusals
 }
 

@@ -46,8 +46,8 @@ pub use socket::serve;
 /// Joins one socket may try with tokens or sessions that are none.
 const REFUSED_JOINS_MAX: u32 = 10;
 
-/// The answers to those: no such session, no such token.
-const JOIN_REFUSALS: [i32; 2] = [errors::SESSION, errors::UNAUTHORIZED];
+/// The answers to those: no such session, no such token, or too many of them from there.
+const JOIN_REFUSALS: [i32; 3] = [errors::SESSION, errors::UNAUTHORIZED, errors::TOO_OFTEN];
 
 /// A socket and who is behind it.
 pub struct Caller {

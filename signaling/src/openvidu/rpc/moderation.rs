@@ -28,7 +28,7 @@ impl Caller {
             signal.kind = signal.kind.map(|kind| first::signal_from_first(&kind));
         }
         let mut state = self.app.shared.lock();
-        if !may_say(&mut state, caller, message.len()) {
+        if !self.may_say(&mut state, caller, message.len()) {
             return Err(refused("too many signals, or too large ones"));
         }
         let session = state.sessions.get(&caller.session).ok_or(Refusal::UserClosed)?;
@@ -52,7 +52,7 @@ impl Caller {
         }
         // As it leaves, a text within a text: escaping may make it a few times as long.
         let len_bytes = Value::from(value.to_string()).to_string().len();
-        if !may_say(&mut self.app.shared.lock(), caller, len_bytes) {
+        if !self.may_say(&mut self.app.shared.lock(), caller, len_bytes) {
             return Err(RpcError::new(errors::PARAMS, "too many changes, or too large ones"));
         }
         self.change(caller, call, |session| {
@@ -69,6 +69,14 @@ impl Caller {
         let stream = call.params.text("streamId")?;
         self.change(caller, call, |session| session.force_unpublish_by(&caller.connection, stream))
     }
+
+    /// Whether the caller may now make everybody be sent `len_bytes` of its own.
+    fn may_say(&self, state: &mut State, caller: &Identity, len_bytes: usize) -> bool {
+        let per_s_max = self.app.config.limits.signal_bytes_per_s_max;
+        let client = state.clients.get_mut(&caller.rpc_session);
+        // Who has left is refused by the model.
+        client.is_none_or(|client| client.budget.spend(Instant::now(), per_s_max, len_bytes))
+    }
 }
 
 /// Whether `value` is one of that property; `None` when clients know no such property.
@@ -80,13 +88,6 @@ fn property_fits(property: &str, value: &Value) -> Option<bool> {
         "videoDimensions" => Some(value.as_str().is_some_and(is_dimensions)),
         _ => None,
     }
-}
-
-/// Whether the caller may now make everybody be sent `len_bytes` of its own.
-fn may_say(state: &mut State, caller: &Identity, len_bytes: usize) -> bool {
-    let client = state.clients.get_mut(&caller.rpc_session);
-    // Who has left is refused by the model.
-    client.is_none_or(|client| client.budget.spend(Instant::now(), len_bytes))
 }
 
 fn short(params: &Params, name: &str) -> Result<String, RpcError> {

@@ -15,9 +15,6 @@ use crate::session::{
 };
 use crate::state::{Client, State};
 
-/// Longest data a client may attach to its connection, in bytes.
-const METADATA_LEN_MAX: usize = 10_000;
-
 /// Longest description of the client's platform that is kept, in characters.
 const PLATFORM_LEN_MAX: usize = 256;
 
@@ -28,10 +25,11 @@ impl Caller {
         }
         let params = &call.params;
         let (session, door) = self.door(params)?;
+        let limits = &self.app.config.limits;
         let client_data = params
             .optional_text("metadata")
             .ok()
-            .filter(|data| data.is_none_or(|data| data.len() <= METADATA_LEN_MAX))
+            .filter(|data| data.is_none_or(|data| data.len() <= limits.data_len_bytes_max))
             .ok_or_else(|| RpcError::new(errors::METADATA, "the metadata is no text or too long"))?;
         let platform = params.optional_text("platform").ok().flatten().unwrap_or_default();
         let arrival = Arrival {
@@ -58,6 +56,9 @@ impl Caller {
             Door::Token(token) => (token_of(token).to_owned(), Changes::default()),
             Door::Secret => self.open_by_secret(&mut state, session)?,
         };
+        if state.clients.len() >= limits.participants_max {
+            return Err(Refusal::Limit("participants").into());
+        }
         // A place first: the token is good for one join, and without a place this is none.
         let shard = state.shard_for(session, &relay);
         let model = state.sessions.get_mut(session).ok_or(Refusal::SessionNotFound)?;
@@ -107,8 +108,26 @@ impl Caller {
         let secret = params.optional_text("secret")?.filter(|secret| !secret.is_empty()).or(within);
         match secret.filter(|_| self.app.config.compat.first_generation_secret) {
             None => Ok((session, Door::Token(token(params)?))),
-            Some(secret) if self.app.knows_secret(secret) => Ok((session, Door::Secret)),
-            Some(_) => Err(Refusal::Unauthorized("the secret is wrong").into()),
+            Some(secret) => {
+                self.check_secret(secret)?;
+                Ok((session, Door::Secret))
+            }
+        }
+    }
+
+    /// Checks a secret that a client shows.
+    ///
+    /// # Errors
+    /// When it is wrong, or too many were that came from there.
+    fn check_secret(&self, secret: &str) -> Result<(), RpcError> {
+        match self.app.knows_secret(secret, self.ip) {
+            Ok(true) => Ok(()),
+            Ok(false) => Err(Refusal::Unauthorized("the secret is wrong").into()),
+            Err(wait) => {
+                let seconds = wait.as_secs() + 1;
+                let why = format!("too many wrong secrets from this address; again in {seconds} s");
+                Err(RpcError::new(errors::TOO_OFTEN, why))
+            }
         }
     }
 

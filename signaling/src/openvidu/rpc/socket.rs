@@ -10,11 +10,13 @@ use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::sync::mpsc;
-use tokio::time::{Instant, sleep_until, timeout};
+use tokio::time::{Instant, sleep, sleep_until, timeout};
 
+use super::super::errors::{self, RpcError};
 use super::methods::Handler;
 use super::{Call, Caller, Method, Outbox, Params, Pull, Request, success};
 use crate::app::App;
+use crate::rate::{Bucket, Rate};
 use crate::session::{Generation, Reason};
 
 /// Requests of one socket that wait for their turn; one more ends it. Candidates do not wait here, so a browser may
@@ -23,6 +25,9 @@ const REQUESTS_MAX: usize = 1_024;
 
 /// Malformed frames a socket may send; at this many it is closed.
 const GARBAGE_MAX: u32 = 3;
+
+/// Frames beyond the rate a socket may send before it has kept to it again; at this many it is closed.
+const EXCESS_MAX: u32 = 100;
 
 /// What the client announces as its ping interval, until it does.
 const PING_INTERVAL: Duration = Duration::from_secs(5);
@@ -37,12 +42,17 @@ const PINGS_MISSED_MAX: u32 = 3;
 /// How long a client may leave a frame unread.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How long a socket that sent too long a message stays, so that its client reads why: what is still on its way would
+/// make the system reset the connection.
+const FAREWELL_LINGER: Duration = Duration::from_secs(1);
+
 /// The client's close code when it has left.
 const CLOSED_BY_CLIENT: u16 = 4102;
 
 /// RFC 6455 §7.4.1.
 const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_POLICY: u16 = 1008;
+const CLOSE_TOO_LONG: u16 = 1009;
 
 /// Why a socket ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -59,6 +69,10 @@ enum End {
     Overflow,
     /// Frames that are no requests, again and again, too many requests at once, or too many wrong tokens.
     Abuse,
+    /// More frames than the operator allows, again and again.
+    Flood,
+    /// A message longer than the operator allows.
+    TooLong,
     /// The participant has left and had its time to close the socket itself.
     Farewell,
     /// It never joined.
@@ -113,7 +127,7 @@ fn conclude(caller: &Caller, end: &End, reader: u64) {
             app.remove_now(&identity.rpc_session, reader, Reason::NetworkDisconnect);
         }
         End::Replaced => {}
-        End::Closed(_) | End::Lost | End::Abuse | End::Farewell | End::Idle => {
+        End::Closed(_) | End::Lost | End::Abuse | End::Flood | End::TooLong | End::Farewell | End::Idle => {
             app.await_return(identity.rpc_session.clone(), reader, app.config.timing.reconnect_grace);
         }
     }
@@ -140,6 +154,11 @@ struct Socket {
     /// Number of this socket at the outbox it reads.
     reader: u64,
     garbage: u32,
+    /// The rate it may send frames with, and what it used of it.
+    rate: Option<Rate>,
+    sent: Bucket,
+    /// Frames beyond the rate since it last kept to it.
+    excess: u32,
     interval: Duration,
     pinged_at: Instant,
     join_by: Instant,
@@ -149,6 +168,7 @@ struct Socket {
 impl Socket {
     fn new(caller: Arc<Caller>, sink: SplitSink<WebSocket, Message>, requests: mpsc::Sender<Call>) -> Self {
         let now = Instant::now();
+        let rate = caller.app.config.limits.rpc();
         Self {
             reader: caller.own.attach(),
             join_by: now + caller.app.config.timing.join_wait,
@@ -156,6 +176,9 @@ impl Socket {
             sink,
             requests,
             garbage: 0,
+            rate,
+            sent: Bucket::new(now),
+            excess: 0,
             interval: PING_INTERVAL,
             pinged_at: now,
             farewell_at: None,
@@ -227,13 +250,27 @@ impl Socket {
             Some(Ok(Message::Text(text))) => self.handle_text(&text),
             // Binary frames are none of the protocol's; it answers WebSocket pings by itself.
             Some(Ok(Message::Binary(_))) => self.handle_text(""),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => Ok(()),
+            Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.count().map(drop),
             Some(Ok(Message::Close(frame))) => Err(End::Closed(frame.map(|frame| frame.code))),
+            Some(Err(error)) if is_too_long(&error) => Err(End::TooLong),
             Some(Err(_)) | None => Err(End::Lost),
         }
     }
 
+    /// Counts one more frame. Gives whether it keeps to the rate.
+    fn count(&mut self) -> Result<bool, End> {
+        let Some(rate) = self.rate else { return Ok(true) };
+        let now = Instant::now();
+        if self.sent.is_whole(now) {
+            self.excess = 0;
+        }
+        let keeps = self.sent.spend(now, rate, 1).is_ok();
+        self.excess += u32::from(!keeps);
+        if self.excess < EXCESS_MAX { Ok(keeps) } else { Err(End::Flood) }
+    }
+
     fn handle_text(&mut self, text: &str) -> Result<(), End> {
+        let keeps = self.count()?;
         let request = match Request::parse(text) {
             Ok(request) => request,
             Err((id, error)) => {
@@ -248,6 +285,12 @@ impl Socket {
             (Handler::Ping, _) => {
                 self.handle_ping(&params);
                 self.caller.outbox().push(success(&id, &json!({"value": "pong"})));
+            }
+            // All but what keeps the socket alive.
+            _ if !keeps => {
+                let most = self.caller.app.config.limits.rpc_per_s_max;
+                let why = format!("too many requests: {most} a second may come");
+                self.caller.outbox().push(RpcError::new(errors::TOO_OFTEN, why).answer(&id).into());
             }
             (Handler::Connect, _) => match self.caller.connect(&id, &params) {
                 Ok(reader) => self.reader = reader,
@@ -286,9 +329,11 @@ impl Socket {
             End::Idle => (CLOSE_POLICY, "did not join"),
             End::Silent => (CLOSE_NORMAL, "Close for not receive ping from client"),
             End::Abuse => (CLOSE_POLICY, "malformed or refused requests"),
+            End::Flood => (CLOSE_POLICY, "too many requests"),
+            End::TooLong => (CLOSE_TOO_LONG, "message too long"),
         };
         let closing = async {
-            if *end == End::Abuse {
+            if matches!(end, End::Abuse | End::Flood) {
                 // The last error answers; they may say what is wrong.
                 let outbox = Arc::clone(self.caller.outbox());
                 while let Ok(Pull::Text(text)) = timeout(Duration::ZERO, outbox.pull(self.reader)).await {
@@ -300,7 +345,16 @@ impl Socket {
             let frame = CloseFrame { code, reason: reason.into() };
             let _ = self.sink.send(Message::Close(Some(frame))).await;
             let _ = self.sink.close().await;
+            if *end == End::TooLong {
+                sleep(FAREWELL_LINGER).await;
+            }
         };
         let _ = timeout(SEND_TIMEOUT, closing).await;
     }
+}
+
+/// Whether a message could not be read because of its length. The library's own type is not to be had here; its words
+/// are, and a test holds them.
+fn is_too_long(error: &axum::Error) -> bool {
+    error.to_string().contains("too long")
 }
