@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::json;
-use support::{Client, SECRET, World, basic, join_params, request};
+use support::{Client, Odd, SECRET, World, basic, join_params, request};
 
 const API: &str = "/openvidu/api/sessions";
 
@@ -212,7 +212,7 @@ async fn messages_are_as_long_as_the_operator_says() {
     };
     for (len_bytes, fits) in [(MOST, true), (MOST + 1, false), (40 * MOST, false)] {
         let mut client = Client::open(world.port).await;
-        client.try_send_text(&frame(len_bytes)).await;
+        client.send_odd(&Odd::Text(&frame(len_bytes))).await;
         match client.frame().await {
             Ok(answer) => assert!(fits && answer["result"]["value"] == "pong", "{len_bytes}: {answer}"),
             Err(closed) => {

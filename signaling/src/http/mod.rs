@@ -43,7 +43,7 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/millrace/openapi.json", get(rest::openapi))
         .route("/openvidu/info", get(info::info))
         .route("/openvidu/accept-certificate", get(info::accept_certificate))
-        .merge(rest::files(app))
+        .merge(rest::beside(app))
         .merge(protected)
         .merge(web::router());
     let served = if app.config.rest.support_deprecated_api { served.merge(deprecated(app)) } else { served };

@@ -8,9 +8,19 @@ use tokio::net::TcpStream;
 use tokio::time::timeout;
 use tokio_tungstenite::tungstenite::Message;
 use tokio_tungstenite::tungstenite::protocol::CloseFrame;
+use tokio_tungstenite::tungstenite::protocol::frame::Frame;
+use tokio_tungstenite::tungstenite::protocol::frame::coding::{Data, OpCode};
 use tokio_tungstenite::{WebSocketStream, client_async};
 
 use super::{PATIENCE, PUBLISH, SUBSCRIBE};
+
+/// A frame that a client library would not send.
+pub enum Odd<'a> {
+    Text(&'a str),
+    Binary(&'a [u8]),
+    /// A text frame of bytes that are no text.
+    BadText(&'a [u8]),
+}
 
 pub struct Client {
     socket: WebSocketStream<TcpStream>,
@@ -47,9 +57,17 @@ impl Client {
         self.socket.send(Message::text(text)).await.unwrap();
     }
 
-    /// The same for what the server may not read to its end.
-    pub async fn try_send_text(&mut self, text: &str) {
-        let _ = self.socket.send(Message::text(text)).await;
+    /// Sends what is no text, or none that may be sent.
+    pub async fn send_odd(&mut self, odd: &Odd<'_>) {
+        let message = match odd {
+            Odd::Text(text) => Message::text(*text),
+            Odd::Binary(bytes) => Message::binary(bytes.to_vec()),
+            Odd::BadText(bytes) => {
+                Message::Frame(Frame::message(bytes.to_vec(), OpCode::Data(Data::Text), true))
+            }
+        };
+        // The server may close while it is on its way.
+        let _ = self.socket.send(message).await;
     }
 
     /// Sends a request and gives its number.

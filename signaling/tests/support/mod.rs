@@ -11,8 +11,8 @@ mod world;
 
 use std::fmt::Write as _;
 
-pub use client::{Client, join_params, publish_params};
-pub use http::{Answer, request};
+pub use client::{Client, Odd, join_params, publish_params};
+pub use http::{Answer, exchange, request};
 pub use receiver::{Reaction, Receiver, Told};
 pub use relay::{FakeRelay, Held};
 pub use world::{Process, SECRET, World, basic, join, scratch, session, token};

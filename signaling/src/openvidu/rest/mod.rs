@@ -27,7 +27,7 @@ use axum::http::header::{
 use axum::http::{HeaderValue, Method, StatusCode};
 use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
-use axum::routing::{MethodRouter, get};
+use axum::routing::{MethodRouter, any, get};
 use serde_json::json;
 use tokio::time::Instant;
 
@@ -47,13 +47,17 @@ pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
 pub fn deprecated(app: &Arc<App>) -> Router<Arc<App>> {
     let protected = mounted(Access::Secret, CONFIG)
         .route("/recordings/{*file}", get(no_file))
-        .route("/layouts/custom/{*file}", get(no_file));
+        .route("/layouts/custom/{*file}", get(no_file))
+        .route("/api/", any(forbidden));
     guarded(app, mounted(Access::Everybody, CONFIG), protected).nest("/api", router(app))
 }
 
-/// Files of recordings, of which there are none.
-pub fn files(app: &Arc<App>) -> Router<Arc<App>> {
-    guarded(app, Router::new(), Router::new().route("/openvidu/recordings/{*file}", get(no_file)))
+/// Files of recordings, of which there are none, and the one path that a nested router leaves to others.
+pub fn beside(app: &Arc<App>) -> Router<Arc<App>> {
+    let protected = Router::new()
+        .route("/openvidu/recordings/{*file}", get(no_file))
+        .route("/openvidu/api/", any(forbidden));
+    guarded(app, Router::new(), protected)
 }
 
 /// Where the calls about the server itself begin.
