@@ -11,7 +11,7 @@ use crate::cdr::Moment;
 use crate::clock;
 use crate::openvidu::events;
 use crate::openvidu::rpc::Outbox;
-use crate::session::{Changes, Generation, Notification, PlacedPeer};
+use crate::session::{Changes, Fact, Generation, Notification, PlacedPeer};
 use crate::state::{Client, State};
 
 /// One answer that leaves once its change is durable.
@@ -63,7 +63,7 @@ impl App {
             changes.departed.iter().filter_map(|rpc_session| state.clients.remove(rpc_session)).collect();
         self.forget_media(state, session, &changes.removed_peers);
         self.adapt_caps(state, session, &changes);
-        let facts = changes.facts;
+        let facts: Vec<Fact> = changes.facts.into_iter().filter(|fact| !fact.is_hidden()).collect();
         let moment = Moment {
             session: session.to_owned(),
             created_at_ms: state.sessions.get(session).map_or(0, |session| session.created_at_ms),

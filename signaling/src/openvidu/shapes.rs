@@ -36,7 +36,9 @@ pub fn session(session: &Session, pending: bool, peers: Option<&Peers>) -> Value
 
 /// The connections of a session as a list.
 pub fn connections(session: &Session, pending: bool, peers: Option<&Peers>) -> Value {
-    let shown = session.connections().iter().filter(|connection| pending || connection.participant.is_some());
+    let is_shown =
+        |connection: &&Connection| !connection.is_hidden() && (pending || connection.participant.is_some());
+    let shown = session.connections().iter().filter(is_shown);
     list(shown.map(|connection| self::connection(&session.id, connection, peers)).collect())
 }
 

@@ -48,7 +48,15 @@ pub struct Participant {
 /// What stands between the client's and the server's data when there are both.
 const DATA_SEPARATOR: &str = "%/%";
 
+/// Connection id of whoever records a session.
+pub const RECORDER: &str = "RECORDER";
+
 impl Connection {
+    /// Whether nobody is to know of it: who records is no part of what is recorded.
+    pub fn is_hidden(&self) -> bool {
+        self.id == RECORDER
+    }
+
     /// The data other participants see.
     pub fn metadata(&self) -> String {
         let client = self.participant.as_ref().map_or("", |participant| participant.client_data.as_str());

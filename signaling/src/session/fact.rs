@@ -1,6 +1,6 @@
 //! What happened, for those who keep records of it: more than any client is told.
 
-use super::{Connection, MediaOptions, Participant, Reason, Signal, Stream, Subscription};
+use super::{Connection, MediaOptions, Participant, RECORDER, Reason, Signal, Stream, Subscription};
 
 /// Something that happened in a session. When, and in which, whoever carries it out knows.
 #[derive(Clone, Debug, PartialEq)]
@@ -72,6 +72,16 @@ pub struct Flow {
 }
 
 impl Fact {
+    /// Whether it is about somebody of whom nobody is to know.
+    pub fn is_hidden(&self) -> bool {
+        let connection = match self {
+            Self::Joined(person) | Self::Left { person, .. } => &person.connection,
+            Self::Flowing(flow) | Self::Ended { flow, .. } => &flow.connection,
+            Self::Opened | Self::Closed { .. } | Self::Signalled { .. } => return false,
+        };
+        connection == RECORDER
+    }
+
     /// One word for logs.
     pub const fn name(&self) -> &'static str {
         match self {

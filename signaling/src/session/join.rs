@@ -56,7 +56,7 @@ impl Session {
         let joined = connection.participant.iter().map(|participant| Person::of(connection, participant));
         changes.facts.extend(joined.map(Fact::Joined));
         let notice = Notice::Joined { connection: id.clone(), created_at_ms: arrival.now_ms, metadata };
-        changes.tell(self.others(&id), notice);
+        changes.tell(self.told_of(&id), notice);
         Ok((id, changes))
     }
 }

@@ -18,10 +18,12 @@ impl Session {
     /// # Errors
     /// When there is no such participant.
     pub fn evict(&mut self, id: &str, reason: Reason) -> Result<Changes, Refusal> {
-        let everybody = self.everybody();
+        let itself = self.participant(id).map(|(_, participant)| participant.rpc_session.clone());
+        let mut told = self.told_of(id);
+        told.extend(itself);
         let mut changes = Changes::default();
         self.take_out(id, reason, &mut changes).map_err(|_| Refusal::UserNotFound)?;
-        changes.tell(everybody, Notice::Evicted { connection: id.to_owned(), reason });
+        changes.tell(told, Notice::Evicted { connection: id.to_owned(), reason });
         Ok(changes)
     }
 
@@ -67,7 +69,7 @@ impl Session {
 
     pub(super) fn require_moderator(&self, id: &str) -> Result<(), Refusal> {
         let (connection, _) = self.participant(id)?;
-        if connection.properties.role.moderates() {
+        if connection.properties.moderates() {
             return Ok(());
         }
         Err(Refusal::Unauthorized("only a moderator may do this"))
@@ -88,7 +90,7 @@ impl Session {
         changes.removed_peers.extend(participant.subscriptions.iter().map(|watched| watched.media.placed()));
         changes.departed.push(participant.rpc_session);
         self.remember_gone(gone.id);
-        changes.tell(self.everybody(), Notice::Left { connection: id.to_owned(), reason });
+        changes.tell(self.told_of(id), Notice::Left { connection: id.to_owned(), reason });
         changes.closed = !self.active();
         changes.record(Fact::Left { person, reason });
         if changes.closed {

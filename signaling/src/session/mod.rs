@@ -27,7 +27,7 @@ use millrace_control::{CodecKind, MediaKind};
 use serde::{Deserialize, Serialize};
 
 pub use caps::Caps;
-pub use connection::{Connection, Participant};
+pub use connection::{Connection, Participant, RECORDER};
 pub use fact::{Fact, Flow, Person};
 pub use generation::Generation;
 pub use join::Arrival;
@@ -203,6 +203,11 @@ impl Session {
             .find(|connection| connection.id == id)
             .and_then(|connection| connection.participant.as_mut())
             .ok_or(Refusal::UserClosed)
+    }
+
+    /// RPC sessions of those who are told what happens to `id`: everybody but itself, and nobody if it is hidden.
+    fn told_of(&self, id: &str) -> Vec<String> {
+        if id == RECORDER { Vec::new() } else { self.others(id) }
     }
 
     /// RPC sessions of everybody.

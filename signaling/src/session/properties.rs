@@ -127,6 +127,21 @@ pub struct ConnectionProperties {
     pub kurento_options: Option<KurentoOptions>,
     /// ICE servers for this connection in place of our own.
     pub custom_ice_servers: Vec<IceServer>,
+    /// Whether it entered by the secret, with no token of an application: it may do all, whatever its role says.
+    #[serde(default)]
+    pub by_secret: bool,
+}
+
+impl ConnectionProperties {
+    /// Whether it may publish.
+    pub const fn publishes(&self) -> bool {
+        self.role.publishes() || self.by_secret
+    }
+
+    /// Whether it may end streams and connections of others.
+    pub const fn moderates(&self) -> bool {
+        self.role.moderates() || self.by_secret
+    }
 }
 
 /// Limits in kbit/s; "receive" is from the client to us, 0 is unlimited.

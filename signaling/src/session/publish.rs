@@ -11,8 +11,11 @@ impl Session {
     /// When it has left, its role does not allow it or it publishes already.
     pub fn check_publish(&self, id: &str) -> Result<(), Refusal> {
         let (connection, participant) = self.participant(id)?;
-        if !connection.properties.role.publishes() {
+        if !connection.properties.publishes() {
             return Err(Refusal::Unauthorized("a subscriber may not publish"));
+        }
+        if connection.is_hidden() {
+            return Err(Refusal::Unauthorized("who records does not publish"));
         }
         if participant.stream.is_some() {
             return Err(Refusal::AlreadyPublishing);

@@ -45,10 +45,12 @@ pub(crate) const PARAMS: i64 = -32_602;
 
 /// Every parameter a method reads, and the error when it is something else.
 #[rustfmt::skip]
-pub(crate) const TYPES: [(&str, &str, Wanted, i64); 34] = [
+pub(crate) const TYPES: [(&str, &str, Wanted, i64); 36] = [
     ("joinRoom",                "session",           Wanted::Text,          403),
     ("joinRoom",                "token",             Wanted::Text,          404),
     ("joinRoom",                "metadata",          Wanted::TextOrNothing, 500),
+    ("joinRoom",                "secret",            Wanted::TextOrNothing, PARAMS),
+    ("joinRoom",                "recorder",          Wanted::Flag,          PARAMS),
     ("connect",                 "sessionId",         Wanted::Text,          40_007),
     ("publishVideo",            "sdpOffer",          Wanted::Text,          302),
     ("publishVideo",            "doLoopback",        Wanted::Flag,          PARAMS),
@@ -100,9 +102,10 @@ pub(crate) const READS_NOTHING: [&str; 11] = [
 
 /// Texts that are no use where a text is right.
 #[rustfmt::skip]
-pub(crate) const VALUES: [(&str, &str, &[&str], i64); 19] = [
+pub(crate) const VALUES: [(&str, &str, &[&str], i64); 20] = [
     ("joinRoom", "session", &["", "ses_none", "../../etc/passwd", "a b", "%00", "\u{0}", "'; DROP TABLE", LONG], 202),
     ("joinRoom", "token", &["", "tok_", "garbage", "wss://h?sessionId=x&token=", "\u{0}", LONG], 401),
+    ("joinRoom", "secret", &["wrong", "test-secre", "test-secret2", "\u{0}", LONG], 401),
     ("joinRoom", "metadata", &[LONG], 500),
     ("connect", "sessionId", &["", "garbage", "\u{0}", LONG], 40_007),
     ("publishVideo", "sdpOffer", &["", "\u{0}", "garbage", "v=0", "v=0\r\n\r\n", SUBSCRIBE, LONG], 302),

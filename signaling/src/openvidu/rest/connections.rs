@@ -175,6 +175,7 @@ fn properties(body: &Body, limits: &Limits) -> Result<ConnectionProperties, Fail
         record: body.bool("record")?.unwrap_or(true),
         kurento_options: body.value("kurentoOptions").map(kurento_options).transpose()?,
         custom_ice_servers: servers.unwrap_or_default(),
+        by_secret: false,
     })
 }
 

@@ -10,8 +10,8 @@ use super::super::{VERSION, first, ice_servers, ids, shapes};
 use super::{Budget, Call, Caller, Identity, Outcome, Params, success};
 use crate::clock;
 use crate::session::{
-    Arrival, Changes, Connection, ConnectionProperties, Generation, MediaServer, Participant, Reason,
-    Refusal, Role, Session, SessionProperties,
+    Arrival, Changes, Connection, ConnectionProperties, Generation, MediaServer, Participant, RECORDER,
+    Reason, Refusal, Role, Session, SessionProperties,
 };
 use crate::state::{Client, State};
 
@@ -54,7 +54,9 @@ impl Caller {
         }
         let (token, opened) = match door {
             Door::Token(token) => (token_of(token).to_owned(), Changes::default()),
-            Door::Secret => self.open_by_secret(&mut state, session)?,
+            // Nothing is made that nobody could use.
+            Door::Secret(_) if relay.shards.is_empty() => return Err(no_media_node(&"there is no shard")),
+            Door::Secret(as_what) => self.open_by_secret(&mut state, session, as_what)?,
         };
         if state.clients.len() >= limits.participants_max {
             return Err(Refusal::Limit("participants").into());
@@ -101,17 +103,27 @@ impl Caller {
         let named = params
             .text("session")
             .map_err(|_| RpcError::new(errors::SESSION_ID, "the session is missing"))?;
-        if self.generation == Generation::Second {
-            return Ok((named, Door::Token(token(params)?)));
-        }
-        let (session, within) = first::session_and_secret(named);
-        let secret = params.optional_text("secret")?.filter(|secret| !secret.is_empty()).or(within);
-        match secret.filter(|_| self.app.config.compat.first_generation_secret) {
-            None => Ok((session, Door::Token(token(params)?))),
+        let given = params.optional_text("secret")?.filter(|secret| !secret.is_empty());
+        let (session, secret, as_what) = match self.generation {
+            Generation::First => {
+                let (session, within) = first::session_and_secret(named);
+                let is_allowed = self.app.config.compat.first_generation_secret;
+                (session, given.or(within).filter(|_| is_allowed), Guest::Founder)
+            }
+            Generation::Second => {
+                let records = params.optional_bool("recorder")?.unwrap_or(false);
+                (named, given, if records { Guest::Recorder } else { Guest::Insecure })
+            }
+        };
+        match secret {
             Some(secret) => {
                 self.check_secret(secret)?;
-                Ok((session, Door::Secret))
+                Ok((session, Door::Secret(as_what)))
             }
+            None if as_what == Guest::Recorder => {
+                Err(Refusal::Unauthorized("who records has to show the secret").into())
+            }
+            None => Ok((session, Door::Token(token(params)?))),
         }
     }
 
@@ -131,13 +143,18 @@ impl Caller {
         }
     }
 
-    /// Makes the session where there is none, and a token that opens it. Gives the token.
-    fn open_by_secret(&self, state: &mut State, id: &str) -> Result<(String, Changes), RpcError> {
-        if !ids::is_custom_session(id) {
-            return Err(Refusal::SessionNotFound.into());
-        }
+    /// Makes a token that opens the session, and the session where a founder finds none. Gives the token.
+    fn open_by_secret(
+        &self,
+        state: &mut State,
+        id: &str,
+        as_what: Guest,
+    ) -> Result<(String, Changes), RpcError> {
         let mut opened = Changes::default();
         if !state.sessions.contains_key(id) {
+            if as_what != Guest::Founder || !ids::is_custom_session(id) {
+                return Err(Refusal::SessionNotFound.into());
+            }
             if state.sessions.len() >= self.app.config.limits.sessions_max {
                 return Err(Refusal::Limit("sessions").into());
             }
@@ -151,15 +168,23 @@ impl Caller {
             state.sessions.insert(id.to_owned(), session);
         }
         let token = ids::token();
+        let (own_id, role) = match as_what {
+            Guest::Founder => (ids::connection(), Role::Moderator),
+            Guest::Insecure => (ids::connection(), Role::Subscriber),
+            Guest::Recorder => (RECORDER.to_owned(), Role::Subscriber),
+        };
+        let session = state.sessions.get_mut(id).ok_or(Refusal::SessionNotFound)?;
+        if session.connection(&own_id).is_some() {
+            return Err(Refusal::ExistingUser.into());
+        }
         let connection = Connection {
-            id: ids::connection(),
+            id: own_id,
             created_at_ms: clock::now_ms(),
             token_url: token.clone(),
             token: token.clone(),
-            properties: ConnectionProperties { role: Role::Moderator, ..ConnectionProperties::default() },
+            properties: ConnectionProperties { role, by_secret: true, ..ConnectionProperties::default() },
             participant: None,
         };
-        let session = state.sessions.get_mut(id).ok_or(Refusal::SessionNotFound)?;
         session.add_connection(connection, self.app.config.limits.connections_per_session_max)?;
         Ok((token, opened))
     }
@@ -248,7 +273,18 @@ enum Door<'a> {
     /// A token, or the URL it came in.
     Token(&'a str),
     /// The secret, which was right.
-    Secret,
+    Secret(Guest),
+}
+
+/// Who enters without a token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Guest {
+    /// A client of the first generation: where there is no session, it makes one.
+    Founder,
+    /// One that may do all in a session that is there, while its role says the least.
+    Insecure,
+    /// One that records a session that is there, and of whom nobody knows.
+    Recorder,
 }
 
 /// What the server tells a newcomer about itself.
@@ -265,7 +301,7 @@ struct Terms {
 fn joined(session: &Session, own: &Connection, participant: &Participant, terms: Terms) -> Value {
     let others: Vec<Value> = session
         .participants()
-        .filter(|(connection, _)| connection.id != own.id)
+        .filter(|(connection, _)| connection.id != own.id && !connection.is_hidden())
         .map(|(connection, participant)| shapes::participant(connection, participant, terms.generation))
         .collect();
     let mut result = Map::new();
