@@ -119,6 +119,7 @@ pub const KEYS: &[Key] = &[
     one("limits.data-len-bytes-max", "data-len-bytes-max"),
     one("compat.support-deprecated-api", "support-deprecated-api").as_in_openvidu("SUPPORT_DEPRECATED_API"),
     one("compat.first-generation-secret", "first-generation-secret"),
+    one("compat.reported-version", "reported-version"),
 ];
 
 /// The key of an option.

@@ -3,6 +3,7 @@
 mod caps;
 mod carry_out;
 mod expiry;
+mod ice_servers;
 mod recover;
 mod restore;
 
@@ -25,6 +26,7 @@ use crate::relay::Link;
 use crate::state::{Shared, State};
 use crate::store::{Store, StoreError, Writer};
 pub use carry_out::Answer;
+pub use ice_servers::IceClient;
 
 /// User name of the REST API.
 const USER: &str = "OPENVIDUAPP";

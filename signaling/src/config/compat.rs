@@ -1,6 +1,8 @@
-//! What older clients may do.
+//! What older clients may do, and what clients are told this server is.
 
 use clap::Args;
+
+use crate::openvidu::VERSION;
 
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
@@ -9,4 +11,71 @@ pub struct Compat {
     /// development. Whoever reads such a page has the secret.
     #[arg(long, env = "MILLRACE_FIRST_GENERATION_SECRET")]
     pub first_generation_secret: bool,
+
+    /// Release of OpenVidu that clients are told this server is: `client` is that of each client, who else may complain
+    /// that it does not fit.
+    #[arg(long, env = "MILLRACE_REPORTED_VERSION", default_value = "client", value_parser = ReportedVersion::parse)]
+    pub reported_version: ReportedVersion,
+}
+
+/// The release this server says it is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum ReportedVersion {
+    /// That of whoever asks; one that cannot be is not repeated.
+    Client,
+    /// Always this.
+    Fixed(String),
+}
+
+impl ReportedVersion {
+    /// Reads `client` or three numbers.
+    ///
+    /// # Errors
+    /// When it is something else, in words for an operator.
+    pub fn parse(text: &str) -> Result<Self, String> {
+        match text {
+            "client" => Ok(Self::Client),
+            _ if is_release(text) => Ok(Self::Fixed(text.to_owned())),
+            _ => Err("neither client nor a release such as 2.32.2".into()),
+        }
+    }
+
+    /// What a client hears that says `its` own release, or none.
+    pub fn to_client<'a>(&'a self, its: Option<&'a str>) -> &'a str {
+        match self {
+            // Anything but three numbers makes a client hang.
+            Self::Client => its.filter(|its| is_release(its)).unwrap_or(VERSION),
+            Self::Fixed(release) => release,
+        }
+    }
+
+    /// What an application's server hears, which does not say its own.
+    pub fn to_application(&self) -> &str {
+        self.to_client(None)
+    }
+}
+
+/// Three numbers between dots.
+fn is_release(text: &str) -> bool {
+    let is_number =
+        |part: &str| (1..=5).contains(&part.len()) && part.bytes().all(|byte| byte.is_ascii_digit());
+    text.split('.').count() == 3 && text.split('.').all(is_number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_release_is_repeated() {
+        let client = ReportedVersion::parse("client").unwrap();
+        assert_eq!(client.to_client(Some("2.30.1")), "2.30.1");
+        for bad in ["", "2.30", "2.30.1.2", "2..1", "2.30.x", "2.30.1-beta", "2.30.123456", "é.1.1"] {
+            assert_eq!(client.to_client(Some(bad)), VERSION, "{bad}");
+            assert!(ReportedVersion::parse(bad).is_err(), "{bad}");
+        }
+        assert_eq!((client.to_client(None), client.to_application()), (VERSION, VERSION));
+        let fixed = ReportedVersion::parse("2.29.0").unwrap();
+        assert_eq!((fixed.to_client(Some("2.30.1")), fixed.to_application()), ("2.29.0", "2.29.0"));
+    }
 }

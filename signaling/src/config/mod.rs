@@ -12,7 +12,7 @@ mod timing;
 
 use clap::Parser;
 
-pub use compat::Compat;
+pub use compat::{Compat, ReportedVersion};
 pub use events::Events;
 pub use garbage::Garbage;
 pub use ice::Ice;

@@ -1,15 +1,8 @@
-//! ICE servers: the ones an application gives, checked, and our own.
+//! ICE servers as they are written down: by an application, by the operator, and for clients that know only one.
 
-use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use serde_json::{Value, json};
 
-use super::ids;
 use crate::session::IceServer;
-
-/// How long TURN credentials made here are good, in seconds.
-const CREDENTIAL_LIFETIME_S: u64 = 86_400;
 
 /// Most ICE servers of one connection.
 const SERVERS_MAX: usize = 16;
@@ -100,35 +93,29 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'[' | b']' | b':')
 }
 
-/// What joinRoom offers: the connection's own servers, else those of the configuration, else the STUN of the shard its
-/// session lives on, under the `host` the client knows us by. Never nothing: a client without ICE servers asks a public
-/// one on the Internet.
-pub fn offered(own: &[IceServer], set: &[IceServer], host: &str, media_port: u32, now_ms: u64) -> Value {
-    let servers = if own.is_empty() { set } else { own };
-    if servers.is_empty() {
-        return json!([{"url": format!("stun:{host}:{media_port}")}]);
-    }
-    servers.iter().map(|server| offered_one(server, now_ms)).collect()
+/// What clients are told of a TURN server that read no list: native applications do.
+#[derive(Debug, PartialEq, Eq)]
+pub struct Turn<'a> {
+    /// Its host, a literal of IPv6 in brackets.
+    pub host: &'a str,
+    /// Its port.
+    pub port: u16,
+    /// The user name.
+    pub username: &'a str,
+    /// The password.
+    pub credential: &'a str,
 }
 
-fn offered_one(server: &IceServer, now_ms: u64) -> Value {
-    let (username, credential) = match &server.static_auth_secret {
-        Some(secret) => {
-            let username = format!("{}:{}", now_ms / 1_000 + CREDENTIAL_LIFETIME_S, ids::ice(8));
-            let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
-            let credential = STANDARD.encode(hmac::sign(&key, username.as_bytes()));
-            (Some(username), Some(credential))
-        }
-        None => (server.username.clone(), server.credential.clone()),
-    };
-    let mut object = serde_json::Map::new();
-    object.insert("url".into(), json!(server.url));
-    for (key, value) in [("username", username), ("credential", credential)] {
-        if let Some(value) = value {
-            object.insert(key.into(), json!(value));
-        }
-    }
-    Value::Object(object)
+/// The first TURN server without TLS among those a client is offered.
+pub fn turn_of(offered: &[IceServer]) -> Option<Turn<'_>> {
+    offered.iter().find_map(|server| {
+        let address = server.url.strip_prefix("turn:")?.split('?').next()?;
+        let (host, port) = split_host(address);
+        // RFC 7065 §3.2.
+        let port = port.map_or(Some(3_478), |port| port.parse().ok())?;
+        let (username, credential) = (server.username.as_deref()?, server.credential.as_deref()?);
+        Some(Turn { host, port, username, credential })
+    })
 }
 
 #[cfg(test)]
@@ -177,18 +164,22 @@ mod tests {
     }
 
     #[test]
-    fn our_own_stun_is_offered_unless_the_application_knows_better() {
-        assert_eq!(offered(&[], &[], "localhost", 5000, 0), json!([{"url": "stun:localhost:5000"}]));
-        let own = parse(&json!([{"url": "turn:h", "staticAuthSecret": "s"}])).unwrap();
-        let offer = &offered(&own, &[], "localhost", 5000, 1_000_000)[0];
-        let keys: Vec<&String> = offer.as_object().unwrap().keys().collect();
-        assert_eq!(keys, ["url", "username", "credential"], "the secret stays here");
-        assert!(offer["username"].as_str().unwrap().starts_with("87400:"));
-
-        let set = [parse_text("url=turn:set,username=u,credential=c=c").unwrap()];
-        let offer = offered(&[], &set, "localhost", 5000, 0);
-        assert_eq!(offer, json!([{"url": "turn:set", "username": "u", "credential": "c=c"}]));
-        assert_eq!(offered(&own, &set, "localhost", 5000, 0)[0]["url"], "turn:h");
+    fn a_turn_server_is_told_to_those_who_read_no_list() {
+        let server = |url: &str| IceServer {
+            url: url.into(),
+            username: Some("u".into()),
+            credential: Some("c".into()),
+            static_auth_secret: None,
+        };
+        let turn = |url: &str| {
+            let servers = [IceServer { username: None, ..server("stun:first") }, server(url)];
+            turn_of(&servers).map(|turn| (turn.host.to_owned(), turn.port))
+        };
+        assert_eq!(turn("turn:h"), Some(("h".into(), 3_478)));
+        assert_eq!(turn("turn:192.0.2.1:99?transport=udp"), Some(("192.0.2.1".into(), 99)));
+        assert_eq!(turn("turn:[2001:db8::1]:99"), Some(("[2001:db8::1]".into(), 99)));
+        assert_eq!(turn("turns:h:443"), None);
+        assert_eq!(turn_of(&[IceServer { credential: None, ..server("turn:h") }]), None);
     }
 
     #[test]

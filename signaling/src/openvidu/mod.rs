@@ -13,5 +13,5 @@ pub mod rest;
 pub mod rpc;
 pub mod shapes;
 
-/// The release whose clients are served. joinRoom names it; a client that finds none hangs.
+/// The release whose clients are served, and that we say we are where nothing else is wanted.
 pub const VERSION: &str = "2.32.2";

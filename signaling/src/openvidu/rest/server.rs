@@ -7,7 +7,6 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::super::VERSION;
 use crate::app::App;
 use crate::http::Via;
 
@@ -19,7 +18,7 @@ pub(super) async fn config(
     let config = &app.config;
     let origin = via.origin(&headers, config);
     let mut shape = json!({
-        "VERSION": VERSION,
+        "VERSION": config.compat.reported_version.to_application(),
         "DOMAIN_OR_PUBLIC_IP": origin.host(),
         "HTTPS_PORT": config.server.https_port,
         "OPENVIDU_PUBLICURL": origin.url(),
@@ -55,8 +54,8 @@ pub(super) async fn public_url(
     via.origin(&headers, &app.config).url()
 }
 
-pub(super) async fn version() -> &'static str {
-    VERSION
+pub(super) async fn version(State(app): State<Arc<App>>) -> String {
+    app.config.compat.reported_version.to_application().to_owned()
 }
 
 /// Whether call detail records are written.

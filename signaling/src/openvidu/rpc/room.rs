@@ -6,12 +6,13 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
-use super::super::{VERSION, first, ice_servers, ids, shapes};
+use super::super::{first, ice_servers, ids, shapes};
 use super::{Budget, Call, Caller, Identity, Outcome, Params, success};
+use crate::app::IceClient;
 use crate::clock;
 use crate::session::{
-    Arrival, Changes, Connection, ConnectionProperties, Generation, MediaServer, Participant, RECORDER,
-    Reason, Refusal, Role, Session, SessionProperties,
+    Arrival, Changes, Connection, ConnectionProperties, Generation, IceServer, MediaServer, Participant,
+    RECORDER, Reason, Refusal, Role, Session, SessionProperties,
 };
 use crate::state::{Client, State};
 
@@ -32,6 +33,7 @@ impl Caller {
             .filter(|data| data.is_none_or(|data| data.len() <= limits.data_len_bytes_max))
             .ok_or_else(|| RpcError::new(errors::METADATA, "the metadata is no text or too long"))?;
         let platform = params.optional_text("platform").ok().flatten().unwrap_or_default();
+        let sdk_version = params.optional_text("sdkVersion").ok().flatten();
         let arrival = Arrival {
             rpc_session: ids::rpc_session(),
             client_data: client_data.unwrap_or_default().to_owned(),
@@ -71,7 +73,7 @@ impl Caller {
         model.shard = Some(shard);
         let media_port = relay.shards.iter().find(|found| found.shard == shard).map_or(0, |found| found.port);
 
-        let result = self.join_result(&state, session, &connection, media_port)?;
+        let result = self.join_result(&state, session, &connection, media_port, sdk_version)?;
         let turn = Arc::default();
         let identity = Identity {
             session: session.to_owned(),
@@ -195,24 +197,24 @@ impl Caller {
         session: &str,
         connection: &str,
         media_port: u32,
+        sdk_version: Option<&str>,
     ) -> Result<Value, RpcError> {
         let session = state.sessions.get(session).ok_or(Refusal::SessionNotFound)?;
         let (connection, participant) = session.participant(connection)?;
-        let own_servers = &connection.properties.custom_ice_servers;
-        let servers = ice_servers::offered(
-            own_servers,
-            &self.app.config.ice.servers,
-            &self.host,
+        let ice_servers = self.app.ice_servers(IceClient {
+            own: &connection.properties.custom_ice_servers,
+            host: &self.host,
             media_port,
-            participant.active_at_ms,
-        );
+            now_ms: participant.active_at_ms,
+        });
+        let version = self.app.config.compat.reported_version.to_client(sdk_version);
         // Clients of the first generation know one way only.
         let media_server = match participant.generation {
             Generation::First => MediaServer::Kurento,
             Generation::Second => session.properties.media_server,
         };
         let media_server = media_server.as_str();
-        let terms = Terms { ice_servers: servers, media_server, generation: self.generation };
+        let terms = Terms { version, ice_servers, media_server, generation: self.generation };
         Ok(joined(session, connection, participant, terms))
     }
 
@@ -288,9 +290,11 @@ enum Guest {
 }
 
 /// What the server tells a newcomer about itself.
-struct Terms {
+struct Terms<'a> {
+    /// The release it is told we are.
+    version: &'a str,
     /// What the client is to use for ICE.
-    ice_servers: Value,
+    ice_servers: Vec<IceServer>,
     /// Name of the media server whose way of negotiating is spoken.
     media_server: &'static str,
     /// What kind of client it is.
@@ -298,7 +302,7 @@ struct Terms {
 }
 
 /// The result of joinRoom.
-fn joined(session: &Session, own: &Connection, participant: &Participant, terms: Terms) -> Value {
+fn joined(session: &Session, own: &Connection, participant: &Participant, terms: Terms<'_>) -> Value {
     let others: Vec<Value> = session
         .participants()
         .filter(|(connection, _)| connection.id != own.id && !connection.is_hidden())
@@ -314,14 +318,24 @@ fn joined(session: &Session, own: &Connection, participant: &Participant, terms:
         ("session", json!(session.id)),
         ("sessionId", json!(participant.rpc_session)),
         // A client that finds no full version here hangs for ever.
-        ("version", json!(VERSION)),
+        ("version", json!(terms.version)),
         ("mediaServer", json!(terms.media_server)),
         ("videoSimulcast", json!(false)),
         ("record", json!(own.properties.record)),
         ("role", json!(own.properties.role.as_str())),
-        ("customIceServers", terms.ice_servers),
+        ("customIceServers", json!(terms.ice_servers)),
     ] {
         result.insert(key.into(), value);
+    }
+    if let Some(turn) = ice_servers::turn_of(&terms.ice_servers) {
+        for (key, value) in [
+            ("coturnIp", json!(turn.host)),
+            ("coturnPort", json!(turn.port)),
+            ("turnUsername", json!(turn.username)),
+            ("turnCredential", json!(turn.credential)),
+        ] {
+            result.insert(key.into(), value);
+        }
     }
     Value::Object(result)
 }

@@ -1,0 +1,94 @@
+//! The ICE servers a client is told to use. This is the only place they come from.
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use super::App;
+use crate::openvidu::ids;
+use crate::session::IceServer;
+
+/// How long TURN credentials made here are good, in seconds.
+const CREDENTIAL_LIFETIME_S: u64 = 86_400;
+
+/// Who is to use them.
+#[derive(Clone, Copy, Debug)]
+pub struct IceClient<'a> {
+    /// Servers of its connection alone, of which there may be none.
+    pub own: &'a [IceServer],
+    /// The name it knows this server by.
+    pub host: &'a str,
+    /// UDP port of the shard its session lives on.
+    pub media_port: u32,
+    /// The time, in ms since 1970.
+    pub now_ms: u64,
+}
+
+impl App {
+    /// The servers of the connection, else those of the configuration, else the STUN of the client's shard; each with
+    /// credentials to hand out and no secret. Never none: a client without ICE servers asks a public one on the
+    /// Internet.
+    pub fn ice_servers(&self, client: IceClient<'_>) -> Vec<IceServer> {
+        offered(client, &self.config.ice.servers)
+    }
+}
+
+fn offered(client: IceClient<'_>, set: &[IceServer]) -> Vec<IceServer> {
+    let servers = if client.own.is_empty() { set } else { client.own };
+    if servers.is_empty() {
+        let url = format!("stun:{}:{}", client.host, client.media_port);
+        return vec![IceServer { url, username: None, credential: None, static_auth_secret: None }];
+    }
+    servers.iter().map(|server| with_credentials(server, client.now_ms)).collect()
+}
+
+/// Makes credentials where there is a secret to make them of: the user name is when they end, and a random word; the
+/// password follows from both, so that the TURN server needs to know nobody
+/// (draft-uberti-behave-turn-rest-00 §2.2).
+fn with_credentials(server: &IceServer, now_ms: u64) -> IceServer {
+    let Some(secret) = &server.static_auth_secret else { return server.clone() };
+    let username = format!("{}:{}", now_ms / 1_000 + CREDENTIAL_LIFETIME_S, ids::ice(8));
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+    let credential = STANDARD.encode(hmac::sign(&key, username.as_bytes()));
+    IceServer {
+        url: server.url.clone(),
+        username: Some(username),
+        credential: Some(credential),
+        static_auth_secret: None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::openvidu::ice_servers::parse_text;
+
+    fn client(own: &[IceServer]) -> IceClient<'_> {
+        IceClient { own, host: "localhost", media_port: 5_000, now_ms: 1_000_000 }
+    }
+
+    #[test]
+    fn our_own_stun_is_offered_unless_somebody_knows_better() {
+        assert_eq!(json!(offered(client(&[]), &[])), json!([{"url": "stun:localhost:5000"}]));
+        let set = [parse_text("url=turn:set,username=u,credential=c=c").unwrap()];
+        let offer = json!(offered(client(&[]), &set));
+        assert_eq!(offer, json!([{"url": "turn:set", "username": "u", "credential": "c=c"}]));
+        let own = [parse_text("url=turn:h,staticAuthSecret=s").unwrap()];
+        assert_eq!(offered(client(&own), &set)[0].url, "turn:h");
+    }
+
+    #[test]
+    fn a_secret_becomes_credentials_and_stays_here() {
+        let own = [parse_text("url=turn:h,staticAuthSecret=s").unwrap()];
+        let offer = &json!(offered(client(&own), &[]))[0];
+        let keys: Vec<&String> = offer.as_object().unwrap().keys().collect();
+        assert_eq!(keys, ["url", "username", "credential"]);
+        let username = offer["username"].as_str().unwrap();
+        assert!(username.starts_with("87400:"), "{username}");
+        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"s");
+        let tag = STANDARD.decode(offer["credential"].as_str().unwrap()).unwrap();
+        hmac::verify(&key, username.as_bytes(), &tag).expect("the server makes the same of it");
+    }
+}
