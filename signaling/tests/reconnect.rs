@@ -254,6 +254,32 @@ async fn a_relay_that_is_busy_at_first_is_told_everything_all_the_same() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn whose_media_the_relay_will_not_have_back_hears_of_it() {
+    let mut world = World::start().await;
+    let session = world.session().await;
+    let (mut a, _) = world.join(&session, "PUBLISHER").await;
+    let (mut b, _) = world.join(&session, "SUBSCRIBER").await;
+    a.told("participantJoined").await;
+    let stream = a.publish().await["id"].as_str().unwrap().to_owned();
+    b.told("participantPublished").await;
+    b.watch(&stream).await;
+    let (mut silent, _) = world.join(&session, "PUBLISHER").await;
+    for client in [&mut a, &mut b] {
+        client.told("participantJoined").await;
+    }
+    world.relay.stop().await;
+    world.relay.forget();
+    world.relay.change(|held| held.refuse = Some(Rejection::Refused));
+    world.relay.listen();
+    for client in [&mut a, &mut b] {
+        let error = client.told("mediaError").await["error"].as_str().unwrap().to_owned();
+        assert!(error.ends_with("as the test wants"), "{error}");
+        assert!(client.hears_nothing().await, "once");
+    }
+    assert!(silent.hears_nothing().await, "nothing of this one is lost");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn who_was_connected_to_a_relay_that_lost_its_memory_negotiates_anew() {
     let mut world = World::start().await;
     let session = world.session().await;

@@ -4,6 +4,7 @@ mod caps;
 mod carry_out;
 mod expiry;
 mod ice_servers;
+mod media_errors;
 mod recover;
 mod restore;
 
@@ -91,6 +92,7 @@ impl App {
             app.await_return(rpc_session, 0, app.config.timing.restart_grace);
         }
         app.recover_viewers();
+        app.tell_media_errors();
         app.keep_caps();
         app.every(NOTES_INTERVAL, |app| app.shared.lock().prune_notes());
         let garbage_interval = Duration::from_secs(app.config.garbage.interval_s);

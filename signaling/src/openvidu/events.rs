@@ -47,6 +47,7 @@ fn method_and_params(notice: &Notice, generation: Generation) -> (&'static str, 
                 "reason": reason,
             }),
         ),
+        Notice::MediaFailed { error } => ("mediaError", json!({"error": error})),
         Notice::Signal { from, kind, data } => {
             let kind = kind.as_deref().map(|kind| match generation {
                 Generation::First => first::signal_for_first(kind),

@@ -161,21 +161,24 @@ impl Connection {
     async fn reconcile(&mut self, held: &Snapshot, owner: &dyn Owner) -> io::Result<()> {
         let commands = difference(held, owner.desired(&self.relay, held));
         let count = commands.len();
-        let mut refusals = 0_usize;
+        let mut refused = Vec::new();
         for (shard, command) in commands {
-            if let Reply::Rejected(rejected) = self.persist(shard, command, owner).await? {
-                refusals += 1;
+            if let Reply::Rejected(rejected) = self.persist(shard, &command, owner).await? {
                 tracing::warn!(shard, reason = ?rejected.reason(), message = %rejected.message, "not restored");
+                refused.push((command, rejected.message));
             }
         }
         if count > 0 {
-            tracing::info!(commands = count, refusals, "relay reconciled");
+            tracing::info!(commands = count, refusals = refused.len(), "relay reconciled");
+        }
+        if !refused.is_empty() {
+            owner.handle_refusals(refused);
         }
         Ok(())
     }
 
     /// The same until the relay is not too busy, within the time for one answer.
-    async fn persist(&mut self, shard: u32, command: Command, owner: &dyn Owner) -> io::Result<Reply> {
+    async fn persist(&mut self, shard: u32, command: &Command, owner: &dyn Owner) -> io::Result<Reply> {
         let deadline = Instant::now() + SETUP_TIMEOUT;
         loop {
             match self.call(shard, command.clone(), owner).await? {

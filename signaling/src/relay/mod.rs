@@ -18,6 +18,9 @@ pub trait Owner: Send + Sync + 'static {
     /// Called for each new connection, before anything else is sent on it; `held` is what the relay holds.
     fn desired(&self, relay: &RelayHello, held: &Snapshot) -> Vec<(u32, Command)>;
 
+    /// What the relay did not take of that, and why; called once for each new connection, if at all.
+    fn handle_refusals(&self, refused: Vec<(Command, String)>);
+
     /// The relay tells something of its own accord.
     fn handle_event(&self, event: Event);
 }

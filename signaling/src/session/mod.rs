@@ -21,7 +21,7 @@ mod signal;
 mod stream;
 mod subscribe;
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 use millrace_control::{CodecKind, MediaKind};
 use serde::{Deserialize, Serialize};
@@ -168,6 +168,21 @@ impl Session {
                 stream.chain(participant.subscriptions.iter().map(|subscription| &subscription.media))
             })
             .chain(&self.reserved)
+    }
+
+    /// What follows from the relay's not having some peers back: those whose they are hear of it, once each.
+    pub fn lose_media(&self, refused: &BTreeMap<u64, String>) -> Changes {
+        let mut changes = Changes::default();
+        for (_, participant) in self.participants() {
+            let published = participant.stream.iter().map(|stream| &stream.media);
+            let watched = participant.subscriptions.iter().map(|watched| &watched.media);
+            let why = published.chain(watched).find_map(|media| refused.get(&media.id()));
+            if let Some(why) = why {
+                let error = format!("the media server could not restore a stream: {why}");
+                changes.tell(vec![participant.rpc_session.clone()], Notice::MediaFailed { error });
+            }
+        }
+        changes
     }
 
     /// How many viewers' transports are on the session's own shard.

@@ -134,6 +134,11 @@ pub enum Notice {
         /// Why.
         reason: String,
     },
+    /// The receiver's media do not flow any more.
+    MediaFailed {
+        /// What went wrong, for whoever reads logs.
+        error: String,
+    },
     /// A message among participants.
     Signal {
         /// Who sent it; nobody when it came by REST.

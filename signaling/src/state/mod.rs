@@ -32,6 +32,8 @@ pub struct State {
     pub lost_viewers: BTreeSet<u64>,
     /// Connections that wait to be used are not more than this; `None` when nobody knows.
     pending_at_most: Option<usize>,
+    /// Peers that a relay would not take back since somebody last looked, and what it said first.
+    pub refused: BTreeMap<u64, String>,
     /// Publishers, by session and connection, of whose new cap the relay is still to be told.
     pub capped: BTreeSet<(String, String)>,
 }
@@ -128,6 +130,7 @@ impl State {
 pub struct Shared {
     state: Mutex<State>,
     lost: Notify,
+    refused: Notify,
     capped: Notify,
 }
 
@@ -135,6 +138,11 @@ impl Shared {
     /// Rings when a relay turns out to have lost viewers.
     pub const fn lost(&self) -> &Notify {
         &self.lost
+    }
+
+    /// Rings when a relay would not take somebody's peer back.
+    pub const fn refused(&self) -> &Notify {
+        &self.refused
     }
 
     /// Rings when the relay is to be told of a new cap.
@@ -202,6 +210,21 @@ impl Owner for Shared {
             self.lost.notify_one();
         }
         commands
+    }
+
+    fn handle_refusals(&self, refused: Vec<(Command, String)>) {
+        let mut state = self.lock();
+        for (command, why) in refused {
+            let peer = match command {
+                Command::PutPeer(put) => put.peer,
+                Command::PutTrack(put) => put.peer,
+                Command::PutSubscription(put) => put.peer,
+                _ => continue,
+            };
+            // What goes over a peer that is not there is refused as well; why the peer is not says more.
+            state.refused.entry(peer).or_insert(why);
+        }
+        self.refused.notify_one();
     }
 
     fn handle_event(&self, event: Event) {
