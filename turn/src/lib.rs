@@ -9,7 +9,8 @@
 //! [`Message`] borrows the datagram and never fails half way: what parses is within bounds for good, and what follows
 //! an integrity attribute is out of reach (RFC 8489 §14.5). [`Writer`] fills a slot that the caller owns.
 //! [`IntegrityKey`] holds an HMAC state that was set up once, so a check costs hashing and nothing else.
-//! [`Allowance`] bounds what strangers may make us answer, and [`answer_binding`] is that answer. [`server`] relays.
+//! [`Allowance`] bounds what strangers may make us answer, and [`answer_binding`] is that answer. [`server`] relays, and [`stream`] cuts
+//! streams into messages.
 //!
 //! ```
 //! use millrace_turn::{IntegrityKey, Message, Method, TransactionId, Verdict, Writer};
@@ -43,6 +44,7 @@ mod integrity;
 mod md5;
 mod message;
 pub mod server;
+pub mod stream;
 mod writer;
 
 #[cfg(test)]

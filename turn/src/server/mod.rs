@@ -8,7 +8,7 @@
 //!                           └──── records that the caller owns: allocations, permissions, channels, keys, counters
 //! ```
 //!
-//! One loop drives it: each datagram (or each message of a stream) from a client goes to
+//! One loop drives it: each datagram (or each message of a stream, see [`crate::stream`]) from a client goes to
 //! [`Server::handle_client`]; what comes from a peer to a relayed address is framed by what [`Server::frame`] says; at
 //! [`Server::next_deadline_ns`] comes [`Server::handle_timeout`]. Nothing else is remembered between calls.
 //!
@@ -169,7 +169,7 @@ impl<'m> Server<'m> {
         self.table.reopen(relay);
     }
 
-    /// Takes one message from a client: a datagram, or what was cut from a stream. An answer is
+    /// Takes one message from a client: a datagram, or what [`crate::stream::message_len`] cut from a stream. An answer is
     /// written into `answer`, for which 1500 bytes are enough.
     ///
     /// ChannelData costs one look-up of the client and allocates nothing.
