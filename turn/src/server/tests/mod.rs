@@ -1,6 +1,7 @@
 //! Dialogues with a server, by a client that writes its own messages.
 
 mod dialogue;
+mod rfc8656;
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
