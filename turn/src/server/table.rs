@@ -111,7 +111,13 @@ impl<'m> Table<'m> {
             // A static user who is no more goes on until the allocation's time is over, and not longer.
             self.records[slot.index()].credential_until_unix_s = 0;
         }
-        self.sockets += self.records[slot.index()].open.count_ones();
+        let record = &mut self.records[slot.index()];
+        for (family, relayed) in record.relayed.iter().enumerate() {
+            let is_open = relayed.get().is_some() && record.open & (1 << family) != 0;
+            record.open &= !(u8::from(!is_open) << family);
+        }
+        record.open &= 0b11;
+        self.sockets += record.open.count_ones();
         self.take_over_entries(config, slot);
         self.reschedule(slot);
         Some(())

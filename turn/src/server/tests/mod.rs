@@ -1,6 +1,9 @@
 //! Dialogues with a server, by a client that writes its own messages.
 
 mod dialogue;
+mod hostile;
+mod model;
+mod restore;
 mod rfc8656;
 
 use std::collections::BTreeSet;
