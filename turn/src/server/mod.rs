@@ -306,12 +306,30 @@ impl<'m> Server<'m> {
         }
     }
 
-    /// The client's connection ended: its allocation goes with it. For streams; `false` when it had none.
+    /// The client's connection ended: its allocation goes with it. For streams; `false` when it had none, or has another
+    /// `via` by now: the good-bye of an earlier connection does not end a later one.
     pub fn close_client(&mut self, now: Now, client: &Client, relay: &mut impl Relay) -> bool {
         let Some(slot) = self.table.find(&client.key()) else { return false };
+        if self.table.get(slot).is_none_or(|record| record.via != client.via) {
+            return false;
+        }
+        self.abandon(slot, now, relay);
+        true
+    }
+
+    /// Every connection ended, as they do with the process that holds them. Allocations of datagrams stay.
+    pub fn close_streams(&mut self, now: Now, relay: &mut impl Relay) {
+        for slot in self.table.slots() {
+            let client = self.table.get(slot).and_then(AllocationRecord::client);
+            if client.is_some_and(|client| client.transport.is_stream()) {
+                self.abandon(slot, now, relay);
+            }
+        }
+    }
+
+    fn abandon(&mut self, slot: Slot, now: Now, relay: &mut impl Relay) {
         self.table.close(slot, now, relay);
         self.record.counters.allocations_abandoned += 1;
-        true
     }
 
     /// The allocation that has this relayed address.

@@ -92,29 +92,22 @@ impl<'m> Table<'m> {
         }
         let client = record.client()?.key();
         let key = Key::from_record(record.key, record.key_len)?;
-        let is_removed =
-            record.credential_until_unix_s == u64::MAX && !keyring.knows_static(record.user, key);
-        let port = record.relayed().next()?.port();
-        let given_out = record.relayed.iter().enumerate().all(|(family, relayed)| {
-            relayed.get().is_none_or(|relayed| {
-                config.relayed_ip(family) == Some(relayed.ip()) && relayed.port() == port
-            })
-        });
+        let port = given_out_port(config, record)?;
         let at = usize::from(port.checked_sub(self.ports_from)?);
-        let is_free = self.by_port.get(at) == Some(&NOBODY) && !self.by_client.contains_key(&client);
-        if !given_out || !is_free {
+        if self.by_port.get(at) != Some(&NOBODY) || self.by_client.contains_key(&client) {
             return None;
         }
         self.by_port[at] = slot.0;
         self.by_client.insert(client, slot);
-        if is_removed {
-            // A static user who is no more goes on until the allocation's time is over, and not longer.
-            self.records[slot.index()].credential_until_unix_s = 0;
-        }
         let record = &mut self.records[slot.index()];
-        for (family, relayed) in record.relayed.iter().enumerate() {
-            let is_open = relayed.get().is_some() && record.open & (1 << family) != 0;
-            record.open &= !(u8::from(!is_open) << family);
+        if record.credential_until_unix_s == u64::MAX && !keyring.knows_static(record.user, key) {
+            // A static user who is no more goes on until the allocation's time is over, and not longer.
+            record.credential_until_unix_s = 0;
+        }
+        for family in [0, 1] {
+            if record.relayed[family].get().is_none() {
+                record.open &= !(1 << family);
+            }
         }
         record.open &= 0b11;
         self.sockets += record.open.count_ones();
@@ -285,17 +278,23 @@ impl<'m> Table<'m> {
 
     /// Opens again every socket that the records say is open.
     pub(super) fn reopen(&mut self, relay: &mut impl Relay) {
-        for index in 0..self.high {
+        for slot in self.slots() {
             for family in [0, 1] {
-                let record = &mut self.records[index];
+                let record = &mut self.records[slot.index()];
                 let was_open = record.is_live() && record.open & (1 << family) != 0;
-                record.open &= !(1 << family);
                 if was_open {
+                    record.open &= !(1 << family);
                     self.sockets -= 1;
-                    self.open_socket(Slot(u32::try_from(index).unwrap_or(NOBODY)), family, relay);
+                    self.open_socket(slot, family, relay);
                 }
             }
         }
+    }
+
+    /// Every place that was ever taken.
+    pub(super) fn slots(&self) -> impl Iterator<Item = Slot> + use<> {
+        // The number of records fits, see `new`.
+        (0..u32::try_from(self.high).unwrap_or(NOBODY)).map(Slot)
     }
 
     pub(super) fn next_deadline_ns(&self) -> Option<u64> {
@@ -330,4 +329,15 @@ impl<'m> Table<'m> {
             self.deadlines.remove(&(was_ns, slot));
         }
     }
+}
+
+/// The port of a record's relayed addresses, if this configuration gives them out.
+fn given_out_port(config: &Config, record: &AllocationRecord) -> Option<u16> {
+    let port = record.relayed().next()?.port();
+    let given_out = record.relayed.iter().enumerate().all(|(family, relayed)| {
+        relayed
+            .get()
+            .is_none_or(|relayed| config.relayed_ip(family) == Some(relayed.ip()) && relayed.port() == port)
+    });
+    given_out.then_some(port)
 }

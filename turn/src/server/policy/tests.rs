@@ -27,9 +27,10 @@ fn spellings(ip: &str) -> Vec<IpAddr> {
         format!("::{high:x}:{low:x}"),
         format!("::ffff:0:{high:x}:{low:x}"),
         format!("64:ff9b::{high:x}:{low:x}"),
-        format!("64:ff9b:1:{high:x}:{:x}:{:x}::", c, d << 8),
+        format!("64:ff9b:1:{high:x}:{c:x}:{:x}::", d << 8),
+        format!("64:ff9b:1:{a:x}:{b:x}:{:x}::", c << 8 | d),
+        format!("64:ff9b:1:0:{a:x}:{:x}:{:x}::", b << 8 | c, d << 8),
         format!("64:ff9b:1::{high:x}:{low:x}"),
-        format!("64:ff9b:1:{:x}:{:x}:{:x}::", a, b << 8 | c, d << 8).replace("1:", "1:"),
         format!("2002:{high:x}:{low:x}::1"),
         format!("2001:0:808:808:0:ffff:{:x}:{:x}", !high, !low),
         format!("2001:0:{high:x}:{low:x}:0:ffff:f7f7:f7f7"),
@@ -146,6 +147,21 @@ fn a_special_range_opens_to_an_entry_within_it() {
         open("64:ff9b::/96", "[64:ff9b::8.8.8.8]:9"),
         Err(Forbidden::NotAllowed),
         "what it means counts"
+    );
+}
+
+#[test]
+fn a_network_of_its_own_for_nat64_is_judged_by_all_that_it_may_mean() {
+    let open = policy(&[], &["64:ff9b:1::/48", "0.0.0.0/0", "::/0"], &["8.8.0.0/16"], &[]);
+    for ip in ["127.0.0.1", "169.254.169.254", "8.8.8.8"] {
+        for spelled in spellings(ip).into_iter().filter(|ip| ip.to_string().starts_with("64:ff9b:1:")) {
+            assert!(open.judge(SocketAddr::new(spelled, 80)).is_err(), "{ip} as {spelled}");
+        }
+    }
+    assert_eq!(
+        judge(&open, "[64:ff9b:1:101:101:101:101:101]:80"),
+        Ok(Reach::Outside),
+        "1.1.1.1 at every length"
     );
 }
 

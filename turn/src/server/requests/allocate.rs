@@ -34,7 +34,10 @@ impl Server<'_> {
         relay: &mut impl Relay,
     ) -> Result<Outcome, ErrorCode> {
         if let Some(slot) = asker.slot {
-            return self.allocate_again(call, asker, slot, answer);
+            if !self.is_of_earlier_connection(call, asker, slot) {
+                return self.allocate_again(call, asker, slot, answer);
+            }
+            self.abandon(slot, call.now, relay);
         }
         check_transport(call)?;
         let even = wants_even_port(call)?;
@@ -64,6 +67,12 @@ impl Server<'_> {
         self.record.allocations_high = self.table.high() as u64;
         self.record.counters.allocations_opened += 1;
         self.allocated(call, asker, slot, wanted.missing, answer)
+    }
+
+    /// A connection that comes from the address of an earlier one shows that the earlier one has ended.
+    fn is_of_earlier_connection(&self, call: &Call<'_>, asker: &Asker, slot: Slot) -> bool {
+        let has_ended = |record: &AllocationRecord| record.via != call.client.via;
+        call.client.transport.is_stream() && asker.is_owner && self.table.get(slot).is_some_and(has_ended)
     }
 
     /// The client has an allocation: the same request once more is answered as it was, any other is refused.

@@ -237,6 +237,8 @@ fn a_connection_that_ends_takes_its_allocation_along() {
     let (slot, relayed) = host.allocated(&mut george);
     host.bind(&mut george, 0x4000, MEDIA);
     assert_eq!(host.frame(slot, relayed, MEDIA), Some(Framing::Channel { number: 0x4000, padded: true }));
+    let earlier = Client { via: 6, ..george.client };
+    assert!(!host.server.close_client(host.now, &earlier, &mut host.sockets), "a good-bye that comes late");
     assert!(host.server.close_client(host.now, &george.client, &mut host.sockets));
     assert!(!host.server.close_client(host.now, &george.client, &mut host.sockets));
     assert_eq!(host.server.gauges(), Gauges::default());
@@ -255,4 +257,25 @@ fn the_same_allocate_once_more_is_answered_once_more() {
     assert_eq!(host.server.gauges().allocations, 1);
     let other = host.ask(&mut george, Method::ALLOCATE, |writer| writer.requested_transport(17));
     assert!(other.is_error(ErrorCode::ALLOCATION_MISMATCH));
+}
+
+#[test]
+fn a_new_connection_from_the_same_address_begins_anew() {
+    let mut host = Host::with(config(), 4);
+    let mut george = Person::george(GEORGE);
+    george.client.transport = Transport::Tls;
+    let (_, earlier) = host.allocated(&mut george);
+    george.client.via += 1;
+    let (slot, relayed) = host.allocated(&mut george);
+    assert_ne!(relayed, earlier);
+    assert_eq!(host.server.slot_of(earlier), None);
+    assert_eq!(host.server.allocation(slot).unwrap().client(), Some(george.client));
+
+    let mut by_udp = Person::george("198.51.100.9:40001");
+    let (stays, _) = host.allocated(&mut by_udp);
+    by_udp.client.via += 1;
+    assert!(host.allocate(&mut by_udp, |_| {}).is_error(ErrorCode::ALLOCATION_MISMATCH));
+    host.server.close_streams(host.now, &mut host.sockets);
+    assert!(host.server.allocation(slot).is_none() && host.server.allocation(stays).is_some());
+    assert_eq!(host.server.counters().allocations_abandoned, 2);
 }
