@@ -5,6 +5,8 @@ pub mod turn;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use millrace_signaling::http::Origin;
+
 /// The relay's command line. Every flag can be given as an environment variable too.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "millrace-relay", version, about = "Millrace's media relay")]
@@ -30,6 +32,10 @@ pub struct Config {
     #[arg(long = "public-ip", env = "MILLRACE_PUBLIC_IP", value_name = "IP", value_delimiter = ',')]
     pub public_ips: Vec<IpAddr>,
 
+    /// What clients reach by TCP and TLS.
+    #[command(flatten)]
+    pub edge: Edge,
+
     /// How packets reach the kernel. Without it: io_uring where the kernel allows it, else recvmmsg and sendmmsg.
     #[arg(long, env = "MILLRACE_BACKEND", value_enum)]
     pub backend: Option<BackendChoice>,
@@ -38,13 +44,50 @@ pub struct Config {
     #[command(flatten)]
     pub turn: turn::TurnOptions,
 
-    /// File to write one line of JSON to once every shard runs: {"backend":…,"shards":[{"id":…,"port":…}],"pid":…}.
+    /// File to write one line of JSON to once every shard runs: {"backend":…,"shards":[{"id":…,"port":…}],"turn_port":…,"https_port":…,"pid":…}.
     #[arg(long, value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 
     /// Let the control socket make a shard panic (tests of recovery).
     #[arg(long, env = "MILLRACE_ALLOW_FAULT_INJECTION", hide = true)]
     pub allow_fault_injection: bool,
+}
+
+/// What clients reach by TCP and TLS. What signaling has too is told there.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Edge {
+    /// Unix socket between the relay and signaling. With it the relay serves the port of HTTPS, together with TURN, and signaling
+    /// takes HTTP there; without it signaling serves HTTPS by itself.
+    #[arg(long, env = "MILLRACE_HTTP_SOCKET", value_name = "PATH")]
+    pub http_socket: Option<PathBuf>,
+
+    /// Port of HTTPS, on every address; 0 is any free one. Only served with --http-socket.
+    #[arg(long, env = "MILLRACE_HTTPS_PORT", default_value_t = 4443)]
+    pub https_port: u16,
+
+    /// Takes media by TCP too (ICE-TCP), on the numbers of the media ports.
+    #[arg(long, env = "MILLRACE_ICE_TCP")]
+    pub ice_tcp: bool,
+
+    /// Certificate chain of HTTPS, PEM. Without it one of our own is made and kept in the data directory.
+    #[arg(long, env = "MILLRACE_CERTIFICATE_FILE", value_name = "FILE")]
+    pub certificate_file: Option<PathBuf>,
+
+    /// Private key of that certificate, PEM.
+    #[arg(long, env = "MILLRACE_CERTIFICATE_KEY_FILE", value_name = "FILE")]
+    pub certificate_key_file: Option<PathBuf>,
+
+    /// Where clients reach this server, for the name in a certificate of our own.
+    #[arg(long, env = "MILLRACE_PUBLIC_URL", value_parser = Origin::parse)]
+    pub public_url: Option<Origin>,
+
+    /// Most TCP connections of each port; beyond, idle ones go, and then new ones.
+    #[arg(long, env = "MILLRACE_SOCKETS_MAX", default_value_t = 16_384)]
+    pub sockets_max: usize,
+
+    /// Most of them from one address. 0 is any number; from loopback any number may come.
+    #[arg(long, env = "MILLRACE_SOCKETS_PER_ADDRESS_MAX", default_value_t = 4_096)]
+    pub sockets_per_address_max: usize,
 }
 
 /// An IO backend by name.

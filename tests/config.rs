@@ -168,7 +168,7 @@ fn both_processes_run_with_what_the_file_says() {
         &dir,
         &format!(
             "[server]\nhttps-port = 0\nhttp-port = 0\nsecret = \"from the file\"\ndata-dir = \"{}\"\n\
-             [relay]\nmedia-port = 0\nshards = 1\nbackend = \"mmsg\"\n[turn]\nport = 0\n\
+             [relay]\nmedia-port = 0\nshards = 1\nbackend = \"mmsg\"\n[turn]\nport = 0\ntls-port = 0\n\
              [streams]\nvideo-max-recv-kbps = 1111\nvideo-min-recv-kbps = 222\n",
             dir.join("data").display()
         ),

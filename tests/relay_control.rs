@@ -25,7 +25,17 @@ impl Relay {
         let dir = std::env::temp_dir().join(format!("millrace-control-{name}-{}", std::process::id()));
         std::fs::create_dir_all(&dir).unwrap();
         let child = Command::new(env!("CARGO_BIN_EXE_millrace-relay"))
-            .args(["--media-port", "0", "--turn-port", "0", "--shards", "2", "--data-dir"])
+            .args([
+                "--media-port",
+                "0",
+                "--turn-port",
+                "0",
+                "--turn-tls-port",
+                "0",
+                "--shards",
+                "2",
+                "--data-dir",
+            ])
             .arg(&dir)
             .stderr(Stdio::null())
             .spawn()
@@ -252,7 +262,17 @@ fn a_second_relay_on_the_same_directory_is_refused() {
     let relay = Relay::start("two");
     relay.greet();
     let second = Command::new(env!("CARGO_BIN_EXE_millrace-relay"))
-        .args(["--media-port", "0", "--turn-port", "0", "--shards", "1", "--data-dir"])
+        .args([
+            "--media-port",
+            "0",
+            "--turn-port",
+            "0",
+            "--turn-tls-port",
+            "0",
+            "--shards",
+            "1",
+            "--data-dir",
+        ])
         .arg(&relay.dir)
         .output()
         .unwrap();

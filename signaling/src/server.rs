@@ -2,19 +2,20 @@
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::json;
-use tokio::net::TcpListener;
+use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
 use crate::app::App;
 use crate::cdr::Journal;
-use crate::config::{Config, ConfigError};
+use crate::config::{self, Config, ConfigError};
 use crate::http::{self, Listener};
 use crate::store::{Embedded, StoreError};
 use crate::tls::{self, TlsError};
@@ -44,6 +45,14 @@ pub enum StartError {
         option: &'static str,
         /// The address.
         address: SocketAddr,
+        /// What the system says.
+        error: io::Error,
+    },
+    /// The Unix socket of HTTP cannot be had.
+    #[error("--http-socket {path}: {error}")]
+    HttpSocket {
+        /// Where.
+        path: String,
         /// What the system says.
         error: io::Error,
     },
@@ -90,7 +99,7 @@ pub fn run_to_the_end(config: Config) -> ExitCode {
 
 /// A running signaling. Its tasks live as long as the runtime it was started in.
 pub struct Server {
-    /// Port of HTTPS.
+    /// Port of HTTPS, which is the relay's when there is a socket for it.
     pub https_port: u16,
     /// Port of plain HTTP on loopback.
     pub http_port: u16,
@@ -105,13 +114,10 @@ impl Server {
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         config.server.make_data_dir()?;
         let secret = config.server.resolve_secret()?;
-        let tls = match config.server.certificate()? {
-            Some((certificate, key)) => tls::from_files(certificate, key)?,
-            None => tls::server_config(&config.server.data_dir, &config.server.names())?,
-        };
-        let https = listen_everywhere(config.server.https_port).await?;
+        let https = secure_listener(&config.server).await?;
         let http = listen("--http-port", (Ipv4Addr::LOCALHOST, config.server.http_port).into()).await?;
-        let (https_port, http_port) = (https.local_addr()?.port(), http.local_addr()?.port());
+        let https_port = https.port.unwrap_or(config.server.https_port);
+        let http_port = http.local_addr()?.port();
         // The same port on IPv6 loopback, for browsers that try that first. Without IPv6 there is nothing to serve.
         let http_v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, http_port)).await.ok();
         let store = Embedded::open(&config.server.data_dir.join(STORE_FILE))?;
@@ -122,7 +128,7 @@ impl Server {
         let app = App::start(config, &secret, Box::new(store), journal)?;
 
         let (router, limits) = (http::router(&app), app.config.limits);
-        Listener::secure(https, tls).serve(router.clone(), limits);
+        https.listener.serve(router.clone(), limits);
         for listener in std::iter::once(http).chain(http_v6) {
             Listener::plain(listener).serve(router.clone(), limits);
         }
@@ -135,6 +141,42 @@ impl Server {
     pub const fn app(&self) -> &Arc<App> {
         &self.app
     }
+}
+
+/// What serves HTTPS, and the port of it unless that is the relay's.
+struct Secure {
+    listener: Listener,
+    port: Option<u16>,
+}
+
+/// The socket that the relay's edge passes HTTPS on to, or the port of HTTPS itself.
+async fn secure_listener(config: &config::Server) -> Result<Secure, StartError> {
+    if let Some(path) = &config.http_socket {
+        let socket = listen_for_edge(path)
+            .map_err(|error| StartError::HttpSocket { path: path.display().to_string(), error })?;
+        return Ok(Secure { listener: Listener::edge(socket), port: None });
+    }
+    let tls = match config.certificate()? {
+        Some((certificate, key)) => tls::from_files(certificate, key)?,
+        None => tls::server_config(&config.data_dir, &config.names())?,
+    };
+    let socket = listen_everywhere(config.https_port).await?;
+    let port = Some(socket.local_addr()?.port());
+    Ok(Secure { listener: Listener::secure(socket, tls), port })
+}
+
+/// A socket that only our own user may use, in place of one that an earlier run has left.
+fn listen_for_edge(path: &Path) -> io::Result<UnixListener> {
+    // No longer than the path itself: the system takes 107 bytes.
+    let new = path.with_extension("new");
+    match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+        _ => {}
+    }
+    let socket = UnixListener::bind(&new)?;
+    std::fs::set_permissions(&new, std::fs::Permissions::from_mode(0o600))?;
+    std::fs::rename(&new, path)?;
+    Ok(socket)
 }
 
 /// Every address of both families, or of IPv4 where there is no other.

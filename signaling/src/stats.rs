@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use axum::Json;
 use axum::extract;
-use millrace_control::{Counters, RelayHello, ShardInfo};
+use millrace_control::{Counter, Counters, RelayHello, ShardInfo};
 use serde_json::{Map, Value, json};
 
 use crate::app::{App, sessions_per_shard};
@@ -30,6 +30,7 @@ pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> Json<Value>
             "storeFailures": app.store_failures(),
             "events": app.journal.stats(),
         },
+        "edge": counters_json(&counters.edge),
         "shards": shards_json(&relay.shards, &counters, &sessions_per_shard(&state)),
         "sessions": state.sessions.values().map(|session| session_json(session, &state)).collect::<Vec<_>>(),
     }))
@@ -50,10 +51,7 @@ fn relay_json(relay: &RelayHello, up: bool, rebuilds: u64) -> Value {
 fn shards_json(shards: &[ShardInfo], counters: &Counters, sessions: &BTreeMap<u32, usize>) -> Vec<Value> {
     let counters_of = |id: u32| {
         let found = counters.shards.iter().find(|shard| shard.shard == id);
-        let pairs = found.into_iter().flat_map(|shard| &shard.counters);
-        Value::Object(
-            pairs.map(|counter| (counter.name.clone(), json!(counter.value))).collect::<Map<_, _>>(),
-        )
+        counters_json(found.into_iter().flat_map(|shard| &shard.counters))
     };
     let shard_json = |shard: &ShardInfo| {
         json!({
@@ -64,6 +62,11 @@ fn shards_json(shards: &[ShardInfo], counters: &Counters, sessions: &BTreeMap<u3
         })
     };
     shards.iter().map(shard_json).collect()
+}
+
+fn counters_json<'a>(counters: impl IntoIterator<Item = &'a Counter>) -> Value {
+    let pair = |counter: &Counter| (counter.name.clone(), json!(counter.value));
+    Value::Object(counters.into_iter().map(pair).collect::<Map<_, _>>())
 }
 
 fn session_json(session: &Session, state: &State) -> Value {

@@ -10,7 +10,7 @@ use millrace_turn::server::{Cidr, Config, Credentials, Limits, PeerPolicy, Quota
 pub struct TurnOptions {
     /// Whether the relay has a TURN server of its own; `false` for none.
     #[arg(
-        long = "turn",
+        id = "turn", long = "turn",
         env = "MILLRACE_TURN",
         value_name = "BOOL",
         default_value_t = true,
@@ -18,24 +18,53 @@ pub struct TurnOptions {
     )]
     pub enabled: bool,
 
-    /// Port of TURN, UDP. 0 means any free one.
-    #[arg(long = "turn-port", env = "MILLRACE_TURN_PORT", value_name = "N", default_value_t = 3478)]
+    /// Port of TURN, UDP and TCP. 0 means any free one.
+    #[arg(
+        id = "turn-port",
+        long = "turn-port",
+        env = "MILLRACE_TURN_PORT",
+        value_name = "N",
+        default_value_t = 3478
+    )]
     pub port: u16,
 
+    /// Port of TURN over TLS; 0 is off. TURN is on the port of HTTPS too, which networks leave open that leave open little.
+    #[arg(
+        id = "turn-tls-port",
+        long = "turn-tls-port",
+        env = "MILLRACE_TURN_TLS_PORT",
+        value_name = "N",
+        default_value_t = 5349
+    )]
+    pub tls_port: u16,
+
     /// Take TURN on UDP port 443 too, for networks that let nothing else out.
-    #[arg(long = "turn-udp-443", env = "MILLRACE_TURN_UDP_443")]
+    #[arg(id = "turn-udp-443", long = "turn-udp-443", env = "MILLRACE_TURN_UDP_443")]
     pub udp_443: bool,
 
     /// Realm of the credentials. Short, for it is in every answer to a stranger.
-    #[arg(long = "turn-realm", env = "MILLRACE_TURN_REALM", value_name = "NAME", default_value = "millrace")]
+    #[arg(
+        id = "turn-realm",
+        long = "turn-realm",
+        env = "MILLRACE_TURN_REALM",
+        value_name = "NAME",
+        default_value = "millrace"
+    )]
     pub realm: String,
 
     /// Secret that time-limited credentials are made from (coturn's static-auth-secret).
-    #[arg(long = "turn-secret", env = "MILLRACE_TURN_SECRET", value_name = "S", hide_env_values = true)]
+    #[arg(
+        id = "turn-secret",
+        long = "turn-secret",
+        env = "MILLRACE_TURN_SECRET",
+        value_name = "S",
+        hide_env_values = true
+    )]
     pub secret: Option<String>,
 
     /// The secret before this one: credentials made from it count until they end.
     #[arg(
+        id = "turn-secret-previous",
         long = "turn-secret-previous",
         env = "MILLRACE_TURN_SECRET_PREVIOUS",
         value_name = "S",
@@ -45,7 +74,7 @@ pub struct TurnOptions {
 
     /// A user whose credential never ends, for tests. Repeatable.
     #[arg(
-        long = "turn-static-user",
+        id = "turn-static-user", long = "turn-static-user",
         env = "MILLRACE_TURN_STATIC_USER",
         value_name = "NAME:PASSWORD",
         value_delimiter = ',',
@@ -55,16 +84,28 @@ pub struct TurnOptions {
     pub static_users: Vec<(String, String)>,
 
     /// Addresses that TURN clients may reach besides the media ports of this relay, such as 203.0.113.0/24. Repeatable.
-    #[arg(long = "turn-allow", env = "MILLRACE_TURN_ALLOW", value_name = "CIDR", value_delimiter = ',')]
+    #[arg(
+        id = "turn-allow",
+        long = "turn-allow",
+        env = "MILLRACE_TURN_ALLOW",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
     pub allow: Vec<Cidr>,
 
     /// Addresses that they may not, whatever --turn-allow says. Repeatable.
-    #[arg(long = "turn-deny", env = "MILLRACE_TURN_DENY", value_name = "CIDR", value_delimiter = ',')]
+    #[arg(
+        id = "turn-deny",
+        long = "turn-deny",
+        env = "MILLRACE_TURN_DENY",
+        value_name = "CIDR",
+        value_delimiter = ','
+    )]
     pub deny: Vec<Cidr>,
 
     /// Ports that relayed addresses have.
     #[arg(
-        long = "turn-relay-ports",
+        id = "turn-relay-ports", long = "turn-relay-ports",
         env = "MILLRACE_TURN_RELAY_PORTS",
         value_name = "MIN-MAX",
         default_value = "49152-65535",
@@ -74,6 +115,7 @@ pub struct TurnOptions {
 
     /// Allocations at a time, over all shards.
     #[arg(
+        id = "turn-allocations-max",
         long = "turn-allocations-max",
         env = "MILLRACE_TURN_ALLOCATIONS_MAX",
         value_name = "N",
@@ -83,6 +125,7 @@ pub struct TurnOptions {
 
     /// Allocations of one user at a time on one shard.
     #[arg(
+        id = "turn-allocations-per-user-max",
         long = "turn-allocations-per-user-max",
         env = "MILLRACE_TURN_ALLOCATIONS_PER_USER_MAX",
         value_name = "N",
@@ -92,6 +135,7 @@ pub struct TurnOptions {
 
     /// What one user may have relayed in both directions, in bit/s; 0 is unlimited.
     #[arg(
+        id = "turn-bandwidth-per-user-max-bps",
         long = "turn-bandwidth-per-user-max-bps",
         env = "MILLRACE_TURN_BANDWIDTH_PER_USER_MAX_BPS",
         value_name = "BPS",
@@ -124,6 +168,7 @@ impl TurnOptions {
         let mut arguments = vec![
             ("--turn", self.enabled.to_string()),
             ("--turn-port", self.port.to_string()),
+            ("--turn-tls-port", self.tls_port.to_string()),
             ("--turn-realm", self.realm.clone()),
             ("--turn-relay-ports", format!("{}-{}", relay_ports.start(), relay_ports.end())),
             ("--turn-allocations-max", self.allocations_max.to_string()),

@@ -99,17 +99,21 @@ impl Current {
     }
 }
 
+/// What is counted beside the shards, by name.
+pub type Beside = Box<dyn Fn() -> Vec<(&'static str, u64)> + Send + Sync>;
+
 /// The control side of the relay.
 pub struct Control {
     identity: Identity,
     shards: Vec<ShardHandle>,
     current: Current,
+    beside: Beside,
 }
 
 impl Control {
-    /// The control side of these shards.
-    pub const fn new(identity: Identity, shards: Vec<ShardHandle>, current: Current) -> Self {
-        Self { identity, shards, current }
+    /// The control side of these shards, and of what else counts.
+    pub fn new(identity: Identity, shards: Vec<ShardHandle>, current: Current, beside: Beside) -> Self {
+        Self { identity, shards, current, beside }
     }
 
     /// Listens at `path` on a thread of its own. A socket left by an earlier run is replaced.
@@ -187,7 +191,9 @@ impl Control {
             Some(Command::Hello(hello)) => reply.send(self.hello(hello, connection)?),
             Some(Command::Snapshot(_)) => reply.send(Reply::Snapshot(self.snapshot())),
             Some(Command::Counters(_)) => {
-                reply.send(Reply::Counters(contract::Counters { shards: self.query(Mail::Counters) }));
+                let counter = |(name, value): (&str, u64)| contract::Counter { name: name.into(), value };
+                let edge = (self.beside)().into_iter().map(counter).collect();
+                reply.send(Reply::Counters(contract::Counters { shards: self.query(Mail::Counters), edge }));
             }
             Some(command) => {
                 let mail = Mail::Command { command: Box::new(command), reply };

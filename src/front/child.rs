@@ -49,6 +49,7 @@ impl Child {
         }
         child.environment.push(("MILLRACE_TURN_SECRET".to_owned(), turn_secret.to_owned()));
         child.environment.extend(options.turn.secrets());
+        child.flag("--https-port", options.https_port);
         for ip in &options.public_ips {
             child.flag("--public-ip", ip);
         }
@@ -58,11 +59,11 @@ impl Child {
         child
     }
 
-    /// Signaling, not yet started.
-    pub(super) fn signaling(options: &Options, settings: &Settings, secret: &str) -> Self {
+    /// Signaling, not yet started. The relay has the port of HTTPS already.
+    pub(super) fn signaling(options: &Options, settings: &Settings, secret: &str, https_port: u16) -> Self {
         let mut child = Self::new("signaling", SIGNALING, options);
         child.environment = settings.environment(|_| true);
-        child.flag("--https-port", options.https_port);
+        child.flag("--https-port", https_port);
         child.flag("--http-port", options.http_port);
         child.flag("--video-max-recv-kbps", options.video_max_recv_kbps);
         child.flag("--viewers-per-shard", options.viewers_per_shard);
@@ -93,6 +94,7 @@ impl Child {
         };
         child.flag("--data-dir", options.data_dir.display());
         child.flag("--control-socket", options.data_dir.join("control.sock").display());
+        child.flag("--http-socket", options.data_dir.join("http.sock").display());
         child.flag("--ready-file", ready_file.display());
         if options.allow_fault_injection {
             child.arguments.push("--allow-fault-injection".into());
@@ -104,13 +106,11 @@ impl Child {
         self.arguments.extend([name.into(), value.to_string().into()]);
     }
 
-    /// From now on it is started with the ports it found free.
-    pub(super) fn pin_ports(&mut self, https_port: u16, http_port: u16) {
-        for (flag, port) in [("--https-port", https_port), ("--http-port", http_port)] {
-            let place = self.arguments.iter().position(|argument| argument == flag);
-            if let Some(value) = place.and_then(|place| self.arguments.get_mut(place + 1)) {
-                *value = port.to_string().into();
-            }
+    /// From now on it is started with the port it found free.
+    pub(super) fn pin_port(&mut self, flag: &str, port: u16) {
+        let place = self.arguments.iter().position(|argument| argument == flag);
+        if let Some(value) = place.and_then(|place| self.arguments.get_mut(place + 1)) {
+            *value = port.to_string().into();
         }
     }
 

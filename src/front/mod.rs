@@ -123,10 +123,12 @@ fn run(options: &Options, settings: &Settings) -> Result<(), FrontError> {
 
     let mut relay = Child::relay(options, settings, &turn_secret);
     let Some(relay_ready) = ready::wait::<RelayReady>(&mut relay, &stop)? else { return Ok(()) };
-    let mut signaling = Child::signaling(options, settings, &secret);
-    let Some(signaling_ready) = ready::wait::<SignalingReady>(&mut signaling, &stop)? else { return Ok(()) };
     // A restarted process must be found where the first one was.
-    signaling.pin_ports(signaling_ready.https_port, signaling_ready.http_port);
+    relay.pin_port("--https-port", relay_ready.https_port);
+    relay.pin_port("--turn-port", relay_ready.turn_port);
+    let mut signaling = Child::signaling(options, settings, &secret, relay_ready.https_port);
+    let Some(signaling_ready) = ready::wait::<SignalingReady>(&mut signaling, &stop)? else { return Ok(()) };
+    signaling.pin_port("--http-port", signaling_ready.http_port);
 
     announce(options, &secret, &relay_ready, &signaling_ready)?;
     look_after([relay, signaling], &stop);
@@ -165,7 +167,7 @@ fn announce(
     relay: &RelayReady,
     signaling: &SignalingReady,
 ) -> Result<(), FrontError> {
-    let url = format!("https://127.0.0.1:{}", signaling.https_port);
+    let url = format!("https://127.0.0.1:{}", relay.https_port);
     let http_url = format!("http://localhost:{}", signaling.http_port);
     let mut out = io::stdout().lock();
     if options.json {
@@ -187,7 +189,7 @@ fn announce(
         writeln!(
             out,
             "           https://{others}:{}/   (from other machines; certificate of our own)",
-            signaling.https_port
+            relay.https_port
         )?;
         writeln!(out, "  Secret   {secret}")?;
         writeln!(

@@ -23,6 +23,8 @@ pub(crate) struct RelayReady {
     pub(crate) shards: Vec<ShardReady>,
     /// Port of TURN, UDP; 0 when it is off.
     pub(crate) turn_port: u16,
+    /// Where it speaks HTTPS for signaling.
+    pub(crate) https_port: u16,
     /// Its process.
     pub(crate) pid: u32,
 }
@@ -39,8 +41,6 @@ pub(crate) struct ShardReady {
 /// Signaling's word.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct SignalingReady {
-    /// Where it speaks HTTPS.
-    pub(crate) https_port: u16,
     /// Where it speaks HTTP, on loopback.
     pub(crate) http_port: u16,
     /// Its process.

@@ -20,6 +20,7 @@ pub mod clock;
 pub mod counters;
 pub mod credentials;
 pub mod cycle;
+pub mod descriptors;
 pub mod interfaces;
 pub mod mapping;
 pub mod private_file;

@@ -1,5 +1,7 @@
-//! The relay process: wiring only. Certificate, sockets, one thread a shard, the control socket; then it waits for
-//! the signal to end.
+//! The relay process: wiring only. Certificate, sockets, one thread a shard, the edge, the control socket; then it
+//! waits for the signal to end.
+
+mod edge;
 
 mod turn;
 
@@ -22,8 +24,10 @@ use crate::control::listener::{Control, Current, Identity, ShardHandle};
 use crate::control::mailbox::{Mail, Mailbox};
 use crate::control::panics;
 use crate::control::worker::{self, Connections, Running, Seat, SeatError, TurnSeat};
+use crate::crypto::mac::HmacSha256Key;
 use crate::crypto::random;
 use crate::dtls::{Certificate, Settings, Version};
+use crate::edge::Edge;
 use crate::io::private_file;
 use crate::io::socket::{BindError, Sockets};
 use crate::io::{BackendKind, affinity, clock, interfaces};
@@ -81,6 +85,12 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// What clients reach by TCP and TLS.
+    #[error(transparent)]
+    Edge(#[from] crate::edge::StartError),
+    /// A certificate is nothing without its key.
+    #[error("--certificate-file and --certificate-key-file: give both or neither")]
+    HalfCertificate,
     /// The control socket.
     #[error("the control socket {path} cannot be made: {error}; choose another with --control-socket")]
     Control {
@@ -111,7 +121,9 @@ pub fn main(config: &Config) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
-            ExitCode::FAILURE
+            // What is set does not become right by another start.
+            let is_set_wrong = matches!(error, StartError::HalfCertificate);
+            if is_set_wrong { ExitCode::from(millrace_settings::EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }
@@ -128,7 +140,9 @@ fn run(config: &Config) -> Result<(), StartError> {
     let addresses = announced(&config.public_ips)?;
     let started = start_shards(config, &dtls, &signaling)?;
     let ports: Vec<u16> = started.shards.iter().map(|shard| shard.port).collect();
-    let seats = turn::seats(config, &addresses, &ports, started.turn_port)?;
+    // Nobody else on this machine is to pass for the edge.
+    let edge_key = Arc::new(HmacSha256Key::new(&random::array::<32>()));
+    let seats = turn::seats(config, &addresses, &ports, started.turn_port, &edge_key)?;
     let shards = connect(started.shards, seats);
     let identity = Identity {
         epoch: u64::from_be_bytes(random::array()),
@@ -137,14 +151,17 @@ fn run(config: &Config) -> Result<(), StartError> {
         backend: shards[0].backend.name(),
         turn_port: started.turn_port.unwrap_or(0),
     };
+    let edge = edge::start(config, &ports, started.turn_port, edge_key)?;
     log_start(&identity, &shards);
     let socket = config.control_socket();
     let handles: Vec<_> = shards.iter().map(|shard| shard.handle.clone()).collect();
-    Control::new(identity.clone(), handles.clone(), signaling)
+    let beside = edge.as_ref().map(|edge| Arc::clone(edge.counters()));
+    let beside = move || beside.iter().flat_map(|counters| counters.iter().collect::<Vec<_>>()).collect();
+    Control::new(identity.clone(), handles.clone(), signaling, Box::new(beside))
         .listen(&socket)
         .map_err(|error| StartError::Control { path: socket.display().to_string(), error })?;
     if let Some(path) = &config.ready_file {
-        say_ready(path, &identity, &handles)
+        say_ready(path, &identity, &handles, edge.as_ref())
             .map_err(|error| StartError::Data { path: path.display().to_string(), error })?;
     }
     let _ = signals.forever().next();
@@ -293,7 +310,7 @@ fn announced(public: &[IpAddr]) -> io::Result<Vec<IpAddr>> {
 }
 
 /// Says that the relay runs, in a file that appears in one step.
-fn say_ready(path: &Path, relay: &Identity, shards: &[ShardHandle]) -> io::Result<()> {
+fn say_ready(path: &Path, relay: &Identity, shards: &[ShardHandle], edge: Option<&Edge>) -> io::Result<()> {
     let shards: Vec<_> = shards
         .iter()
         .enumerate()
@@ -303,6 +320,7 @@ fn say_ready(path: &Path, relay: &Identity, shards: &[ShardHandle]) -> io::Resul
         "backend": relay.backend,
         "shards": shards,
         "turn_port": relay.turn_port,
+        "https_port": edge.and_then(|edge| edge.https_port),
         "pid": std::process::id(),
     });
     let partial = path.with_extension("partial");

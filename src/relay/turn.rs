@@ -3,11 +3,13 @@
 use std::fs;
 use std::io;
 use std::net::IpAddr;
+use std::sync::Arc;
 
 use super::StartError;
 use crate::config::Config;
 use crate::config::turn::Facts;
 use crate::control::worker::TurnSeat;
+use crate::crypto::mac::HmacSha256Key;
 use crate::crypto::random;
 use crate::egress::Via;
 use crate::io::private_file;
@@ -41,13 +43,14 @@ pub(super) fn seats(
     addresses: &[IpAddr],
     media_ports: &[u16],
     port: Option<u16>,
+    edge_key: &Arc<HmacSha256Key>,
 ) -> Result<Vec<Option<TurnSeat>>, StartError> {
     let Some(port) = port else { return Ok(vec![None; media_ports.len()]) };
     let secret = secret(config)?;
     let configs = config.turn.configs(&Facts { addresses, media_ports, port, secret: &secret });
     let seat = |(shard, config)| {
         let media = MediaPorts { shard, ports: media_ports.to_vec() };
-        Some(TurnSeat { config, port, media, edge_key: None })
+        Some(TurnSeat { config, port, media, edge_key: Some(Arc::clone(edge_key)) })
     };
     Ok((0u8..).zip(configs).map(seat).collect())
 }

@@ -61,7 +61,17 @@ impl Relay {
         fs::create_dir_all(&folder).map_err(|error| failed(error.to_string()))?;
         let log = fs::File::create(folder.join("log")).map_err(|error| failed(error.to_string()))?;
         command
-            .args(["--media-port", "0", "--turn-port", "0", "--shards", &shards.to_string(), "--data-dir"])
+            .args([
+                "--media-port",
+                "0",
+                "--turn-port",
+                "0",
+                "--turn-tls-port",
+                "0",
+                "--shards",
+                &shards.to_string(),
+                "--data-dir",
+            ])
             .arg(&folder)
             .arg("--ready-file")
             .arg(folder.join("ready"))

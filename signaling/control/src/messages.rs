@@ -579,12 +579,15 @@ pub struct ShardRebuilt {
     pub peers: u32,
 }
 
-/// Counters of every shard.
+/// Counters of every shard, and of what is beside them.
 #[derive(Clone, PartialEq, Message)]
 pub struct Counters {
     /// One entry a shard.
     #[prost(message, repeated, tag = "1")]
     pub shards: Vec<ShardCounters>,
+    /// Those of the thread that TCP and TLS clients reach, in a fixed order; none when there is none.
+    #[prost(message, repeated, tag = "2")]
+    pub edge: Vec<Counter>,
 }
 
 /// Counters of one shard since it started.

@@ -27,6 +27,11 @@ pub struct Server {
     #[arg(long, env = "MILLRACE_HTTP_PORT", default_value_t = 4480)]
     pub http_port: u16,
 
+    /// Unix socket between the relay and signaling. With it the relay serves the port of HTTPS, together with TURN, and signaling
+    /// takes HTTP there; without it signaling serves HTTPS by itself.
+    #[arg(long, env = "MILLRACE_HTTP_SOCKET", value_name = "PATH")]
+    pub http_socket: Option<PathBuf>,
+
     /// Directory of the certificate, the secret and the session store. Made when it is not there.
     #[arg(long, env = "MILLRACE_DATA_DIR", default_value = "millrace-data")]
     pub data_dir: PathBuf,

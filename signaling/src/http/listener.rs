@@ -1,5 +1,6 @@
 //! Accepting connections, with a deadline for everything a stranger may draw out.
 
+use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
@@ -13,16 +14,18 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, UnixListener};
+use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
 use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::Via;
+use super::proxy::{self, Ends};
 use super::room::{Room, Seat};
 use crate::config::Limits;
 
-/// How long a TLS handshake may take, and the header of a request.
+/// How long a TLS handshake may take, or the word of who is there; and the header of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
 const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -38,19 +41,29 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 /// One listening socket.
 pub struct Listener {
-    socket: TcpListener,
-    tls: Option<TlsAcceptor>,
+    socket: Socket,
+}
+
+enum Socket {
+    Tls(TcpListener, TlsAcceptor),
+    Plain(TcpListener),
+    Edge(UnixListener),
 }
 
 impl Listener {
     /// With TLS.
     pub fn secure(socket: TcpListener, config: Arc<ServerConfig>) -> Self {
-        Self { socket, tls: Some(config.into()) }
+        Self { socket: Socket::Tls(socket, config.into()) }
     }
 
     /// Without. For loopback.
     pub const fn plain(socket: TcpListener) -> Self {
-        Self { socket, tls: None }
+        Self { socket: Socket::Plain(socket) }
+    }
+
+    /// For what comes by the relay's edge, where TLS has ended. It says of each connection whose it is.
+    pub const fn edge(socket: UnixListener) -> Self {
+        Self { socket: Socket::Edge(socket) }
     }
 
     /// Serves in the background, for as long as the runtime lives.
@@ -60,42 +73,75 @@ impl Listener {
             loop {
                 // Beyond the limit new connections wait in the system's queue.
                 let Some(free) = room.free().await else { return };
-                match self.socket.accept().await {
-                    Ok((stream, remote)) => match room.seat(remote.ip().to_canonical(), free) {
-                        Some(seat) => self.spawn(stream, remote, router.clone(), seat),
-                        // Before TLS there is no way to say why.
-                        None => tracing::debug!(remote = %remote.ip(), "too many connections from there"),
-                    },
-                    Err(error) => {
-                        tracing::warn!(%error, "cannot accept a connection");
-                        sleep(ACCEPT_PAUSE).await;
-                    }
+                if let Err(error) = self.accept(&room, free, &router).await {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    sleep(ACCEPT_PAUSE).await;
                 }
             }
         });
     }
 
-    fn spawn(&self, stream: TcpStream, remote: SocketAddr, router: Router, seat: Seat) {
-        let port = stream.local_addr().map_or(0, |address| address.port());
-        let via = Via { tls: self.tls.is_some(), remote: remote.ip().to_canonical(), port };
-        let _ = stream.set_nodelay(true);
-        match self.tls.clone() {
-            Some(tls) => tokio::spawn(async move {
-                if let Ok(Ok(stream)) = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream)).await {
-                    converse(stream, via, router).await;
+    async fn accept(&self, room: &Arc<Room>, free: OwnedSemaphorePermit, router: &Router) -> io::Result<()> {
+        let router = router.clone();
+        match &self.socket {
+            Socket::Plain(socket) => {
+                let (stream, remote) = socket.accept().await?;
+                let via = via(false, remote, stream.local_addr());
+                let _ = stream.set_nodelay(true);
+                if let Some(seat) = take_seat(room, via, free) {
+                    tokio::spawn(converse(stream, via, router, seat));
                 }
-                drop(seat);
-            }),
-            None => tokio::spawn(async move {
-                converse(stream, via, router).await;
-                drop(seat);
-            }),
-        };
+            }
+            Socket::Tls(socket, tls) => {
+                let (stream, remote) = socket.accept().await?;
+                let via = via(true, remote, stream.local_addr());
+                let _ = stream.set_nodelay(true);
+                // Before TLS there is no way to say why.
+                let Some(seat) = take_seat(room, via, free) else { return Ok(()) };
+                let handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
+                tokio::spawn(async move {
+                    if let Ok(Ok(stream)) = handshake.await {
+                        converse(stream, via, router, seat).await;
+                    }
+                });
+            }
+            Socket::Edge(socket) => {
+                let (mut stream, _) = socket.accept().await?;
+                let room = Arc::clone(room);
+                tokio::spawn(async move {
+                    let header = timeout(HANDSHAKE_TIMEOUT, proxy::read_header(&mut stream));
+                    let Ok(Ok(Ends { remote, local })) = header.await else { return };
+                    let via = via(true, remote, Ok(local));
+                    if let Some(seat) = take_seat(&room, via, free) {
+                        converse(stream, via, router, seat).await;
+                    }
+                });
+            }
+        }
+        Ok(())
     }
 }
 
+fn via(tls: bool, remote: SocketAddr, local: io::Result<SocketAddr>) -> Via {
+    let port = local.map_or(0, |address| address.port());
+    Via { tls, remote: remote.ip().to_canonical(), port }
+}
+
+fn take_seat(room: &Arc<Room>, via: Via, free: OwnedSemaphorePermit) -> Option<Seat> {
+    let seat = room.seat(via.remote, free);
+    if seat.is_none() {
+        tracing::debug!(remote = %via.remote, "too many connections from there");
+    }
+    seat
+}
+
 /// HTTP/1.1 on one connection, until it ends or becomes a WebSocket.
-async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, via: Via, router: Router) {
+async fn converse(
+    stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    via: Via,
+    router: Router,
+    seat: Seat,
+) {
     let service = service_fn(move |request| answer(request, via, router.clone()));
     let outcome = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
@@ -108,6 +154,7 @@ async fn converse(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static, 
     if let Err(error) = outcome {
         tracing::trace!(%error, remote = %via.remote, "connection ended");
     }
+    drop(seat);
 }
 
 async fn answer(

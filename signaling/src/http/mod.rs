@@ -2,6 +2,7 @@
 
 mod info;
 mod listener;
+mod proxy;
 mod room;
 mod via;
 

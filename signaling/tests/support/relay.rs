@@ -238,6 +238,7 @@ fn snapshot(held: &Held) -> Snapshot {
 fn counters(hello: &RelayHello) -> Counters {
     let counter = || vec![Counter { name: "rtp_received".into(), value: 7 }];
     Counters {
+        edge: Vec::new(),
         shards: hello
             .shards
             .iter()

@@ -17,7 +17,7 @@ export class Server {
   /** Starts it and waits for its first line, which says where and what it is. */
   static async start(...flags) {
     const data = await mkdtemp(path.join(tmpdir(), 'millrace-test-'));
-    const args = ['--json', '--http-port', '0', '--https-port', '0', '--media-port', '0', '--turn-port', '0', '--data-dir', data, ...flags];
+    const args = ['--json', '--http-port', '0', '--https-port', '0', '--media-port', '0', '--turn-port', '0', '--turn-tls-port', '0', '--data-dir', data, ...flags];
     const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'] });
     const server = new Server(child, data);
     try {
@@ -76,6 +76,13 @@ export class Server {
   /** The same server by way of a proxy: tokens it gives name the proxy. */
   through(proxy) {
     return Object.assign(Object.create(this), { http: `http://localhost:${proxy.port}` });
+  }
+
+  /** The same server by HTTPS: tokens it gives lead through the relay's edge. */
+  secure() {
+    const { host } = new URL(this.url);
+    const token = async (...wish) => (await this.token(...wish)).replace(/^ws:\/\/[^?]*/, `wss://${host}`);
+    return Object.assign(Object.create(this), { token });
   }
 
   /** Makes the session with its properties when it is not there yet; a token for one connection with its own. */

@@ -9,7 +9,7 @@ use super::*;
 /// Media, media in IPv6, two outside peers of one address, a third, our own address at another port, a private one.
 const PEERS: [&str; 7] =
     [MEDIA, MEDIA_V6, "192.0.2.1:9", "192.0.2.1:10", "192.0.2.2:9", "203.0.113.5:22", "10.0.0.1:9"];
-const NUMBERS: [u16; 5] = [0x4000, 0x4001, 0x4010, 0x4fff, 0x5000];
+const NUMBERS: [u16; 5] = [0x4000, 0x4001, 0x4010, 0x7fff, 0x8000];
 const PEOPLE: usize = 4;
 const USER: Quota =
     Quota { allocations_max: 2, permissions_max: 3, channels_max: 2, bandwidth_max_bytes_per_s: 0 };
@@ -184,7 +184,7 @@ impl Model {
         let permissions = self.count(who, |one| one.permissions.len());
         let channels = self.count(who, |one| one.channels.len());
         let Some(allocation) = self.of(who) else { return Some(ErrorCode::ALLOCATION_MISMATCH) };
-        if number > 0x4fff {
+        if number > 0x7fff {
             return Some(ErrorCode::BAD_REQUEST);
         }
         if !allocation.has_family_of(peer) {
