@@ -38,6 +38,7 @@ fn with_terms<T>(change: impl FnOnce(&mut Terms<'_>), run: impl FnOnce(&Terms<'_
         ice: IceCredentials { ufrag: "ourUfrag".to_owned(), pwd: "ourPasswordOfTwentyFour+".to_owned() },
         fingerprint: [0xab; 32],
         candidates: &candidates,
+        ice_tcp: false,
         forced_video_codec: ForcedCodec::Vp8,
         fall_back: false,
         family: None,
@@ -279,6 +280,24 @@ fn a_cap_of_zero_leaves_no_trace() {
     let largest =
         with_terms(|terms| terms.receive_max_kbps = u32::MAX, |terms| negotiate_publish(CAMERA, terms));
     assert_eq!(largest.unwrap().peer.receive_max_bps, 4_294_967_295_000);
+}
+
+#[test]
+fn where_the_relay_takes_tcp_the_browser_may_connect() {
+    let answer = |ice_tcp| {
+        with_terms(|terms| terms.ice_tcp = ice_tcp, |terms| negotiate_publish(CAMERA, terms)).unwrap().answer
+    };
+    let both = answer(true);
+    let tcp: Vec<&str> = lines(&both).into_iter().filter(|line| line.contains(" tcp ")).collect();
+    assert_eq!(
+        tcp,
+        [
+            "a=candidate:3 1 tcp 1520435199 203.0.113.5 40000 typ host tcptype passive",
+            "a=candidate:4 1 tcp 1520434943 2001:db8::5 40000 typ host tcptype passive",
+        ]
+    );
+    let rest = without(&without(&both, "a=candidate:3"), "a=candidate:4");
+    assert_eq!(rest, answer(false), "nothing else changes");
 }
 
 #[test]

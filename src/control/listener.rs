@@ -57,6 +57,12 @@ pub struct Identity {
     pub backend: &'static str,
     /// Port of the TURN server; 0 when it is off.
     pub turn_port: u16,
+    /// Media ports that are served by TCP too.
+    pub ice_tcp_ports: Vec<u16>,
+    /// Port of TURN over TLS; 0 when there is none.
+    pub turn_tls_port: u16,
+    /// Port of HTTPS, shared with TURN; 0 when signaling has it.
+    pub https_port: u16,
 }
 
 /// The connection that speaks for signaling: the one that greeted last. Events go there; only it gives commands.
@@ -253,6 +259,9 @@ impl Control {
             pid: std::process::id(),
             bridges: self.shards.len() <= BRIDGED_SHARDS_MAX,
             turn_port: self.identity.turn_port.into(),
+            ice_tcp_ports: self.identity.ice_tcp_ports.iter().copied().map(u32::from).collect(),
+            turn_tls_port: self.identity.turn_tls_port.into(),
+            https_port: self.identity.https_port.into(),
         }))
     }
 

@@ -53,6 +53,9 @@ impl Child {
         for ip in &options.public_ips {
             child.flag("--public-ip", ip);
         }
+        if options.ice_tcp {
+            child.arguments.push("--ice-tcp".into());
+        }
         if let Some(backend) = options.backend {
             child.flag("--backend", format!("{backend:?}").to_lowercase());
         }

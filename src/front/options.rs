@@ -50,6 +50,10 @@ pub struct Options {
     #[arg(long, env = "MILLRACE_PUBLIC_URL", value_name = "URL")]
     pub public_url: Option<String>,
 
+    /// Takes media by TCP too (ICE-TCP), on the numbers of the media ports.
+    #[arg(long, env = "MILLRACE_ICE_TCP")]
+    pub ice_tcp: bool,
+
     /// How packets reach the kernel. Without it: io_uring where the kernel allows it, else recvmmsg and sendmmsg.
     #[arg(long, env = "MILLRACE_BACKEND", value_enum)]
     pub backend: Option<BackendChoice>,

@@ -144,14 +144,18 @@ fn run(config: &Config) -> Result<(), StartError> {
     let edge_key = Arc::new(HmacSha256Key::new(&random::array::<32>()));
     let seats = turn::seats(config, &addresses, &ports, started.turn_port, &edge_key)?;
     let shards = connect(started.shards, seats);
+    let edge = edge::start(config, &ports, started.turn_port, edge_key)?;
+    let of_edge = |port: fn(&Edge) -> Option<u16>| edge.as_ref().and_then(port).unwrap_or(0);
     let identity = Identity {
         epoch: u64::from_be_bytes(random::array()),
         fingerprint: certificate.fingerprint().0,
         addresses,
         backend: shards[0].backend.name(),
         turn_port: started.turn_port.unwrap_or(0),
+        turn_tls_port: of_edge(|edge| edge.turn_tls_port),
+        https_port: of_edge(|edge| edge.https_port),
+        ice_tcp_ports: edge.as_ref().map_or_else(Vec::new, |edge| edge.ice_tcp_ports.clone()),
     };
-    let edge = edge::start(config, &ports, started.turn_port, edge_key)?;
     log_start(&identity, &shards);
     let socket = config.control_socket();
     let handles: Vec<_> = shards.iter().map(|shard| shard.handle.clone()).collect();

@@ -403,6 +403,15 @@ pub struct RelayHello {
     /// Port of the relay's TURN server, UDP; 0 when it is off.
     #[prost(uint32, tag = "9")]
     pub turn_port: u32,
+    /// Those of the shards' ports that take media by TCP too (RFC 6544).
+    #[prost(uint32, repeated, tag = "10")]
+    pub ice_tcp_ports: Vec<u32>,
+    /// Port of TURN over TLS; 0 when there is none.
+    #[prost(uint32, tag = "11")]
+    pub turn_tls_port: u32,
+    /// Port of HTTPS where the relay has it, and TURN over TLS and TCP with it; 0 when it has not.
+    #[prost(uint32, tag = "12")]
+    pub https_port: u32,
 }
 
 /// One shard.

@@ -209,6 +209,7 @@ impl Context<'_> {
             ice: local.ice.clone(),
             fingerprint: local.fingerprint,
             candidates: &local.candidates,
+            ice_tcp: self.takes_tcp(),
             forced_video_codec: forced(self.codec, self.media_server),
             fall_back: self.fall_back,
             family: self.family,
@@ -223,11 +224,19 @@ impl Context<'_> {
         }
     }
 
+    /// The shard's port, in as many bits as the contract has.
+    fn port(&self) -> Option<u32> {
+        self.relay.shards.iter().find(|shard| shard.shard == self.shard).map(|shard| shard.port)
+    }
+
+    fn takes_tcp(&self) -> bool {
+        self.port().is_some_and(|port| self.relay.ice_tcp_ports.contains(&port))
+    }
+
     /// Every announced address with the shard's port.
     fn candidates(&self) -> Result<Vec<SocketAddr>, RpcError> {
-        let shard = self.relay.shards.iter().find(|shard| shard.shard == self.shard);
         let port =
-            shard.and_then(|shard| u16::try_from(shard.port).ok()).ok_or_else(|| incomplete("a port"))?;
+            self.port().and_then(|port| u16::try_from(port).ok()).ok_or_else(|| incomplete("a port"))?;
         let addresses = self.relay.addresses.iter().filter_map(|address| address.parse::<IpAddr>().ok());
         let candidates: Vec<SocketAddr> = addresses.map(|address| SocketAddr::new(address, port)).collect();
         if candidates.is_empty() { Err(incomplete("an address")) } else { Ok(candidates) }

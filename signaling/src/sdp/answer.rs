@@ -5,7 +5,7 @@ use super::codec::Selected;
 use super::lexer::is_token_byte;
 use super::limits::{CNAME_LEN_MAX, MSID_LEN_MAX};
 use super::plan::{Accepted, Declined, Layout, Planned};
-use super::transport::host_candidate;
+use super::transport::{host_candidate, tcp_candidate};
 use millrace_control::MediaKind;
 use std::fmt::Write;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
@@ -130,6 +130,10 @@ fn write_transport(text: &mut String, terms: &Terms<'_>, setup: &str, carries: b
     if carries {
         for (index, address) in terms.candidates.iter().enumerate() {
             line!(text, "a=candidate:{}", host_candidate(index, *address));
+        }
+        let by_tcp = if terms.ice_tcp { terms.candidates } else { &[] };
+        for (index, address) in by_tcp.iter().enumerate() {
+            line!(text, "a=candidate:{}", tcp_candidate(terms.candidates.len(), index, *address));
         }
         line!(text, "a=end-of-candidates");
     }

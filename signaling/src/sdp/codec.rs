@@ -243,6 +243,7 @@ mod tests {
             ice: IceCredentials { ufrag: String::new(), pwd: String::new() },
             fingerprint: [0; 32],
             candidates: &[],
+            ice_tcp: false,
             forced_video_codec: forced,
             fall_back: false,
             family: None,

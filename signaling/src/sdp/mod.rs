@@ -97,6 +97,8 @@ pub struct Terms<'a> {
     pub fingerprint: [u8; 32],
     /// Where the shard can be reached, one host candidate each, best first.
     pub candidates: &'a [SocketAddr],
+    /// Whether the same addresses and ports take media by TCP too.
+    pub ice_tcp: bool,
     /// The codec family of the session.
     pub forced_video_codec: ForcedCodec,
     /// Whether a publisher without that family may use another one (`allowTranscoding`, though nothing is transcoded).

@@ -14,6 +14,9 @@ const PWD_LENS: std::ops::RangeInclusive<usize> = 22..=256;
 const ICE_CHARS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
 /// Type preference of host candidates (RFC 8445 §5.1.2.2).
 const HOST_PREFERENCE: u32 = 126;
+/// The same for TCP, below all that UDP has (RFC 6544 §4.2); and the preference of waiting for the browser to connect.
+const TCP_HOST_PREFERENCE: u32 = 90;
+const PASSIVE_PREFERENCE: u32 = 4;
 /// Length of a SHA-256.
 const SHA256_LEN: usize = 32;
 
@@ -119,6 +122,15 @@ pub(super) fn host_candidate(index: usize, address: SocketAddr) -> String {
     let priority = (HOST_PREFERENCE << 24) + (local_preference << 8) + 255;
     let (ip, port) = (address.ip().to_canonical(), address.port());
     format!("{} 1 udp {priority} {ip} {port} typ host", index + 1)
+}
+
+/// The same for TCP, where the browser connects (RFC 6544 §4.5). There are `before` others before these.
+pub(super) fn tcp_candidate(before: usize, index: usize, address: SocketAddr) -> String {
+    let other_preference = 8_191 - u32::try_from(index).unwrap_or(u32::MAX).min(8_191);
+    let local_preference = (PASSIVE_PREFERENCE << 13) + other_preference;
+    let priority = (TCP_HOST_PREFERENCE << 24) + (local_preference << 8) + 255;
+    let (ip, port) = (address.ip().to_canonical(), address.port());
+    format!("{} 1 tcp {priority} {ip} {port} typ host tcptype passive", before + index + 1)
 }
 
 /// Checks a trickled candidate of the browser, `candidate:…` or `a=candidate:…`; an empty one says that there are no
@@ -245,6 +257,17 @@ mod tests {
         assert_eq!(first, "1 1 udp 2130706431 203.0.113.5 5000 typ host");
         let second = host_candidate(1, "[2001:db8::1]:5001".parse().unwrap());
         assert_eq!(second, "2 1 udp 2130706175 2001:db8::1 5001 typ host");
+    }
+
+    #[test]
+    fn tcp_comes_after_all_of_udp() {
+        let address = "203.0.113.5:5000".parse().unwrap();
+        let first = tcp_candidate(2, 0, address);
+        assert_eq!(first, "3 1 tcp 1520435199 203.0.113.5 5000 typ host tcptype passive");
+        let priority = |line: &str| line.split(' ').nth(3).and_then(|word| word.parse::<u32>().ok());
+        let order = [host_candidate(70_000, address), first, tcp_candidate(2, 1, address)];
+        assert!(order.map(|line| priority(&line).unwrap()).is_sorted_by(|one, other| one > other));
+        assert_eq!(add_candidate(&format!("candidate:{}", tcp_candidate(2, 9_000, address))), Ok(()));
     }
 
     #[test]

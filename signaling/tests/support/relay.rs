@@ -60,6 +60,7 @@ impl FakeRelay {
             backend: "mmsg".into(),
             pid: 4_711,
             bridges: true,
+            ..RelayHello::default()
         };
         let mut relay = Self {
             path: dir.join("control.sock"),
