@@ -42,7 +42,7 @@ const PINGS_MISSED_MAX: u32 = 3;
 /// How long a client may leave a frame unread.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
-/// How long a socket that sent too long a message stays, so that its client reads why: what is still on its way would
+/// How long a socket stays that sent what cannot be read, so that its client reads why: what is still on its way would
 /// make the system reset the connection.
 const FAREWELL_LINGER: Duration = Duration::from_secs(1);
 
@@ -51,6 +51,7 @@ const CLOSED_BY_CLIENT: u16 = 4102;
 
 /// RFC 6455 §7.4.1.
 const CLOSE_NORMAL: u16 = 1000;
+const CLOSE_NO_TEXT: u16 = 1007;
 const CLOSE_POLICY: u16 = 1008;
 const CLOSE_TOO_LONG: u16 = 1009;
 
@@ -71,8 +72,8 @@ enum End {
     Abuse,
     /// More frames than the operator allows, again and again.
     Flood,
-    /// A message longer than the operator allows.
-    TooLong,
+    /// A message that cannot be read: the close code that says why, and the words.
+    Unreadable(u16, &'static str),
     /// The participant has left and had its time to close the socket itself.
     Farewell,
     /// It never joined.
@@ -127,7 +128,13 @@ fn conclude(caller: &Caller, end: &End, reader: u64) {
             app.remove_now(&identity.rpc_session, reader, Reason::NetworkDisconnect);
         }
         End::Replaced => {}
-        End::Closed(_) | End::Lost | End::Abuse | End::Flood | End::TooLong | End::Farewell | End::Idle => {
+        End::Closed(_)
+        | End::Lost
+        | End::Abuse
+        | End::Flood
+        | End::Unreadable(..)
+        | End::Farewell
+        | End::Idle => {
             app.await_return(identity.rpc_session.clone(), reader, app.config.timing.reconnect_grace);
         }
     }
@@ -252,8 +259,8 @@ impl Socket {
             Some(Ok(Message::Binary(_))) => self.handle_text(""),
             Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.count().map(drop),
             Some(Ok(Message::Close(frame))) => Err(End::Closed(frame.map(|frame| frame.code))),
-            Some(Err(error)) if is_too_long(&error) => Err(End::TooLong),
-            Some(Err(_)) | None => Err(End::Lost),
+            Some(Err(error)) => Err(end_of(&error)),
+            None => Err(End::Lost),
         }
     }
 
@@ -330,7 +337,7 @@ impl Socket {
             End::Silent => (CLOSE_NORMAL, "Close for not receive ping from client"),
             End::Abuse => (CLOSE_POLICY, "malformed or refused requests"),
             End::Flood => (CLOSE_POLICY, "too many requests"),
-            End::TooLong => (CLOSE_TOO_LONG, "message too long"),
+            End::Unreadable(code, why) => (*code, *why),
         };
         let closing = async {
             if matches!(end, End::Abuse | End::Flood) {
@@ -345,7 +352,7 @@ impl Socket {
             let frame = CloseFrame { code, reason: reason.into() };
             let _ = self.sink.send(Message::Close(Some(frame))).await;
             let _ = self.sink.close().await;
-            if *end == End::TooLong {
+            if matches!(end, End::Unreadable(..)) {
                 sleep(FAREWELL_LINGER).await;
             }
         };
@@ -353,8 +360,15 @@ impl Socket {
     }
 }
 
-/// Whether a message could not be read because of its length. The library's own type is not to be had here; its words
-/// are, and a test holds them.
-fn is_too_long(error: &axum::Error) -> bool {
-    error.to_string().contains("too long")
+/// What it means that a message could not be read. The library's own type is not to be had here; its words are, and
+/// tests hold them.
+fn end_of(error: &axum::Error) -> End {
+    let words = error.to_string();
+    if words.contains("too long") {
+        End::Unreadable(CLOSE_TOO_LONG, "message too long")
+    } else if words.contains("UTF-8") {
+        End::Unreadable(CLOSE_NO_TEXT, "no UTF-8")
+    } else {
+        End::Lost
+    }
 }
