@@ -158,7 +158,7 @@ impl Newcomer {
         }
         match (self.serves, &self.shared.signaling) {
             (Serves::Https, Some(socket)) => {
-                http::run(stream, &read, (self.remote, self.local), socket, seat, &self.shared).await
+                Some(http::run(stream, &read, (self.remote, self.local), socket, seat, &self.shared).await)
             }
             _ => Some(Count::Strange),
         }

@@ -40,6 +40,8 @@ counts! {
     Strange = "edge_strange",
     /// Connections handed on to signaling.
     Http = "edge_http",
+    /// Connections of those that have ended.
+    HttpEnded = "edge_http_ended",
     /// Requests answered with 503, since signaling was not there.
     HttpUnavailable = "edge_http_unavailable",
     /// TURN over TCP begun.

@@ -1,12 +1,14 @@
 //! HTTP on its way to signaling: the bytes as they are, behind a header that says who sent them.
 
+use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
+use std::pin::pin;
 use std::time::Duration;
 
-use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt as _, copy_bidirectional_with_sizes};
+use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _};
 use tokio::net::UnixStream;
-use tokio::time::{Instant, sleep};
+use tokio::time::{Instant, sleep, timeout};
 
 use super::room::{Seat, Stage};
 use super::{Count, Shared};
@@ -34,12 +36,12 @@ pub(super) async fn run(
     socket: &Path,
     seat: &Seat,
     shared: &Shared,
-) -> Option<Count> {
+) -> Count {
     let Some(mut signaling) = connect(socket, Instant::now() + shared.timing.signaling_wait).await else {
         // Whoever does not read it has gone.
         let _ = client.write_all(UNAVAILABLE).await;
         let _ = client.shutdown().await;
-        return Some(Count::HttpUnavailable);
+        return Count::HttpUnavailable;
     };
     seat.set_stage(Stage::Http);
     shared.count(Count::Http);
@@ -47,11 +49,49 @@ pub(super) async fn run(
     first.extend_from_slice(read);
     if signaling.write_all(&first).await.is_ok() {
         drop(first);
-        // Either end may break off at any time; that is theirs to know.
-        let _ =
-            copy_bidirectional_with_sizes(&mut client, &mut signaling, TO_SIGNALING_LEN, TO_CLIENT_LEN).await;
+        pipe(client, signaling, shared.timing.stalled).await;
     }
-    None
+    Count::HttpEnded
+}
+
+/// Both ways until both have ended. Signaling bounds everything that it waits for itself. What it cannot see from there is
+/// a client that keeps its end when signaling has closed, or that does not read what is left.
+async fn pipe(client: impl AsyncRead + AsyncWrite, mut signaling: UnixStream, stalled: Duration) {
+    let (from_client, to_client) = tokio::io::split(client);
+    let (from_signaling, to_signaling) = signaling.split();
+    // Either end may break off at any time; that is theirs to know.
+    let mut up = pin!(pour::<TO_SIGNALING_LEN>(from_client, to_signaling, stalled));
+    let mut down = pin!(pour::<TO_CLIENT_LEN>(from_signaling, to_client, stalled));
+    tokio::select! {
+        _ = &mut up => drop(down.await),
+        _ = &mut down => drop(timeout(stalled, up).await),
+    }
+}
+
+/// One way, and its end passed on.
+async fn pour<const LEN: usize>(
+    mut from: impl AsyncRead + Unpin,
+    mut to: impl AsyncWrite + Unpin,
+    stalled: Duration,
+) -> io::Result<()> {
+    let mut piece = vec![0; LEN];
+    let poured = loop {
+        let len = match from.read(&mut piece).await {
+            Ok(0) => break Ok(()),
+            Ok(len) => len,
+            Err(error) => break Err(error),
+        };
+        let write = async {
+            to.write_all(&piece[..len]).await?;
+            // TLS may hold back a part.
+            to.flush().await
+        };
+        if let Err(error) = timeout(stalled, write).await.map_err(io::Error::from).flatten() {
+            break Err(error);
+        }
+    };
+    timeout(stalled, to.shutdown()).await??;
+    poured
 }
 
 /// Signaling may be on its way back.

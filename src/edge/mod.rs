@@ -88,6 +88,8 @@ pub struct Timing {
     pub client_idle: Duration,
     /// Between two looks at these; hellos are said again then.
     pub check_interval: Duration,
+    /// For a client of HTTP to take a piece of what it is sent, and to close after signaling has.
+    pub stalled: Duration,
     /// How long a request waits for signaling, which may be on its way back.
     pub signaling_wait: Duration,
 }
@@ -100,6 +102,7 @@ impl Default for Timing {
             stranger_idle: Duration::from_secs(30),
             client_idle: Duration::from_secs(660),
             check_interval: Duration::from_secs(5),
+            stalled: Duration::from_secs(20),
             signaling_wait: Duration::from_secs(5),
         }
     }

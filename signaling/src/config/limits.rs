@@ -24,7 +24,7 @@ pub struct Limits {
     #[arg(long, env = "MILLRACE_CONNECTIONS_PER_SESSION_MAX", default_value_t = 2_000)]
     pub connections_per_session_max: usize,
 
-    /// Most TCP connections of each of the two ports; beyond, new ones wait.
+    /// Most TCP connections of each port; beyond, new ones wait. Where the relay has the port, idle ones go first.
     #[arg(long, env = "MILLRACE_SOCKETS_MAX", default_value_t = 16_384)]
     pub sockets_max: usize,
 

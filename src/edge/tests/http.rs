@@ -114,6 +114,24 @@ fn a_request_waits_for_signaling_and_gets_503_if_that_does_not_come() {
 }
 
 #[test]
+fn who_keeps_his_end_or_does_not_read_keeps_no_place() {
+    let world = Shared443::start("stalled", Timing { stalled: Duration::from_secs(1), ..Timing::default() });
+    let signaling = UnixListener::bind(&world.socket).unwrap();
+    // The answer is read, and then nothing: signaling has closed, the client has not.
+    let mut keeps = world.tls();
+    say(&mut keeps, REQUEST);
+    drop(take(&signaling));
+    // More than both kernels take: signaling's end breaks, as the edge drops the client.
+    let mut deaf = world.tls();
+    say(&mut deaf, REQUEST);
+    let (mut stream, _) = take(&signaling);
+    let piece = vec![0; 1 << 20];
+    while stream.write_all(&piece).is_ok() {}
+    wait_for(&world.edge, Count::HttpEnded, 2);
+    assert!(is_closed(&mut keeps.sock) && is_closed(&mut deaf.sock));
+}
+
+#[test]
 fn a_turn_client_does_not_notice_that_signaling_ends() {
     let world = Shared443::start("outlive", Timing::default());
     let signaling = UnixListener::bind(&world.socket).unwrap();

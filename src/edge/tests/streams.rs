@@ -137,6 +137,22 @@ fn a_broken_stream_is_closed() {
 }
 
 #[test]
+fn a_reset_in_the_middle_of_a_message_is_an_end() {
+    let shard = FakeShard::new();
+    let edge = turn_over_tcp(&shard);
+    let mut client = tcp(edge.turn_tcp_port);
+    say(&mut client, &stun(4));
+    assert_eq!(shard.message(), stun(4));
+    say(&mut client, &stun(400)[..100]);
+    // Closing without lingering is a reset.
+    socket2::SockRef::from(&client).set_linger(Some(Duration::ZERO)).unwrap();
+    drop(client);
+    shard.goodbye();
+    wait_for(&edge, Count::ClosedByClient, 1);
+    assert_eq!(edge.counters().get(Count::MessagesIn), 1);
+}
+
+#[test]
 fn every_first_byte_and_every_short_begin_is_survived() {
     let shard = FakeShard::new();
     let edge = turn_over_tcp(&shard);
