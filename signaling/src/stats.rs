@@ -43,6 +43,9 @@ fn relay_json(relay: &RelayHello, up: bool, rebuilds: u64) -> Value {
         "pid": relay.pid,
         "epoch": relay.epoch.to_string(),
         "addresses": relay.addresses,
+        "turnPort": relay.turn_port,
+        "turnTlsPort": relay.turn_tls_port,
+        "httpsPort": relay.https_port,
         "fingerprint": fingerprint.join(":"),
         "rebuilds": rebuilds,
     })

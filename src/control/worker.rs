@@ -307,7 +307,8 @@ impl Worker<'_, '_> {
             Mail::Snapshot(answer) => drop(answer.try_send(self.shard.snapshot())),
             Mail::Counters(answer) => {
                 let own = [("media_allocations", self.media.count)];
-                drop(answer.try_send(self.shard.counters(self.io.each().into_iter().chain(own))));
+                let beside = self.io.each().into_iter().chain(own).chain(self.turn.figures());
+                drop(answer.try_send(self.shard.counters(beside)));
             }
             Mail::Stop => self.stopping = true,
         }

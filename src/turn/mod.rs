@@ -17,6 +17,7 @@
 
 mod around;
 mod crossing;
+mod figures;
 mod outside;
 mod streams;
 
@@ -25,7 +26,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use millrace_turn::server::{Config, Now as ServerTime};
-use millrace_turn::server::{Counters, Gauges, Outcome, Reach, Server, Slot, ToPeer};
+use millrace_turn::server::{Outcome, Reach, Server, Slot, ToPeer};
 
 pub use around::Around;
 
@@ -304,14 +305,12 @@ impl<'m> Turn<'m> {
         }
     }
 
-    /// What happened so far, and what is there now.
-    pub fn counters(&self) -> Option<(&Counters, Gauges)> {
-        self.server.as_ref().map(|server| (server.counters(), server.gauges()))
-    }
-
-    /// Datagrams for other shards that found no room.
-    pub const fn dropped(&self) -> u64 {
-        self.crossing.dropped()
+    /// What happened so far, and what is there now, by name.
+    pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let server = self.server.as_ref();
+        let of_server = server.map(|server| figures::each(server.counters(), server.gauges()));
+        let dropped = ("turn_bridge_dropped", self.crossing.dropped());
+        of_server.into_iter().flatten().chain([dropped])
     }
 }
 
