@@ -48,7 +48,7 @@ pub fn message_len(prefix: &[u8]) -> Result<Option<usize>, NotFraming> {
     match prefix.first() {
         None => Ok(None),
         Some(0x00..=0x3f) => stun_len(prefix),
-        Some(0x40..=0x4f) => {
+        Some(0x40..=0x7f) => {
             let Some(&[_, _, len_high, len_low]) = prefix.first_chunk() else { return Ok(None) };
             let data_len = usize::from(u16::from_be_bytes([len_high, len_low]));
             Ok(Some(4 + data_len.next_multiple_of(4)))
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn what_cannot_begin_a_message_is_refused_at_once() {
-        for first in 0x50..=0xff {
+        for first in 0x80..=0xff {
             assert_eq!(message_len(&[first]), Err(NotFraming), "{first:#x}");
         }
         assert_eq!(message_len(b"\0\x03\0\x05"), Err(NotFraming), "not a multiple of four");

@@ -18,12 +18,15 @@
 //!   port, on every packet. See [`PeerPolicy`].
 //! - **The state is the caller's.** A server made anew on the same records goes on. See [`AllocationRecord`].
 //!
-//! Left out on purpose: EVEN-PORT and RESERVATION-TOKEN (508), TCP allocations (442, and silence for RFC 6062's
+//! `examples/udp.rs` is a whole server on the standard library's sockets.
+//!
+//! Left out on purpose: ports in pairs (EVEN-PORT that reserves, RESERVATION-TOKEN: 508), TCP allocations (442, and silence for RFC 6062's
 //! methods), mobility (its attribute is optional, so that it is passed over), RFC 5780, RFC 3489.
 //!
 //! ```
 //! use bytemuck::Zeroable;
 //! use millrace_turn::server::*;
+//! use millrace_turn::{Method, TransactionId, Writer};
 //!
 //! struct NoSockets;
 //! impl Relay for NoSockets {
@@ -51,11 +54,14 @@
 //!     local: "203.0.113.5:3478".parse()?,
 //!     via: 0,
 //! };
+//! let mut slot = [0; 20];
+//! let len = Writer::request(&mut slot, Method::BINDING, TransactionId([5; 12])).finish()?;
+//!
 //! let mut answer = [0; 1500];
-//! match server.handle_client(now, &client, b"\x80 is neither STUN nor ChannelData", &mut answer, &mut NoSockets) {
-//!     Outcome::Answer(len) => println!("send it {:?}", &answer[..len]),
+//! match server.handle_client(now, &client, &slot[..len], &mut answer, &mut NoSockets) {
+//!     Outcome::Answer(len) => assert_eq!(len, 32, "what Bindings are answered with"),
 //!     Outcome::ToPeer(to) => println!("send bytes {:?} of the message to {}", to.data, to.peer),
-//!     Outcome::Silence(reason) => assert_eq!(reason, Reason::Foreign),
+//!     Outcome::Silence(reason) => println!("nothing to do: {}", reason.name()),
 //! }
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```

@@ -279,3 +279,14 @@ fn a_new_connection_from_the_same_address_begins_anew() {
     assert!(host.server.allocation(slot).is_none() && host.server.allocation(stays).is_some());
     assert_eq!(host.server.counters().allocations_abandoned, 2);
 }
+
+#[test]
+fn elder_clients_bind_higher_channels() {
+    let mut host = Host::with(config(), 4);
+    let mut george = Person::george(GEORGE);
+    let (slot, relayed) = host.allocated(&mut george);
+    assert_eq!(host.bind(&mut george, 0x7fff, MEDIA), None);
+    assert!(matches!(host.channel_data(&george, 0x7fff, b"x"), Outcome::ToPeer(_)));
+    assert_eq!(host.frame(slot, relayed, MEDIA), Some(Framing::Channel { number: 0x7fff, padded: false }));
+    assert_eq!(host.bind(&mut george, 0x8000, MEDIA), Some(ErrorCode::BAD_REQUEST));
+}

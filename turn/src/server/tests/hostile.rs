@@ -477,7 +477,8 @@ fn what_is_left_out_is_refused_by_the_right_code() {
     const TOKEN: (AttributeType, &[u8]) = (AttributeType::RESERVATION_TOKEN, &[1; 8]);
     const V6: (AttributeType, &[u8]) = (AttributeType::REQUESTED_ADDRESS_FAMILY, &[2, 0, 0, 0]);
     const BOTH: (AttributeType, &[u8]) = (AttributeType::ADDITIONAL_ADDRESS_FAMILY, &[2, 0, 0, 0]);
-    let cases: [(Attributes, ErrorCode); 10] = [
+    let cases: [(Attributes, ErrorCode); 11] = [
+        (&[(AttributeType::EVEN_PORT, &[])], bad),
         (&[EVEN], full),
         (&[TOKEN], full),
         (&[EVEN, TOKEN], bad),
@@ -509,6 +510,12 @@ fn what_is_left_out_is_refused_by_the_right_code() {
     for method in [Method::REFRESH, Method::CREATE_PERMISSION, Method::CHANNEL_BIND] {
         let reply = host.ask(&mut george, method, |writer| writer.lifetime_s(600));
         assert!(reply.is_error(ErrorCode::ALLOCATION_MISMATCH), "no allocation yet");
+    }
+    for _ in 0..8 {
+        let reply = host.allocate(&mut george, |writer| writer.attribute(AttributeType::EVEN_PORT, &[0]));
+        let relayed = reply.message().xor_relayed_address().unwrap();
+        assert_eq!(relayed.port() % 2, 0, "an even port alone is no trouble");
+        host.refresh(&mut george, 0);
     }
     // Mobility is optional: it is passed over, and the answer shows that there is none.
     let reply = host.allocate(&mut george, |writer| writer.attribute(AttributeType(0x8030), &[]));
@@ -618,8 +625,9 @@ fn channel_data_that_is_not_right_is_dropped() {
         assert_eq!(outcome(&mut host, &b"\x40\0\0\x01"[..len]), silence(Reason::Framing));
     }
     assert_eq!(outcome(&mut host, &channel_data(0x4001, b"x")), silence(Reason::NoChannel), "unbound");
-    assert_eq!(outcome(&mut host, &channel_data(0x8000, b"x")), silence(Reason::Foreign));
+    assert_eq!(outcome(&mut host, &channel_data(0x5000, b"x")), silence(Reason::NoChannel));
     assert_eq!(outcome(&mut host, &channel_data(0x7fff, b"x")), silence(Reason::NoChannel));
+    assert_eq!(outcome(&mut host, &channel_data(0x8000, b"x")), silence(Reason::Foreign));
     let mut padded = channel_data(0x4000, b"hello");
     for _ in 0..3 {
         padded.push(0);
