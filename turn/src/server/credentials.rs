@@ -299,6 +299,18 @@ mod tests {
         assert!(keyring(&[], &[]).find(Name::Plain(b"100:a"), Algorithm::Md5).is_none(), "no secret, nobody");
     }
 
+    /// RFC 5769 §2.4; the password as OpaqueString's elder, SASLprep, leaves it.
+    #[test]
+    fn the_long_term_vector_of_rfc_5769() {
+        let message = Message::parse(&crate::rfc5769::REQUEST_LONG_TERM).unwrap();
+        let verifies = |password| {
+            let ring = keyring(&[], &[("マトリックス", password)]);
+            let found = ring.find(Name::Plain(message.username().unwrap()), Algorithm::Md5).unwrap();
+            found.keys.iter().any(|key| key.verifies(&message))
+        };
+        assert!(verifies("TheMatrIX") && !verifies("TheMatrix"));
+    }
+
     #[test]
     fn static_users_are_found_by_name_and_by_hash() {
         let ring = keyring(&[b"secret"], &[("george", "x")]);

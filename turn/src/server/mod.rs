@@ -97,7 +97,8 @@ use crate::message::{Class, Message, Method, TransactionId, Verdict};
 
 pub use cidr::{Cidr, NotACidr};
 pub use config::{
-    CHANNEL_LIFETIME_S, Config, LIFETIME_DEFAULT_S, LIFETIME_MAX_S, Limits, PERMISSION_LIFETIME_S, Quota,
+    BadConfig, CHANNEL_LIFETIME_S, Config, LIFETIME_DEFAULT_S, LIFETIME_MAX_S, Limits, PERMISSION_LIFETIME_S,
+    Quota,
 };
 pub use counters::{Counters, Gauges, REFUSALS};
 pub use credentials::{Credentials, REALM_BYTES_MAX, USERNAME_BYTES_MAX, shared_secret_password};
@@ -139,6 +140,8 @@ struct Call<'a> {
 impl<'m> Server<'m> {
     /// A server that goes on with what stands in the records; records of zeros are a fresh start. One allocation is had
     /// for each of `allocations`. The seed is random and secret; a fresh `record` gets its nonce key from it.
+    ///
+    /// The configuration had better be one that [`Config::check`] finds good.
     ///
     /// Allocations that ended meanwhile, or whose relayed address this configuration does not give out, are freed. The
     /// caller then has [`Self::reopen`] open the sockets of the others.

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use crate::server::cidr::Cidr;
 
-const IPV4: [Cidr; 17] = [
+const IPV4: [Cidr; 20] = [
     Cidr::v4(0, 0, 0, 0, 8),          // this network; 0.0.0.0 reaches the host itself
     Cidr::v4(10, 0, 0, 0, 8),         // private
     Cidr::v4(100, 64, 0, 0, 10),      // shared, behind carriers' NAT; one cloud's metadata
@@ -15,6 +15,9 @@ const IPV4: [Cidr; 17] = [
     Cidr::v4(172, 16, 0, 0, 12),      // private
     Cidr::v4(192, 0, 0, 0, 24),       // protocol assignments
     Cidr::v4(192, 0, 2, 0, 24),       // documentation
+    Cidr::v4(192, 31, 196, 0, 24),    // sink of reverse look-ups
+    Cidr::v4(192, 52, 193, 0, 24),    // multicast tunnels
+    Cidr::v4(192, 175, 48, 0, 24),    // sink of reverse look-ups
     Cidr::v4(192, 88, 99, 0, 24),     // 6to4 relays, given up
     Cidr::v4(192, 168, 0, 0, 16),     // private
     Cidr::v4(198, 18, 0, 0, 15),      // benchmarks
@@ -25,24 +28,25 @@ const IPV4: [Cidr; 17] = [
     Cidr::v4(240, 0, 0, 0, 4),        // reserved
 ];
 
-const IPV6: [Cidr; 17] = [
-    Cidr::v6([0, 0, 0, 0, 0, 0, 0, 0], 128),         // unspecified
-    Cidr::v6([0, 0, 0, 0, 0, 0, 0, 1], 128),         // loopback
-    Cidr::v6([0, 0, 0, 0, 0, 0, 0, 0], 96),          // IPv4-compatible, given up
-    Cidr::v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96),     // IPv4-mapped
-    Cidr::v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96),     // IPv4-translated
-    Cidr::v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),  // NAT64 of a network's own
-    Cidr::v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64),      // discard
-    Cidr::v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32),     // Teredo
-    Cidr::v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),     // protocol assignments
-    Cidr::v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32), // documentation
-    Cidr::v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16),     // 6to4
-    Cidr::v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),     // documentation
-    Cidr::v6([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16),     // segment routing
-    Cidr::v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),      // unique local
-    Cidr::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),     // link-local
-    Cidr::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),     // site-local, given up
-    Cidr::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),      // multicast
+const IPV6: [Cidr; 18] = [
+    Cidr::v6([0, 0, 0, 0, 0, 0, 0, 0], 128),             // unspecified
+    Cidr::v6([0, 0, 0, 0, 0, 0, 0, 1], 128),             // loopback
+    Cidr::v6([0, 0, 0, 0, 0, 0, 0, 0], 96),              // IPv4-compatible, given up
+    Cidr::v6([0, 0, 0, 0, 0, 0xffff, 0, 0], 96),         // IPv4-mapped
+    Cidr::v6([0, 0, 0, 0, 0xffff, 0, 0, 0], 96),         // IPv4-translated
+    Cidr::v6([0x64, 0xff9b, 1, 0, 0, 0, 0, 0], 48),      // NAT64 of a network's own
+    Cidr::v6([0x100, 0, 0, 0, 0, 0, 0, 0], 64),          // discard
+    Cidr::v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 32),         // Teredo
+    Cidr::v6([0x2001, 0, 0, 0, 0, 0, 0, 0], 23),         // protocol assignments
+    Cidr::v6([0x2001, 0xdb8, 0, 0, 0, 0, 0, 0], 32),     // documentation
+    Cidr::v6([0x2002, 0, 0, 0, 0, 0, 0, 0], 16),         // 6to4
+    Cidr::v6([0x2620, 0x4f, 0x8000, 0, 0, 0, 0, 0], 48), // sink of reverse look-ups
+    Cidr::v6([0x3fff, 0, 0, 0, 0, 0, 0, 0], 20),         // documentation
+    Cidr::v6([0x5f00, 0, 0, 0, 0, 0, 0, 0], 16),         // segment routing
+    Cidr::v6([0xfc00, 0, 0, 0, 0, 0, 0, 0], 7),          // unique local
+    Cidr::v6([0xfe80, 0, 0, 0, 0, 0, 0, 0], 10),         // link-local
+    Cidr::v6([0xfec0, 0, 0, 0, 0, 0, 0, 0], 10),         // site-local, given up
+    Cidr::v6([0xff00, 0, 0, 0, 0, 0, 0, 0], 8),          // multicast
 ];
 
 /// Where public IPv6 addresses are, and the translated ones that stand for public IPv4.
