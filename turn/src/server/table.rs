@@ -229,6 +229,8 @@ impl<'m> Table<'m> {
 
     /// Ends an allocation and all that it has; its record is zeros again, the key with it.
     pub(super) fn close(&mut self, slot: Slot, now: Now, relay: &mut impl Relay) {
+        // First of all, so that whatever the record says it is not due again.
+        self.unschedule(slot);
         for family in [0, 1] {
             self.close_family(slot, family, relay);
         }
@@ -238,7 +240,6 @@ impl<'m> Table<'m> {
         if let Some(client) = client {
             self.by_client.remove(&client.key());
         }
-        self.unschedule(slot);
         self.records[slot.index()] = AllocationRecord::zeroed();
         self.users.remove(user_at);
         self.free.push(slot);
