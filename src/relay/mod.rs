@@ -85,6 +85,9 @@ pub enum StartError {
         /// What the system said.
         error: io::Error,
     },
+    /// What TURN is told.
+    #[error("TURN: {0}")]
+    TurnConfig(#[from] millrace_turn::server::BadConfig),
     /// What clients reach by TCP and TLS.
     #[error(transparent)]
     Edge(#[from] crate::edge::StartError),

@@ -48,6 +48,7 @@ pub(super) fn seats(
     let Some(port) = port else { return Ok(vec![None; media_ports.len()]) };
     let secret = secret(config)?;
     let configs = config.turn.configs(&Facts { addresses, media_ports, port, secret: &secret });
+    configs.iter().try_for_each(millrace_turn::server::Config::check)?;
     let seat = |(shard, config)| {
         let media = MediaPorts { shard, ports: media_ports.to_vec() };
         Some(TurnSeat { config, port, media, edge_key: Some(Arc::clone(edge_key)) })

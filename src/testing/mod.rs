@@ -12,9 +12,9 @@
 
 mod browser;
 mod media;
-mod memory;
+pub(crate) mod memory;
 mod net;
-mod outbox;
+pub(crate) mod outbox;
 mod pair;
 mod stories;
-mod world;
+pub(crate) mod world;

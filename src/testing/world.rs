@@ -119,6 +119,18 @@ pub(crate) struct World<'m> {
     steps: usize,
 }
 
+/// A shard that is alone.
+pub(crate) fn shard_config() -> ShardConfig {
+    ShardConfig {
+        id: 0,
+        shards: 1,
+        seed: 1,
+        epoch: clock::epoch(),
+        dtls: Arc::clone(&RELAY.1),
+        allow_fault_injection: true,
+    }
+}
+
 impl<'m> World<'m> {
     pub(crate) fn new(memory: &'m mut Memory, seed: u64) -> Self {
         Self::member(memory, seed, (0, 1))
@@ -151,8 +163,7 @@ impl<'m> World<'m> {
             shards: rest.shard.1,
             seed: rest.seed,
             epoch: rest.epoch,
-            dtls: Arc::clone(&RELAY.1),
-            allow_fault_injection: true,
+            ..shard_config()
         };
         let shard = Shard::new(config, memory.records(), rest.now);
         let mut world = Self {

@@ -74,8 +74,7 @@ mod tests {
     #[test]
     fn names_stand_in_the_order_of_what_they_name() {
         for (name, code) in REFUSED.into_iter().zip(REFUSALS) {
-            let [_, _, class, number] = code.encode();
-            assert_eq!(name, format!("turn_refused_{class}{number:02}"));
+            assert_eq!(name, format!("turn_refused_{}", code.number()));
         }
         for (name, reason) in DROPPED.into_iter().zip(Reason::ALL) {
             assert_eq!(name, format!("turn_dropped_{}", reason.name()));

@@ -20,6 +20,8 @@ mod crossing;
 mod figures;
 mod outside;
 mod streams;
+#[cfg(test)]
+mod tests;
 
 use std::mem;
 use std::net::SocketAddr;
