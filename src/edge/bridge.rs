@@ -1,7 +1,6 @@
 //! A stream of messages on one side, datagrams of a shard on the other.
 
 use std::cell::Cell;
-use std::collections::VecDeque;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
@@ -11,9 +10,10 @@ use tokio::net::UdpSocket;
 use tokio::time::{Instant, sleep_until};
 
 use super::framing::Framing;
+use super::queue::Queue;
 use super::room::{Seat, Stage};
 use super::{Count, Shared};
-use crate::wire::edge_hello::{self, Hello};
+use crate::wire::edge_hello::{self, Hello, Transport};
 
 /// What may wait for a client that does not read, in bytes: most of a second of good video. Beyond, waiting any longer
 /// would only show it the past.
@@ -129,7 +129,8 @@ impl Shard<'_> {
 
     /// To the client.
     async fn down<S: AsyncWrite>(&self, mut writer: WriteHalf<S>) -> Count {
-        let mut queue = VecDeque::new();
+        let one_by_one = self.hello.transport == Transport::Tls;
+        let mut queue = Queue::new(self.framing, one_by_one);
         let mut unflushed = false;
         loop {
             tokio::select! {
@@ -138,10 +139,10 @@ impl Shard<'_> {
                         return reason;
                     }
                 }
-                pushed = push(&mut writer, &queue), if unflushed || !queue.is_empty() => match pushed {
+                pushed = push(&mut writer, &mut queue), if unflushed || queue.len() > 0 => match pushed {
                     Ok(len) => {
                         unflushed = len > 0;
-                        queue.drain(..len);
+                        queue.advance(len);
                     }
                     Err(_) => return Count::ClosedByClient,
                 }
@@ -150,7 +151,7 @@ impl Shard<'_> {
     }
 
     /// Takes what the shard has sent, without waiting.
-    fn take(&self, queue: &mut VecDeque<u8>) -> Result<(), Count> {
+    fn take(&self, queue: &mut Queue) -> Result<(), Count> {
         let mut datagram = self.shared.datagram.borrow_mut();
         let mut taken = 0;
         while taken < DATAGRAMS_AT_ONCE {
@@ -166,7 +167,7 @@ impl Shard<'_> {
             if self.seat.stage() == Stage::Stranger && datagram[..len].starts_with(&accepted) {
                 self.seat.set_stage(Stage::Client);
             }
-            self.framing.wrap(&datagram[..len], queue);
+            queue.push(&datagram[..len]);
             if queue.len() > QUEUE_LEN_MAX {
                 return Err(Count::ClosedSlow);
             }
@@ -217,8 +218,8 @@ impl Drop for Shard<'_> {
 }
 
 /// Writes some of it, or says that all is written: TLS may hold back a part until then.
-async fn push<S: AsyncWrite>(writer: &mut WriteHalf<S>, queue: &VecDeque<u8>) -> io::Result<usize> {
-    match queue.as_slices().0 {
+async fn push<S: AsyncWrite>(writer: &mut WriteHalf<S>, queue: &mut Queue) -> io::Result<usize> {
+    match queue.next() {
         [] => writer.flush().await.map(|()| 0),
         bytes => match writer.write(bytes).await? {
             0 => Err(io::ErrorKind::WriteZero.into()),

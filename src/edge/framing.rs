@@ -88,7 +88,8 @@ fn turn(bytes: &[u8]) -> Result<Option<Range<usize>>, Broken> {
             }
             Ok(len.map(|len| 0..STUN_HEADER_LEN + len))
         }
-        Some(0x40..=0x4f) => Ok(len.map(|len| 0..CHANNEL_HEADER_LEN + len)),
+        // RFC 8656 ends at 0x4f; clients of RFC 5766, such as coturn's, take any of these.
+        Some(0x40..=0x7f) => Ok(len.map(|len| 0..CHANNEL_HEADER_LEN + len)),
         Some(_) => Err(Broken),
     }
 }
@@ -167,7 +168,7 @@ mod tests {
     #[test]
     fn what_cannot_be_a_message_is_told_at_once() {
         for first in 0..=255u8 {
-            let known = matches!(first, 0..=3 | 0x40..=0x4f);
+            let known = matches!(first, 0..=3 | 0x40..=0x7f);
             assert_eq!(Framing::Turn.next(&[first]), if known { Ok(None) } else { Err(Broken) }, "{first}");
         }
         assert_eq!(Framing::Turn.next(&[0, 1, 0, 1]), Err(Broken), "a length that is no multiple of 4");

@@ -19,6 +19,7 @@ mod certificate;
 mod counters;
 mod framing;
 mod http;
+mod queue;
 mod room;
 
 use std::cell::RefCell;
@@ -54,6 +55,8 @@ pub struct Config {
     pub turn: Option<SocketAddr>,
     /// Port of TURN over TCP.
     pub turn_tcp_port: Option<u16>,
+    /// Whether there is no start without that port.
+    pub turn_tcp_must: bool,
     /// Port of TURN over TLS.
     pub turn_tls_port: Option<u16>,
     /// The shards' media ports: ICE-TCP is served on the same number, where that is free.
@@ -172,7 +175,13 @@ impl Edge {
             Ok::<_, StartError>(Some(port))
         };
         let https_port = open(Serves::Https, "--https-port", config.https.as_ref().map(|https| https.port))?;
-        let turn_tcp_port = open(Serves::TurnTcp, "--turn-port", config.turn_tcp_port)?;
+        let turn_tcp_port = match open(Serves::TurnTcp, "--turn-port", config.turn_tcp_port) {
+            Err(error) if !config.turn_tcp_must => {
+                tracing::warn!("{error}; TURN stays without TCP there");
+                None
+            }
+            other => other?,
+        };
         let turn_tls_port = open(Serves::TurnTls, "--turn-tls-port", config.turn_tls_port)?;
         let mut ice_tcp_ports = Vec::new();
         for &port in &config.ice_tcp_ports {

@@ -35,6 +35,8 @@ pub(super) fn start(
             .map(|socket| Https { port: options.https_port, socket: socket.clone() }),
         turn: turn_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         turn_tcp_port: turn_port,
+        // A number that the kernel chose for UDP may be taken for TCP.
+        turn_tcp_must: config.turn.port != 0,
         turn_tls_port: turn_port.and(port(config.turn.tls_port)),
         ice_tcp_ports: if options.ice_tcp { media_ports.to_vec() } else { Vec::new() },
         ..edge::Config::default()
