@@ -80,7 +80,7 @@ const TESTING: &str = "testing";
 /// Where each outside crate may be named. Everything outside these folders goes through our own types.
 const DOORS: [(&str, &[&str]); 6] = [
     ("io_uring", &["src/io/uring", "loadtest/src/kernel"]),
-    ("libc", &["src/io", "loadtest/src/kernel"]),
+    ("libc", &["src/io", "loadtest/src/kernel", "signaling/src/memory/heap"]),
     ("dimpl", &["src/dtls"]),
     ("aws_lc_rs", &["src/crypto", "turn", "signaling", "loadtest"]),
     // The edge is not on the packet path, and timers, TLS and a thousand slow readers come with the runtime.
@@ -88,8 +88,9 @@ const DOORS: [(&str, &[&str]); 6] = [
     ("tokio_rustls", &["signaling", "loadtest", "src/edge"]),
 ];
 
-/// Where `unsafe` may stand: what touches the kernel, of the product and of the load generator.
-const UNSAFE: [&str; 2] = ["src/io/", "loadtest/src/kernel/"];
+/// Where `unsafe` may stand: what touches the kernel, of the product and of the load generator; and the one call by which
+/// signaling reaches its allocator.
+const UNSAFE: [&str; 3] = ["src/io/", "loadtest/src/kernel/", "signaling/src/memory/heap.rs"];
 
 /// Folders that hold Rust of ours.
 const FOLDERS: [&str; 9] =

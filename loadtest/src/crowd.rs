@@ -20,9 +20,12 @@ use crate::rpc::Rpc;
 
 /// Time for a notification that is due.
 const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(20);
-/// How long memory is given to come back after everybody left, and how often it is looked at.
+/// How long memory is given to come back after everybody left, at least and at most, and how often it is looked at.
+const SETTLE_MIN: Duration = Duration::from_secs(3);
 const SETTLE: Duration = Duration::from_secs(10);
 const LOOK: Duration = Duration::from_millis(250);
+/// What memory may have grown by and still be where it was.
+const SLACK: f64 = 1.1;
 
 /// Options of `crowd`.
 #[derive(Args, Clone, Debug)]
@@ -45,6 +48,9 @@ pub struct CrowdOptions {
     /// Rounds; memory is compared from the end of the first one on.
     #[arg(long, default_value_t = 2)]
     pub rounds: usize,
+    /// Fill and empty one session first, of which nothing is reported: what signaling then takes is what it takes in use.
+    #[arg(long)]
+    pub warm_up: bool,
     /// Process id of signaling, to report its memory.
     #[arg(long)]
     pub pid: Option<u32>,
@@ -60,9 +66,9 @@ pub struct CrowdReport {
     joins: Histogram,
     join_seconds: f64,
     signals: u64,
-    /// KiB before, and after each round.
-    memory_kib: Vec<u64>,
-    peak_kib: u64,
+    /// Before, and after each round.
+    memory: Vec<Memory>,
+    peak: Memory,
     problems: Vec<String>,
 }
 
@@ -75,19 +81,15 @@ pub async fn run(options: &CrowdOptions) -> Result<CrowdReport, Failure> {
         return Err(Failure::Usage("sessions, participants and joins a second are above 0".into()));
     }
     let rest = Rest::new(&options.url, &options.secret)?;
-    let mut report = CrowdReport {
-        participants: options.sessions * options.participants,
-        joins: Histogram::default(),
-        join_seconds: 0.0,
-        signals: 0,
-        memory_kib: vec![memory_kib(options.pid)],
-        peak_kib: 0,
-        problems: Vec::new(),
-    };
+    if options.warm_up {
+        let one = CrowdOptions { sessions: 1, ..options.clone() };
+        play(&one, &rest, "warm-up", &mut CrowdReport::of(&one)).await?;
+    }
+    let mut report = CrowdReport::of(options);
     for round in 0..options.rounds.max(1) {
         eprintln!("round {}: {} sessions of {}", round + 1, options.sessions, options.participants);
-        play(options, &rest, round, &mut report).await?;
-        report.memory_kib.push(settled_kib(options.pid, report.memory_kib[round]).await);
+        play(options, &rest, &round.to_string(), &mut report).await?;
+        report.memory.push(settled(options.pid, report.memory[0]).await);
     }
     report.judge(options);
     Ok(report)
@@ -96,7 +98,7 @@ pub async fn run(options: &CrowdOptions) -> Result<CrowdReport, Failure> {
 async fn play(
     options: &CrowdOptions,
     rest: &Rest,
-    round: usize,
+    round: &str,
     report: &mut CrowdReport,
 ) -> Result<(), Failure> {
     let began = Instant::now();
@@ -123,7 +125,10 @@ async fn play(
         members.push(member);
     }
     report.join_seconds += began.elapsed().as_secs_f64();
-    report.peak_kib = report.peak_kib.max(memory_kib(options.pid));
+    let now = Memory::of(options.pid);
+    if now.resident_kib > report.peak.resident_kib {
+        report.peak = now;
+    }
 
     let expected = options.participants;
     let mut talks = JoinSet::new();
@@ -181,21 +186,38 @@ fn others(joined: &Value) -> usize {
     joined["value"].as_array().map_or(0, Vec::len)
 }
 
-/// Resident memory of a process; 0 when it cannot be read.
-fn memory_kib(pid: Option<u32>) -> u64 {
-    let Some(pid) = pid else { return 0 };
-    let status =
-        fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+/// Memory of a process; 0 when it cannot be read.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Memory {
+    /// What of it lies in memory, its program's pages included.
+    pub resident_kib: u64,
+    /// What of that is its own: heap and stacks. The rest is read from the program's file as it is used.
+    pub anonymous_kib: u64,
 }
 
-/// The same once it is back where it was, or has had its time.
-async fn settled_kib(pid: Option<u32>, before: u64) -> u64 {
+impl Memory {
+    fn of(pid: Option<u32>) -> Self {
+        let Some(pid) = pid else { return Self::default() };
+        let status =
+            fs::read_to_string(Path::new("/proc").join(pid.to_string()).join("status")).unwrap_or_default();
+        let kib = |name: &str| {
+            let line = status.lines().find_map(|line| line.strip_prefix(name));
+            line.and_then(|line| line.split_whitespace().next()?.parse().ok()).unwrap_or(0)
+        };
+        Self { resident_kib: kib("VmRSS:"), anonymous_kib: kib("RssAnon:") }
+    }
+}
+
+/// The same once it is back about where it was, or has had its time.
+async fn settled(pid: Option<u32>, before: Memory) -> Memory {
+    if pid.is_none() {
+        return before;
+    }
     let until = Instant::now() + SETTLE;
+    sleep(SETTLE_MIN).await;
     loop {
-        let now = memory_kib(pid);
-        if now <= before || Instant::now() >= until || pid.is_none() {
+        let now = Memory::of(pid);
+        if now.resident_kib as f64 <= before.resident_kib as f64 * SLACK || Instant::now() >= until {
             return now;
         }
         sleep(LOOK).await;
@@ -203,17 +225,49 @@ async fn settled_kib(pid: Option<u32>, before: u64) -> u64 {
 }
 
 impl CrowdReport {
+    /// Of nothing but the memory before.
+    fn of(options: &CrowdOptions) -> Self {
+        Self {
+            participants: options.sessions * options.participants,
+            joins: Histogram::default(),
+            join_seconds: 0.0,
+            signals: 0,
+            memory: vec![Memory::of(options.pid)],
+            peak: Memory::default(),
+            problems: Vec::new(),
+        }
+    }
+
     fn judge(&mut self, options: &CrowdOptions) {
         let rate = self.joins.count() as f64 / self.join_seconds;
         if rate < options.joins_per_second * 0.95 {
             self.problems.push(format!("{rate:.0} joins/s instead of {}", options.joins_per_second));
         }
-        if let [.., before, after] = self.memory_kib[..]
-            && self.memory_kib.len() > 2
-            && after as f64 > before as f64 * 1.1
+        if let [_, .., before, after] = self.resident_kib()[..]
+            && after as f64 > before as f64 * SLACK
         {
             self.problems.push(format!("memory went from {before} to {after} KiB in the last round"));
         }
+    }
+
+    fn resident_kib(&self) -> Vec<u64> {
+        self.memory.iter().map(|memory| memory.resident_kib).collect()
+    }
+
+    fn anonymous_kib(&self) -> Vec<u64> {
+        self.memory.iter().map(|memory| memory.anonymous_kib).collect()
+    }
+
+    /// Memory of signaling before, and after each round.
+    #[must_use]
+    pub fn memory(&self) -> &[Memory] {
+        &self.memory
+    }
+
+    /// The most of it, with everybody there.
+    #[must_use]
+    pub const fn peak(&self) -> Memory {
+        self.peak
     }
 
     /// What is wrong.
@@ -233,8 +287,9 @@ impl CrowdReport {
             "join_ms": {"p50": self.join_ms(0.5), "p90": self.join_ms(0.9), "p99": self.join_ms(0.99),
                         "max": self.joins.max() as f64 / 1e3},
             "signals": self.signals,
-            "memory_kib": self.memory_kib,
-            "peak_kib": self.peak_kib,
+            "memory_kib": self.resident_kib(),
+            "anonymous_kib": self.anonymous_kib(),
+            "peak_kib": self.peak.resident_kib,
             "problems": self.problems,
         })
     }
@@ -243,19 +298,23 @@ impl CrowdReport {
     #[must_use]
     pub fn table(&self) -> String {
         let rate = self.joins.count() as f64 / self.join_seconds;
-        let memory: Vec<String> =
-            self.memory_kib.iter().map(|kib| format!("{:.1}", *kib as f64 / 1024.0)).collect();
+        let mib = |kib: Vec<u64>| {
+            let texts: Vec<String> = kib.iter().map(|kib| format!("{:.1}", *kib as f64 / 1024.0)).collect();
+            texts.join(", ")
+        };
         let mut text = format!(
             "joins              {} at {rate:.1} a second\njoin ms            p50 {:.1}  p90 {:.1}  p99 {:.1}  max {:.1}\n\
-             signals            {} heard\nsignaling memory   {} MiB before and after each round, {:.1} at most\n",
+             signals            {} heard\nsignaling memory   {} MiB before and after each round, {:.1} at most\n\
+             of it its own      {} MiB\n",
             self.joins.count(),
             self.join_ms(0.5),
             self.join_ms(0.9),
             self.join_ms(0.99),
             self.joins.max() as f64 / 1e3,
             self.signals,
-            memory.join(", "),
-            self.peak_kib as f64 / 1024.0,
+            mib(self.resident_kib()),
+            self.peak.resident_kib as f64 / 1024.0,
+            mib(self.anonymous_kib()),
         );
         for problem in &self.problems {
             text += &format!("PROBLEM            {problem}\n");
@@ -281,6 +340,7 @@ mod tests {
             participants: 1,
             joins_per_second: rate,
             rounds: 2,
+            warm_up: false,
             pid: None,
             json: false,
         };
@@ -293,8 +353,8 @@ mod tests {
             },
             join_seconds: 1.0,
             signals: 1,
-            memory_kib: memory.to_vec(),
-            peak_kib: 0,
+            memory: memory.iter().map(|&kib| Memory { resident_kib: kib, anonymous_kib: 0 }).collect(),
+            peak: Memory::default(),
             problems: Vec::new(),
         };
         let judged = |memory: &[u64], rate| {

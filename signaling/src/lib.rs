@@ -18,6 +18,7 @@
 //! * `cdr` is told what happened, in the same order.
 //! * [`store`] is where a session survives a restart; [`placement`] decides which shard it lives on.
 //! * [`rate`] says how often somebody may do something.
+//! * [`memory`] gives back what a crowd has left.
 //! * [`http`], [`tls`], [`web`], [`config`] and [`clock`] are the doors to the world.
 //!
 //! Either process may be killed while calls go on: this one because the relay holds the media, the relay because it
@@ -29,6 +30,7 @@ mod cdr;
 pub mod clock;
 pub mod config;
 pub mod http;
+pub mod memory;
 pub mod openvidu;
 pub mod placement;
 pub mod rate;

@@ -16,7 +16,8 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::cdr::Journal;
 use crate::config::{self, Config, ConfigError};
-use crate::http::{self, Listener};
+use crate::http::{self, Listener, Room};
+use crate::memory;
 use crate::store::{Embedded, StoreError};
 use crate::tls::{self, TlsError};
 
@@ -104,6 +105,7 @@ pub struct Server {
     /// Port of plain HTTP on loopback.
     pub http_port: u16,
     app: Arc<App>,
+    rooms: Vec<Arc<Room>>,
 }
 
 impl Server {
@@ -128,13 +130,18 @@ impl Server {
         let app = App::start(config, &secret, Box::new(store), journal)?;
 
         let (router, limits) = (http::router(&app), app.config.limits);
-        https.listener.serve(router.clone(), limits);
-        for listener in std::iter::once(http).chain(http_v6) {
-            Listener::plain(listener).serve(router.clone(), limits);
-        }
+        let plain = std::iter::once(http).chain(http_v6).map(Listener::plain);
+        let listeners = std::iter::once(https.listener).chain(plain);
+        let rooms: Vec<_> = listeners.map(|listener| listener.serve(router.clone(), limits)).collect();
+        memory::look_after(&app, rooms.clone());
         tracing::info!(https_port, http_port, "listening");
         tokio::spawn(announce(Arc::clone(&app), https_port, http_port));
-        Ok(Self { https_port, http_port, app })
+        Ok(Self { https_port, http_port, app, rooms })
+    }
+
+    /// TCP connections that are open, WebSockets among them.
+    pub fn sockets(&self) -> usize {
+        self.rooms.iter().map(|room| room.taken()).sum()
     }
 
     /// The application, for those who started it in their own process.

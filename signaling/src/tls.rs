@@ -8,8 +8,10 @@ use std::sync::Arc;
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
 use rustls::ServerConfig;
+use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use rustls::server::NoServerSessionStorage;
 
 /// Name of the certificate chain in the data directory.
 pub const CERTIFICATE_FILE: &str = "tls-certificate.pem";
@@ -78,6 +80,9 @@ pub fn from_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, T
         .with_single_cert(chain, private)
         .map_err(|error| content(certificate)(error.to_string()))?;
     config.alpn_protocols = vec![b"http/1.1".to_vec()];
+    // Who comes back brings along what is needed to go on, so that nothing is kept of those who do not.
+    config.session_storage = Arc::new(NoServerSessionStorage {});
+    config.ticketer = Ticketer::new().map_err(|error| content(key)(error.to_string()))?;
     Ok(Arc::new(config))
 }
 

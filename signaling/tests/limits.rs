@@ -257,3 +257,22 @@ async fn signals_come_back_as_fast_as_the_operator_says() {
     // 128 KiB at once, 9 296 bytes each.
     assert_eq!((sent, code), (14, 600));
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_open_web_socket_counts_as_the_connection_it_is() {
+    let world = World::start().await;
+    let session = world.session().await;
+    let mut clients = Vec::new();
+    for _ in 0..5 {
+        clients.push(world.join(&session, "PUBLISHER").await);
+    }
+    // Requests come one at a time, so they alone are never as many.
+    let counted = async |wanted: usize| {
+        while world.server.sockets() != wanted {
+            tokio::task::yield_now().await
+        }
+    };
+    tokio::time::timeout(support::PATIENCE, counted(5)).await.unwrap();
+    clients.clear();
+    tokio::time::timeout(support::PATIENCE, counted(0)).await.unwrap();
+}

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{ClientConfig, HandshakeKind, RootCertStore};
 use support::{World, basic};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -16,6 +16,10 @@ use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 async fn connect(world: &World) -> TlsStream<TcpStream> {
+    connect_as(world, client(world)).await
+}
+
+fn client(world: &World) -> Arc<ClientConfig> {
     let pem = std::fs::read(world.dir.join("data/tls-certificate.pem")).unwrap();
     let mut roots = RootCertStore::empty();
     roots.add(CertificateDer::from_pem_slice(&pem).unwrap()).unwrap();
@@ -26,9 +30,13 @@ async fn connect(world: &World) -> TlsStream<TcpStream> {
         .with_root_certificates(roots)
         .with_no_client_auth();
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
+    Arc::new(config)
+}
+
+async fn connect_as(world: &World, client: Arc<ClientConfig>) -> TlsStream<TcpStream> {
     let stream = TcpStream::connect(("127.0.0.1", world.server.https_port)).await.unwrap();
     let name = ServerName::try_from("localhost").unwrap();
-    TlsConnector::from(Arc::new(config)).connect(name, stream).await.unwrap()
+    TlsConnector::from(client).connect(name, stream).await.unwrap()
 }
 
 async fn exchange(stream: &mut TlsStream<TcpStream>, request: &str) -> String {
@@ -66,4 +74,23 @@ async fn a_header_without_end_is_refused() {
     // The refusal itself may be lost with what was never read.
     assert!(answer.is_empty() || answer.starts_with("HTTP/1.1 431"), "{answer}");
     assert_eq!(world.rest("GET", "/openvidu/api/sessions", "").await.status, 200);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_back_resumes_though_nothing_is_kept_of_others() {
+    let world = World::start().await;
+    let client = client(&world);
+    let request = "GET /millrace/ready HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n\r\n";
+    for kind in [HandshakeKind::Full, HandshakeKind::Resumed] {
+        let mut stream = connect_as(&world, Arc::clone(&client)).await;
+        assert_eq!(stream.get_ref().1.handshake_kind(), Some(kind));
+        // Tickets come with the answer.
+        assert!(exchange(&mut stream, request).await.starts_with("HTTP/1.1 200"));
+        // More strangers than any memory of them would hold.
+        if kind == HandshakeKind::Full {
+            for _ in 0..300 {
+                drop(connect(&world).await);
+            }
+        }
+    }
 }

@@ -8,6 +8,7 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
 use millrace_settings::{Settings, setting_variables};
+use millrace_signaling::memory::TUNABLES;
 
 use super::Options;
 
@@ -78,6 +79,10 @@ impl Child {
         }
         if let Some(url) = &options.public_url {
             child.flag("--public-url", url);
+        }
+        let (tunables, best) = TUNABLES;
+        if std::env::var_os(tunables).is_none() {
+            child.environment.push((tunables.to_owned(), best.to_owned()));
         }
         // Not an argument: those are for everyone to read.
         child.environment.push(("MILLRACE_SECRET".to_owned(), secret.to_owned()));

@@ -13,6 +13,10 @@ use crate::state::{Client, State};
 impl App {
     /// The socket of a participant is gone: it has some time to come back on another one.
     pub fn await_return(self: &Arc<Self>, rpc_session: String, reader: u64, grace: Duration) {
+        // Who has left is not waited for.
+        if !self.shared.lock().clients.contains_key(&rpc_session) {
+            return;
+        }
         let app = Arc::downgrade(self);
         tokio::spawn(async move {
             sleep(grace).await;

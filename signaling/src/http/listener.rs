@@ -66,10 +66,12 @@ impl Listener {
         Self { socket: Socket::Edge(socket) }
     }
 
-    /// Serves in the background, for as long as the runtime lives.
-    pub fn serve(self, router: Router, limits: Limits) {
+    /// Serves in the background, for as long as the runtime lives. Gives the room its connections have.
+    pub fn serve(self, router: Router, limits: Limits) -> Arc<Room> {
+        let room = Room::new(limits);
+        let seats = Arc::clone(&room);
         tokio::spawn(async move {
-            let room = Room::new(limits);
+            let room = seats;
             loop {
                 // Beyond the limit new connections wait in the system's queue.
                 let Some(free) = room.free().await else { return };
@@ -79,6 +81,7 @@ impl Listener {
                 }
             }
         });
+        room
     }
 
     async fn accept(&self, room: &Arc<Room>, free: OwnedSemaphorePermit, router: &Router) -> io::Result<()> {
@@ -135,14 +138,15 @@ fn take_seat(room: &Arc<Room>, via: Via, free: OwnedSemaphorePermit) -> Option<S
     seat
 }
 
-/// HTTP/1.1 on one connection, until it ends or becomes a WebSocket.
+/// HTTP/1.1 on one connection, until it ends or becomes a WebSocket, which then keeps the seat.
 async fn converse(
     stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static,
     via: Via,
     router: Router,
     seat: Seat,
 ) {
-    let service = service_fn(move |request| answer(request, via, router.clone()));
+    let seat = Arc::new(seat);
+    let service = service_fn(move |request| answer(request, via, Arc::clone(&seat), router.clone()));
     let outcome = hyper::server::conn::http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(HEADER_TIMEOUT)
@@ -154,16 +158,17 @@ async fn converse(
     if let Err(error) = outcome {
         tracing::trace!(%error, remote = %via.remote, "connection ended");
     }
-    drop(seat);
 }
 
 async fn answer(
     request: Request<Incoming>,
     via: Via,
+    seat: Arc<Seat>,
     router: Router,
 ) -> Result<Response, std::convert::Infallible> {
     let mut request = request.map(Body::new);
     request.extensions_mut().insert(via);
+    request.extensions_mut().insert(seat);
     match timeout(REQUEST_TIMEOUT, router.oneshot(request)).await {
         Ok(response) => response,
         Err(_) => Ok(StatusCode::REQUEST_TIMEOUT.into_response()),

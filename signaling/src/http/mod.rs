@@ -21,6 +21,7 @@ use crate::relay::LinkError;
 use crate::session::Generation;
 use crate::{stats, web};
 pub use listener::Listener;
+pub use room::{Room, Seat};
 pub use via::{Origin, Via};
 
 /// What is read of a WebSocket at once, in bytes. The library's own 128 KiB are most of what a participant costs, and
@@ -64,25 +65,28 @@ type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 async fn open_socket(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
+    Extension(seat): Extension<Arc<Seat>>,
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Response {
-    take_socket(app, &via, &headers, upgrade, Generation::Second)
+    take_socket(app, &via, seat, &headers, upgrade, Generation::Second)
 }
 
 async fn open_first_generation_socket(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
+    Extension(seat): Extension<Arc<Seat>>,
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Response {
-    take_socket(app, &via, &headers, upgrade, Generation::First)
+    take_socket(app, &via, seat, &headers, upgrade, Generation::First)
 }
 
 /// Takes the WebSocket of the RPC. No compression, bounded messages.
 fn take_socket(
     app: Arc<App>,
     via: &Via,
+    seat: Arc<Seat>,
     headers: &HeaderMap,
     upgrade: Upgrade,
     generation: Generation,
@@ -98,7 +102,10 @@ fn take_socket(
         .read_buffer_size(READ_BUFFER_LEN)
         .max_message_size(message_len_max)
         .max_frame_size(message_len_max)
-        .on_upgrade(move |socket| rpc::serve(app, socket, remote, host, generation))
+        .on_upgrade(move |socket| async move {
+            rpc::serve(app, socket, remote, host, generation).await;
+            drop(seat);
+        })
 }
 
 /// 200 while the relay is there, 503 while not.

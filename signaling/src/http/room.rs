@@ -9,7 +9,7 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 use crate::config::Limits;
 
 /// The room of one listener.
-pub(super) struct Room {
+pub struct Room {
     seats: Arc<Semaphore>,
     /// 0 is any number.
     per_address_max: usize,
@@ -18,7 +18,7 @@ pub(super) struct Room {
 }
 
 /// One connection's place, free again when it is dropped.
-pub(super) struct Seat {
+pub struct Seat {
     room: Arc<Room>,
     address: IpAddr,
     _seat: OwnedSemaphorePermit,
@@ -49,6 +49,11 @@ impl Room {
         }
         by_address.insert(address, taken + 1);
         Some(Seat { room: Arc::clone(self), address, _seat: free })
+    }
+
+    /// How many connections there are.
+    pub fn taken(&self) -> usize {
+        self.lock().values().sum()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<IpAddr, usize>> {
@@ -105,7 +110,7 @@ mod tests {
         assert_eq!(room.seats.available_permits(), 99 - 6, "who was refused takes no place");
         drop(seats.remove(0));
         seats.extend(come(&room, "192.0.2.1").await);
-        assert_eq!(seats.len(), 6, "one went, one came");
+        assert_eq!((seats.len(), room.taken()), (6, 6), "one went, one came");
         seats.clear();
         assert!(room.lock().is_empty(), "nothing is kept of who is gone");
         assert_eq!(room.seats.available_permits(), 99);
