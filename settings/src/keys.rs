@@ -69,6 +69,7 @@ pub const KEYS: &[Key] = &[
     one("turn.tls-port", "turn-tls-port"),
     one("turn.udp-443", "turn-udp-443"),
     one("turn.realm", "turn-realm"),
+    one("turn.credential-lifetime-s", "turn-credential-lifetime-s"),
     secret("turn.secret", "turn-secret"),
     secret("turn.secret-previous", "turn-secret-previous"),
     secret_list("turn.static-users", "turn-static-user"),

@@ -42,6 +42,7 @@ pub mod state;
 pub mod stats;
 pub mod store;
 pub mod tls;
+pub mod turn;
 pub mod web;
 
 pub use config::Config;

@@ -65,6 +65,7 @@ impl Child {
 
     /// Signaling, not yet started. The relay has the port of HTTPS already.
     pub(super) fn signaling(options: &Options, settings: &Settings, secret: &str, https_port: u16) -> Self {
+        let turn = &options.turn;
         let mut child = Self::new("signaling", SIGNALING, options);
         child.environment = settings.environment(|_| true);
         child.flag("--https-port", https_port);
@@ -79,6 +80,15 @@ impl Child {
         }
         if let Some(url) = &options.public_url {
             child.flag("--public-url", url);
+        }
+        child.flag("--turn", turn.enabled);
+        child.flag("--turn-port", turn.port);
+        child.flag("--turn-tls-port", turn.tls_port);
+        if turn.udp_443 {
+            child.arguments.push("--turn-udp-443".into());
+        }
+        if let Some(secret) = &turn.secret {
+            child.environment.push(("MILLRACE_TURN_SECRET".to_owned(), secret.clone()));
         }
         let (tunables, best) = TUNABLES;
         if std::env::var_os(tunables).is_none() {

@@ -127,6 +127,7 @@ fn run(options: &Options, settings: &Settings) -> Result<(), FrontError> {
     relay.pin_port("--https-port", relay_ready.https_port);
     relay.pin_port("--turn-port", relay_ready.turn_port);
     let mut signaling = Child::signaling(options, settings, &secret, relay_ready.https_port);
+    signaling.pin_port("--turn-port", relay_ready.turn_port);
     let Some(signaling_ready) = ready::wait::<SignalingReady>(&mut signaling, &stop)? else { return Ok(()) };
     signaling.pin_port("--http-port", signaling_ready.http_port);
 

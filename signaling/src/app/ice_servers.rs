@@ -25,11 +25,15 @@ pub struct IceClient<'a> {
 }
 
 impl App {
-    /// The servers of the connection, else those of the configuration, else the STUN of the client's shard; each with
+    /// The servers of the connection, else those of the configuration, else the relay's TURN, else the STUN of the client's shard; each with
     /// credentials to hand out and no secret. Never none: a client without ICE servers asks a public one on the
     /// Internet.
     pub fn ice_servers(&self, client: IceClient<'_>) -> Vec<IceServer> {
-        offered(client, &self.config.ice.servers)
+        let set = &self.config.ice.servers;
+        if set.is_empty() && client.own.is_empty() {
+            return offered(client, &self.turn_servers(client.now_ms));
+        }
+        offered(client, set)
     }
 }
 

@@ -10,7 +10,7 @@ mod restore;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use aws_lc_rs::digest;
@@ -52,6 +52,8 @@ pub struct App {
     /// Wrong secrets of each address.
     pub wrong_secrets: Addresses,
     authorization: digest::Digest,
+    /// What the relay keeps on file, once it was read.
+    pub(crate) turn_secret: OnceLock<String>,
     writer: Writer,
 }
 
@@ -86,6 +88,7 @@ impl App {
             started_at_ms: clock::now_ms(),
             journal: Arc::new(journal),
             authorization,
+            turn_secret: OnceLock::new(),
             writer,
         });
         for rpc_session in waiting {

@@ -9,6 +9,7 @@ mod rest;
 mod server;
 mod streams;
 mod timing;
+mod turn;
 
 use clap::Parser;
 
@@ -21,6 +22,7 @@ pub use rest::Rest;
 pub use server::{SECRET_FILE, SECRET_LEN_MIN, Server};
 pub use streams::Streams;
 pub use timing::Timing;
+pub use turn::Turn;
 
 /// Signaling of Millrace: OpenVidu-compatible REST and WebSocket RPC.
 #[derive(Clone, Debug, Parser)]
@@ -45,6 +47,10 @@ pub struct Config {
     /// The ICE servers that clients are offered.
     #[command(flatten)]
     pub ice: Ice,
+
+    /// The relay's TURN server.
+    #[command(flatten)]
+    pub turn: Turn,
 
     /// What older clients may do.
     #[command(flatten)]

@@ -205,7 +205,7 @@ impl Caller {
             own: &connection.properties.custom_ice_servers,
             host: &self.host,
             media_port,
-            now_ms: participant.active_at_ms,
+            now_ms: clock::now_ms(),
         });
         let version = self.app.config.compat.reported_version.to_client(sdk_version);
         // Clients of the first generation know one way only.

@@ -1,0 +1,194 @@
+//! What clients are told of the relay's TURN server: where it is, and credentials that end.
+
+use std::net::IpAddr;
+
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+
+use crate::app::App;
+use crate::config::Turn;
+use crate::http::Origin;
+use crate::openvidu::ids;
+use crate::session::IceServer;
+
+/// Most addresses that clients are told of. Browsers warn of more than a few servers and are slower with each.
+const ADDRESSES_MAX: usize = 3;
+
+/// Letters of a user name after the time it ends at, as in OpenVidu.
+const USER_LEN: usize = 8;
+
+/// The port of HTTPS, which networks let through that let nothing else through.
+const PORT_443: u16 = 443;
+
+/// Name of the secret's file in the data directory, where the relay makes it.
+const SECRET_FILE: &str = "turn.secret";
+
+impl App {
+    /// What a client is told of the relay's TURN server now: nothing while no relay was ever there.
+    pub fn turn_servers(&self, now_ms: u64) -> Vec<IceServer> {
+        let (Some(relay), Some(secret)) = (self.link.last_relay(), self.turn_secret()) else {
+            return Vec::new();
+        };
+        let addresses: Vec<IpAddr> = relay.addresses.iter().filter_map(|ip| ip.parse().ok()).collect();
+        let config = &self.config.server;
+        // Browsers refuse a certificate that nobody vouches for, and say nothing.
+        let domain = config.certificate_file.as_ref().and(config.public_url.as_ref()).map(Origin::host);
+        let server = TurnServer { options: &self.config.turn, secret, addresses: &addresses, domain };
+        turn_servers(server, now_ms, &ids::ice(USER_LEN))
+    }
+
+    /// The secret that is set, else the relay's own, which it has made before it was ever there.
+    fn turn_secret(&self) -> Option<&str> {
+        if let Some(secret) = self.config.turn.secret.as_ref().or_else(|| self.turn_secret.get()) {
+            return Some(secret);
+        }
+        let secret = std::fs::read_to_string(self.config.server.data_dir.join(SECRET_FILE)).ok()?;
+        let secret = secret.trim();
+        (!secret.is_empty()).then(|| self.turn_secret.get_or_init(|| secret.to_owned()).as_str())
+    }
+}
+
+/// What is known of the relay's TURN server.
+#[derive(Clone, Copy, Debug)]
+pub struct TurnServer<'a> {
+    /// What is set.
+    pub options: &'a Turn,
+    /// The secret that both processes know.
+    pub secret: &'a str,
+    /// Addresses that the relay announces, best first.
+    pub addresses: &'a [IpAddr],
+    /// The name of its certificate, if it has one.
+    pub domain: Option<&'a str>,
+}
+
+/// The servers for one `user`, with credentials that are good from `now_ms` (since 1970) for as long as is set; none
+/// when TURN is off. UDP goes first: a client takes what costs it least, and TCP where that is all there is.
+pub fn turn_servers(server: TurnServer<'_>, now_ms: u64, user: &str) -> Vec<IceServer> {
+    let options = server.options;
+    if !options.enabled {
+        return Vec::new();
+    }
+    let (username, credential) =
+        credentials(server.secret, now_ms / 1_000 + options.credential_lifetime_s, user);
+    let hosts: Vec<String> = told(server.addresses).map(host).collect();
+    let mut urls = Vec::new();
+    for (ports, transport) in [
+        ([Some(options.port), options.udp_443.then_some(PORT_443)], "udp"),
+        ([Some(options.port), None], "tcp"),
+    ] {
+        for port in ports.into_iter().flatten() {
+            urls.extend(hosts.iter().map(|host| format!("turn:{host}:{port}?transport={transport}")));
+        }
+    }
+    if let Some(domain) = server.domain {
+        if options.tls_port != 0 {
+            urls.push(format!("turns:{domain}:{}?transport=tcp", options.tls_port));
+        }
+    }
+    urls.into_iter()
+        .map(|url| IceServer {
+            url,
+            username: Some(username.clone()),
+            credential: Some(credential.clone()),
+            static_auth_secret: None,
+        })
+        .collect()
+}
+
+/// User name and password until `expires_at_s` (since 1970): both sides make the password of the name
+/// (draft-uberti-behave-turn-rest-00 §2.2).
+fn credentials(secret: &str, expires_at_s: u64, user: &str) -> (String, String) {
+    let username = format!("{expires_at_s}:{user}");
+    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
+    let credential = STANDARD.encode(hmac::sign(&key, username.as_bytes()));
+    (username, credential)
+}
+
+/// Those that others can use: loopback only where there is nothing else, and no address that means something else on
+/// each link.
+fn told(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> + '_ {
+    let is_linked = |ip: IpAddr| match ip {
+        IpAddr::V4(v4) => v4.is_link_local(),
+        IpAddr::V6(v6) => v6.is_unicast_link_local(),
+    };
+    let reaches_out = move |ip: IpAddr| !ip.is_loopback() && !is_linked(ip) && !ip.is_unspecified();
+    let any = addresses.iter().any(|&ip| reaches_out(ip));
+    let fits = move |ip: &IpAddr| if any { reaches_out(*ip) } else { ip.is_loopback() };
+    addresses.iter().copied().filter(fits).take(ADDRESSES_MAX)
+}
+
+fn host(ip: IpAddr) -> String {
+    match ip {
+        IpAddr::V4(v4) => v4.to_string(),
+        IpAddr::V6(v6) => format!("[{v6}]"),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::*;
+    use crate::config::Config;
+
+    fn urls(words: &[&str], addresses: &[&str], domain: Option<&str>) -> Vec<String> {
+        let config = Config::try_parse_from(std::iter::once("x").chain(words.iter().copied())).unwrap();
+        let addresses: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
+        let server = TurnServer { options: &config.turn, secret: "s", addresses: &addresses, domain };
+        turn_servers(server, 0, "u").into_iter().map(|server| server.url).collect()
+    }
+
+    #[test]
+    fn the_password_is_what_others_make_of_the_name() {
+        // By OpenSSL: printf '1767086400:aB3dE6gH' | openssl dgst -sha1 -hmac north -binary | base64
+        assert_eq!(
+            credentials("north", 1_767_086_400, "aB3dE6gH"),
+            ("1767086400:aB3dE6gH".to_owned(), "jWVBJik/eFNUx9ySTeKeEwRIAOY=".to_owned())
+        );
+        let config = Config::try_parse_from(["x", "--turn-credential-lifetime-s", "86400"]).unwrap();
+        let addresses = ["192.0.2.1".parse().unwrap()];
+        let server =
+            TurnServer { options: &config.turn, secret: "north", addresses: &addresses, domain: None };
+        for server in turn_servers(server, 1_767_000_000_999, "aB3dE6gH") {
+            assert_eq!(server.username.as_deref(), Some("1767086400:aB3dE6gH"));
+            assert_eq!(server.credential.as_deref(), Some("jWVBJik/eFNUx9ySTeKeEwRIAOY="));
+            assert_eq!(server.static_auth_secret, None);
+        }
+    }
+
+    #[test]
+    fn every_way_that_is_served_is_told() {
+        assert_eq!(
+            urls(&[], &["192.0.2.1", "2001:db8::1"], None),
+            [
+                "turn:192.0.2.1:3478?transport=udp",
+                "turn:[2001:db8::1]:3478?transport=udp",
+                "turn:192.0.2.1:3478?transport=tcp",
+                "turn:[2001:db8::1]:3478?transport=tcp",
+            ]
+        );
+        let more = ["--turn-port", "1000", "--turn-udp-443", "--turn-tls-port", "443"];
+        assert_eq!(
+            urls(&more, &["192.0.2.1"], Some("meet.example.org")),
+            [
+                "turn:192.0.2.1:1000?transport=udp",
+                "turn:192.0.2.1:443?transport=udp",
+                "turn:192.0.2.1:1000?transport=tcp",
+                "turns:meet.example.org:443?transport=tcp",
+            ]
+        );
+        assert_eq!(urls(&more, &["192.0.2.1"], None).len(), 3, "a certificate has a name");
+        assert_eq!(urls(&["--turn-tls-port", "0"], &["192.0.2.1"], Some("d")).len(), 2);
+        assert!(urls(&["--turn", "false"], &["192.0.2.1"], Some("d")).is_empty());
+    }
+
+    #[test]
+    fn addresses_are_told_that_others_can_use() {
+        let hosts = |addresses: &[&str]| urls(&[], addresses, None).len() / 2;
+        assert_eq!(hosts(&["127.0.0.1", "192.0.2.1", "fe80::1", "169.254.0.1", "::1"]), 1);
+        assert_eq!(hosts(&["127.0.0.1", "::1", "fe80::1"]), 2, "this machine alone");
+        assert_eq!(hosts(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]), ADDRESSES_MAX);
+        assert_eq!(hosts(&[]), 0);
+    }
+}
