@@ -1,5 +1,6 @@
 //! What TURN costs on the way of data: no memory.
 
+#![allow(clippy::unwrap_used, reason = "a test")]
 use std::net::SocketAddr;
 
 use bytemuck::Zeroable;
