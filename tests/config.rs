@@ -129,6 +129,49 @@ fn check_tells_every_mistake_with_its_place() {
 }
 
 #[test]
+fn a_coturns_file_becomes_one_that_is_right() {
+    let dir = scratch("coturn");
+    let conf = dir.join("turnserver.conf");
+    fs::write(
+        &conf,
+        "# coturn\nlistening-port=3479\nuse-auth-secret\nstatic-auth-secret=of a coturn\nrealm=example.org\n\
+         user=alice:pass\nmin-port=50000\nmax-port=51000\nallowed-peer-ip=192.0.2.0-192.0.2.255\nuser-quota=12\n\
+         tls-listening-port=5349\ncert=/c.pem\npkey=/k.pem\nstun-only\nuserdb=/var/db/turndb\nverbose\n",
+    )
+    .unwrap();
+    let file = dir.join("made.toml");
+    let words = ["config", "import-coturn", conf.to_str().unwrap(), "--output", file.to_str().unwrap()];
+    let output = millrace(&words).output().unwrap();
+    let (_, table) = said(&output);
+    assert!(
+        output.status.success() && !table.contains("of a coturn") && !table.contains("pass\n"),
+        "{table}"
+    );
+    assert!(table.starts_with("LEFT   userdb"), "{table}");
+    for row in
+        ["taken  static-auth-secret  turn.secret = (not shown)", "left   verbose             logs go to"]
+    {
+        assert!(table.contains(row), "{row}:\n{table}");
+    }
+    let path = file.to_str().unwrap();
+    let checked = millrace(&["config", "check", "--config", path]).output().unwrap();
+    assert!(checked.status.success(), "{checked:?}");
+    let output = millrace(&["config", "show", "--config", path]).output().unwrap();
+    for (key, value) in [
+        ("turn.enabled", "false"),
+        ("turn.port", "3479"),
+        ("turn.tls-port", "5349"),
+        ("turn.realm", "example.org"),
+        ("turn.allow", "192.0.2.0/24"),
+        ("turn.relay-ports", "50000-51000"),
+        ("turn.allocations-per-user-max", "12"),
+        ("server.certificate-file", "/c.pem"),
+    ] {
+        assert_eq!(shown(&output, key).0, value, "{key}");
+    }
+}
+
+#[test]
 fn a_start_with_wrong_settings_ends_with_a_status_of_its_own() {
     let dir = scratch("refused");
     let data = dir.join("data");

@@ -6,11 +6,12 @@
 //!
 //! * [`keys`] is the table; a new option gets its line there.
 //! * `file` reads the TOML, `load` weighs the sources, `apply` hands the outcome to clap.
-//! * [`openvidu`] knows the `.env` keys and what becomes of them.
+//! * [`openvidu`] knows the `.env` keys and what becomes of them, [`coturn`] the lines of a `turnserver.conf`.
 
 #![deny(unsafe_code)]
 
 mod apply;
+pub mod coturn;
 mod file;
 pub mod keys;
 mod load;

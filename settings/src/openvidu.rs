@@ -53,8 +53,8 @@ enum Rule {
 
 const NGINX: &str = "there is no nginx in front";
 const RECORDING: &str = "there is no recording";
-const TURN: &str = "no TURN server comes along; one that is there is offered by COTURN_IP and \
-                    COTURN_SHARED_SECRET_KEY, or by ice.servers";
+const TURN: &str = "the relay's own TURN server is at the addresses of the relay";
+const APART: &str = "counts with COTURN_IP, where a coturn stays";
 
 /// By name; a trailing `*` stands for any rest.
 const RULES: &[(&str, Rule)] = &[
@@ -75,8 +75,10 @@ const RULES: &[(&str, Rule)] = &[
     ("OPENVIDU_WEBRTC_SIMULCAST", Rule::Note("clients are told of no simulcast")),
     ("OPENVIDU_WEBRTC_ICE_SERVERS", Rule::Known),
     ("COTURN_IP", Rule::Known),
-    ("COTURN_PORT", Rule::Note("counts with COTURN_IP")),
-    ("COTURN_SHARED_SECRET_KEY", Rule::Note("counts with COTURN_IP")),
+    ("COTURN_PORT", Rule::Known),
+    ("COTURN_SHARED_SECRET_KEY", Rule::Known),
+    ("COTURN_MIN_PORT", Rule::Known),
+    ("COTURN_MAX_PORT", Rule::Known),
     ("COTURN_*", Rule::Note(TURN)),
     ("MEDIA_NODES_PUBLIC_IPS", Rule::Note("there are no media nodes; give the address as server.public-ip")),
     ("KMS_*", Rule::Note("there is no Kurento")),
@@ -153,6 +155,21 @@ fn unknown(name: &str) -> String {
     )
 }
 
+/// The first relayed port of a deployment that says nothing.
+const COTURN_MIN_PORT: u16 = 57_001;
+
+fn given<'a>(all: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
+    all.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
+}
+
+/// Whether a coturn is named that is not the one of this deployment: it stays where it is.
+fn coturn_is_apart(all: &BTreeMap<String, String>) -> bool {
+    let ip = given(all, "COTURN_IP").filter(|ip| ip.parse::<IpAddr>().is_ok());
+    let is_ours =
+        |ip| ["DOMAIN_OR_PUBLIC_IP", "PROXY_PUBLIC_IP"].iter().any(|name| given(all, name) == Some(ip));
+    given(all, "COTURN_SHARED_SECRET_KEY").is_some() && ip.is_some_and(|ip| !is_ours(ip))
+}
+
 impl Translation {
     fn take(&mut self, name: &str, path: &str, text: &str) {
         let key = keys::by_path(path).expect("written above, as a test shows");
@@ -164,6 +181,7 @@ impl Translation {
     }
 
     fn convert(&mut self, name: &str, value: &str, all: &BTreeMap<String, String>, dir: &Path) {
+        let given = |name: &str| given(all, name);
         match (name, value) {
             ("DOMAIN_OR_PUBLIC_IP", host) => self.reach(name, host, all.get("HTTPS_PORT")),
             ("PROXY_PUBLIC_IP", ip) => self.take(name, "server.public-ip", ip),
@@ -174,17 +192,31 @@ impl Translation {
                     self.take(name, "ice.servers", &format!("url={server}"));
                 }
             }
-            ("COTURN_IP", ip) => {
-                let given = |name| all.get(name).map(|value| value.trim()).filter(|value| !value.is_empty());
-                match given("COTURN_SHARED_SECRET_KEY") {
-                    Some(secret) if ip.parse::<IpAddr>().is_ok() => {
-                        let port = given("COTURN_PORT").unwrap_or("3478");
-                        let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
-                        let server = format!("url=turn:{host}:{port},staticAuthSecret={secret}");
-                        self.take(name, "ice.servers", &server);
-                    }
-                    _ => self.leave(name, TURN, false),
+            ("COTURN_IP", ip) => match given("COTURN_SHARED_SECRET_KEY") {
+                Some(secret) if coturn_is_apart(all) => {
+                    let port = given("COTURN_PORT").unwrap_or("3478");
+                    let host = if ip.contains(':') { format!("[{ip}]") } else { ip.to_owned() };
+                    let server = format!("url=turn:{host}:{port},staticAuthSecret={secret}");
+                    self.take(name, "ice.servers", &server);
                 }
+                _ => self.leave(name, TURN, false),
+            },
+            ("COTURN_PORT" | "COTURN_SHARED_SECRET_KEY" | "COTURN_MIN_PORT" | "COTURN_MAX_PORT", _)
+                if coturn_is_apart(all) =>
+            {
+                self.leave(name, APART, false);
+            }
+            ("COTURN_PORT", port) => self.take(name, "turn.port", port),
+            ("COTURN_SHARED_SECRET_KEY", secret) => self.take(name, "turn.secret", secret),
+            ("COTURN_MIN_PORT", min) => {
+                let range = format!("{min}-{}", given("COTURN_MAX_PORT").unwrap_or("65535"));
+                self.take(name, "turn.relay-ports", &range);
+            }
+            ("COTURN_MAX_PORT", _) if given("COTURN_MIN_PORT").is_some() => {
+                self.leave(name, "counts with COTURN_MIN_PORT", false);
+            }
+            ("COTURN_MAX_PORT", max) => {
+                self.take(name, "turn.relay-ports", &format!("{COTURN_MIN_PORT}-{max}"));
             }
             ("CERTIFICATE_TYPE", "selfsigned") => self.leave(name, "one of our own, as here", false),
             ("CERTIFICATE_TYPE", "owncert") => {
@@ -317,6 +349,19 @@ mod tests {
         assert_eq!(taken, ["ice.servers=url=turn:192.0.2.1:3478,staticAuthSecret=k"]);
         assert_eq!(left, ["COTURN_MIN_PORT", "COTURN_SHARED_SECRET_KEY"]);
         assert_eq!(translated("COTURN_IP=auto-ipv4").1, ["COTURN_IP"]);
+        // The one that came along is replaced.
+        for ip in ["auto-ipv4", "192.0.2.9"] {
+            let (taken, left) = translated(&format!(
+                "PROXY_PUBLIC_IP=192.0.2.9\nCOTURN_IP={ip}\nCOTURN_SHARED_SECRET_KEY=long enough\nCOTURN_PORT=3479\n\
+                 COTURN_MIN_PORT=50000\nCOTURN_MAX_PORT=50100"
+            ));
+            assert_eq!(
+                taken[1..],
+                ["turn.port=3479", "turn.secret=long enough", "turn.relay-ports=50000-50100"]
+            );
+            assert_eq!(left, ["COTURN_IP", "COTURN_MAX_PORT"]);
+        }
+        assert_eq!(translated("COTURN_MAX_PORT=60000").0, ["turn.relay-ports=57001-60000"]);
     }
 
     #[test]

@@ -51,6 +51,15 @@ enum What {
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
+    /// Makes a file of settings of a coturn's `turnserver.conf`, and says what was taken and what was not.
+    ImportCoturn {
+        /// The `turnserver.conf`.
+        #[arg(value_name = "FILE")]
+        conf: PathBuf,
+        /// Where the settings go; a file that is there is not touched. Without it: standard output.
+        #[arg(long, value_name = "FILE")]
+        output: Option<PathBuf>,
+    },
 }
 
 /// Does what the arguments after the first say.
@@ -61,7 +70,8 @@ pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         What::Check { config } => check(config.as_deref(), &mut out),
         What::Show { config } => show(config.as_deref(), &mut out),
         What::Keys => out.write_all(key_table().as_bytes()).map(|()| ExitCode::SUCCESS),
-        What::ImportOpenvidu { env_file, output } => import::run(&env_file, output.as_deref(), &mut out),
+        What::ImportOpenvidu { env_file, output } => import::openvidu(&env_file, output.as_deref(), &mut out),
+        What::ImportCoturn { conf, output } => import::coturn(&conf, output.as_deref(), &mut out),
     };
     done.and_then(|code| out.flush().map(|()| code)).unwrap_or_else(|error| {
         eprintln!("millrace: {error}");

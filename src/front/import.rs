@@ -1,4 +1,4 @@
-//! `millrace config import-openvidu`: an `.env` becomes a file of settings.
+//! `millrace config import-openvidu` and `import-coturn`: what another server was told becomes a file of settings.
 
 use std::fs;
 use std::io::{self, Write};
@@ -7,12 +7,12 @@ use std::path::Path;
 use std::process::ExitCode;
 
 use millrace_settings::EXIT_CONFIG;
+use millrace_settings::coturn;
 use millrace_settings::openvidu::{Translation, parse_env, translate};
 
-/// Reads `env_file`, writes the settings to `output` or `out`, and tells on standard error what became of each key.
-pub(super) fn run(env_file: &Path, output: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
-    let named =
-        |path: &Path, error: io::Error| io::Error::new(error.kind(), format!("{}: {error}", path.display()));
+/// The `.env` of an OpenVidu 2 deployment: reads it, writes the settings to `output` or `out`, and tells on standard
+/// error what became of each key.
+pub(super) fn openvidu(env_file: &Path, output: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
     let text = fs::read_to_string(env_file).map_err(|error| named(env_file, error))?;
     let variables = match parse_env(&text) {
         Ok(variables) => variables,
@@ -24,7 +24,32 @@ pub(super) fn run(env_file: &Path, output: Option<&Path>, out: &mut impl Write) 
     // The certificate lies beside the file, wherever the server will be started.
     let dir = fs::canonicalize(env_file).map_err(|error| named(env_file, error))?;
     let translation = translate(&variables, dir.parent().unwrap_or(&dir));
-    let settings = toml(&translation);
+    finish(
+        "Made of the .env of an OpenVidu 2 deployment by `millrace config import-openvidu`.",
+        &translation,
+        output,
+        out,
+    )
+}
+
+/// The same of a coturn's `turnserver.conf`.
+pub(super) fn coturn(conf: &Path, output: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
+    let text = fs::read_to_string(conf).map_err(|error| named(conf, error))?;
+    let translation = coturn::translate(&coturn::parse_conf(&text));
+    finish("Made of a turnserver.conf by `millrace config import-coturn`.", &translation, output, out)
+}
+
+fn named(path: &Path, error: io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("{}: {error}", path.display()))
+}
+
+fn finish(
+    made_of: &str,
+    translation: &Translation,
+    output: Option<&Path>,
+    out: &mut impl Write,
+) -> io::Result<ExitCode> {
+    let settings = toml(made_of, translation);
     match output {
         // It may hold a secret.
         Some(path) => fs::OpenOptions::new()
@@ -36,15 +61,13 @@ pub(super) fn run(env_file: &Path, output: Option<&Path>, out: &mut impl Write) 
             .map_err(|error| named(path, error))?,
         None => out.write_all(settings.as_bytes())?,
     }
-    eprint!("{}", report(&translation));
+    eprint!("{}", report(translation));
     Ok(ExitCode::SUCCESS)
 }
 
 /// The file: its tables in the order of ours.
-fn toml(translation: &Translation) -> String {
-    let mut text = String::from(
-        "# Made of the .env of an OpenVidu 2 deployment by `millrace config import-openvidu`.\n",
-    );
+fn toml(made_of: &str, translation: &Translation) -> String {
+    let mut text = format!("# {made_of}\n");
     let mut table = "";
     let mut rest = translation.taken.as_slice();
     while let Some(first) = rest.first() {
@@ -62,9 +85,10 @@ fn toml(translation: &Translation) -> String {
     text
 }
 
-/// A number as it is, all else as a string of TOML.
+/// A number or a truth value as it is, all else as a string of TOML.
 fn quoted(text: &str) -> String {
-    if text.parse::<u32>().is_ok_and(|number| number.to_string() == text) {
+    let is_number = text.parse::<u32>().is_ok_and(|number| number.to_string() == text);
+    if is_number || matches!(text, "true" | "false") {
         return text.to_owned();
     }
     let escape = |letter: char| match letter {
@@ -106,7 +130,7 @@ mod tests {
              OPENVIDU_SESSIONS_GARBAGE_INTERVAL=0\n",
         )
         .unwrap();
-        let text = toml(&translate(&variables, Path::new("/x")));
+        let text = toml("Made.", &translate(&variables, Path::new("/x")));
         let lines: Vec<_> = text.lines().skip(2).collect();
         assert_eq!(
             lines,
