@@ -81,10 +81,10 @@ pub fn turn_servers(server: TurnServer<'_>, now_ms: u64, user: &str) -> Vec<IceS
             urls.extend(hosts.iter().map(|host| format!("turn:{host}:{port}?transport={transport}")));
         }
     }
-    if let Some(domain) = server.domain {
-        if options.tls_port != 0 {
-            urls.push(format!("turns:{domain}:{}?transport=tcp", options.tls_port));
-        }
+    if let Some(domain) = server.domain
+        && options.tls_port != 0
+    {
+        urls.push(format!("turns:{domain}:{}?transport=tcp", options.tls_port));
     }
     urls.into_iter()
         .map(|url| IceServer {
