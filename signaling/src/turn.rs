@@ -34,7 +34,9 @@ impl App {
         let config = &self.config.server;
         // Browsers refuse a certificate that nobody vouches for, and say nothing.
         let domain = config.certificate_file.as_ref().and(config.public_url.as_ref()).map(Origin::host);
-        let server = TurnServer { options: &self.config.turn, secret, addresses: &addresses, domain };
+        let https_port = config.http_socket.as_ref().map(|_| config.https_port);
+        let server =
+            TurnServer { options: &self.config.turn, secret, addresses: &addresses, domain, https_port };
         turn_servers(server, now_ms, &ids::ice(USER_LEN))
     }
 
@@ -60,6 +62,8 @@ pub struct TurnServer<'a> {
     pub addresses: &'a [IpAddr],
     /// The name of its certificate, if it has one.
     pub domain: Option<&'a str>,
+    /// The port of HTTPS, where the relay has that and takes TURN there too.
+    pub https_port: Option<u16>,
 }
 
 /// The servers for one `user`, with credentials that are good from `now_ms` (since 1970) for as long as is set; none
@@ -75,16 +79,17 @@ pub fn turn_servers(server: TurnServer<'_>, now_ms: u64, user: &str) -> Vec<IceS
     let mut urls = Vec::new();
     for (ports, transport) in [
         ([Some(options.port), options.udp_443.then_some(PORT_443)], "udp"),
-        ([Some(options.port), None], "tcp"),
+        // In the clear as well, for whom only this port is left and whose browser does not know the certificate.
+        ([Some(options.port), server.https_port.filter(|port| *port == PORT_443)], "tcp"),
     ] {
         for port in ports.into_iter().flatten() {
             urls.extend(hosts.iter().map(|host| format!("turn:{host}:{port}?transport={transport}")));
         }
     }
-    if let Some(domain) = server.domain
-        && options.tls_port != 0
-    {
-        urls.push(format!("turns:{domain}:{}?transport=tcp", options.tls_port));
+    if let Some(domain) = server.domain {
+        let tls_ports = [Some(options.tls_port).filter(|port| *port != 0), server.https_port];
+        let tls_ports = tls_ports.into_iter().flatten();
+        urls.extend(tls_ports.map(|port| format!("turns:{domain}:{port}?transport=tcp")));
     }
     urls.into_iter()
         .map(|url| IceServer {
@@ -135,7 +140,9 @@ mod tests {
     fn urls(words: &[&str], addresses: &[&str], domain: Option<&str>) -> Vec<String> {
         let config = Config::try_parse_from(std::iter::once("x").chain(words.iter().copied())).unwrap();
         let addresses: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
-        let server = TurnServer { options: &config.turn, secret: "s", addresses: &addresses, domain };
+        let https_port = config.server.http_socket.as_ref().map(|_| config.server.https_port);
+        let server =
+            TurnServer { options: &config.turn, secret: "s", addresses: &addresses, domain, https_port };
         turn_servers(server, 0, "u").into_iter().map(|server| server.url).collect()
     }
 
@@ -148,8 +155,13 @@ mod tests {
         );
         let config = Config::try_parse_from(["x", "--turn-credential-lifetime-s", "86400"]).unwrap();
         let addresses = ["192.0.2.1".parse().unwrap()];
-        let server =
-            TurnServer { options: &config.turn, secret: "north", addresses: &addresses, domain: None };
+        let server = TurnServer {
+            options: &config.turn,
+            secret: "north",
+            addresses: &addresses,
+            domain: None,
+            https_port: None,
+        };
         for server in turn_servers(server, 1_767_000_000_999, "aB3dE6gH") {
             assert_eq!(server.username.as_deref(), Some("1767086400:aB3dE6gH"));
             assert_eq!(server.credential.as_deref(), Some("jWVBJik/eFNUx9ySTeKeEwRIAOY="));
@@ -181,6 +193,24 @@ mod tests {
         assert_eq!(urls(&more, &["192.0.2.1"], None).len(), 3, "a certificate has a name");
         assert_eq!(urls(&["--turn-tls-port", "0"], &["192.0.2.1"], Some("d")).len(), 2);
         assert!(urls(&["--turn", "false"], &["192.0.2.1"], Some("d")).is_empty());
+    }
+
+    #[test]
+    fn the_port_of_https_is_told_where_it_is_shared() {
+        let shared = |port: &str, domain| {
+            urls(
+                &["--http-socket", "s", "--turn-tls-port", "0", "--https-port", port],
+                &["192.0.2.1"],
+                domain,
+            )
+        };
+        let (udp, tcp) = ("turn:192.0.2.1:3478?transport=udp", "turn:192.0.2.1:3478?transport=tcp");
+        assert_eq!(shared("4443", Some("d")), [udp, tcp, "turns:d:4443?transport=tcp"]);
+        assert_eq!(
+            shared("443", Some("d")),
+            [udp, tcp, "turn:192.0.2.1:443?transport=tcp", "turns:d:443?transport=tcp"]
+        );
+        assert_eq!(shared("4443", None), [udp, tcp]);
     }
 
     #[test]
