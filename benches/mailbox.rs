@@ -32,6 +32,14 @@ const MIRROR: u32 = 1;
 
 /// Starts a shard's thread that does what `make` makes and sleeps, until that is false. Where the kernel refuses the
 /// backend, `make` is never called.
+/// What comes back to whoever sends packets alone.
+fn packet(content: Content) -> Option<Box<Packet>> {
+    match content {
+        Content::Packet(packet) => Some(packet),
+        _ => None,
+    }
+}
+
 fn start<W: FnMut() -> bool>(
     kind: BackendKind,
     make: impl FnOnce(Waker) -> W + Send + 'static,
@@ -130,7 +138,7 @@ impl Home {
     /// Takes in the buffers that have come back; gives how many.
     fn collect(&mut self) -> usize {
         let before = self.buffers.len();
-        self.buffers.extend(std::iter::from_fn(|| self.port.returned()));
+        self.buffers.extend(std::iter::from_fn(|| self.port.returned()).filter_map(packet));
         self.buffers.len() - before
     }
 
