@@ -7,13 +7,10 @@
 use std::collections::VecDeque;
 use std::ops::Range;
 
+use millrace_turn::stream;
+
 /// Longest message in bytes: what one UDP datagram carries.
 pub(super) const MESSAGE_LEN_MAX: usize = 65_507;
-
-const STUN_HEADER_LEN: usize = 20;
-const CHANNEL_HEADER_LEN: usize = 4;
-const LENGTH_PREFIX_LEN: usize = 2;
-const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
 /// How messages lie in a stream.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,68 +37,45 @@ pub(super) struct Broken;
 impl Framing {
     /// The first message of `bytes`, or `None` while it is not whole yet.
     pub(super) fn next(self, bytes: &[u8]) -> Result<Option<Frame>, Broken> {
-        let Some(message) = (match self {
-            Self::Turn => turn(bytes)?,
-            Self::Prefixed => prefixed(bytes),
-        }) else {
-            return Ok(None);
+        let whole = match self {
+            Self::Turn => stream::message_len(bytes).map_err(|_| Broken)?,
+            Self::Prefixed => stream::frame_len(bytes),
+        };
+        let Some(taken) = whole else { return Ok(None) };
+        let message = match self {
+            Self::Turn => 0..taken,
+            Self::Prefixed => stream::FRAME_HEADER_BYTES..taken,
         };
         if message.len() > MESSAGE_LEN_MAX {
             return Err(Broken);
         }
-        let taken = match self {
-            // Of STUN this is no change: its lengths are multiples of 4.
-            Self::Turn => message.end.next_multiple_of(4),
-            Self::Prefixed => message.end,
-        };
         Ok((bytes.len() >= taken).then_some(Frame { message, taken }))
     }
 
     /// Adds a datagram that goes to the client.
-    pub(super) fn wrap(self, datagram: &[u8], stream: &mut VecDeque<u8>) {
+    pub(super) fn wrap(self, datagram: &[u8], to: &mut VecDeque<u8>) {
         match self {
             Self::Turn => {
-                stream.extend(datagram);
+                to.extend(datagram);
                 let padding = datagram.len().next_multiple_of(4) - datagram.len();
-                stream.extend(&[0; 3][..padding]);
+                to.extend(&[0; 3][..padding]);
             }
             Self::Prefixed => {
-                let len = u16::try_from(datagram.len()).expect("a UDP datagram is shorter than 65536 bytes");
-                stream.extend(&len.to_be_bytes());
-                stream.extend(datagram);
+                let header = stream::frame_header(datagram.len());
+                to.extend(header.expect("a UDP datagram is shorter than 65536 bytes"));
+                to.extend(datagram);
             }
         }
     }
-}
-
-/// Wrong is said as soon as it shows, so that a stranger is not waited for.
-fn turn(bytes: &[u8]) -> Result<Option<Range<usize>>, Broken> {
-    let len = bytes.get(2..4).map(|pair| usize::from(u16::from_be_bytes([pair[0], pair[1]])));
-    match bytes.first() {
-        None => Ok(None),
-        Some(0..=3) => {
-            let cookie = bytes.get(4..).unwrap_or_default();
-            let known = cookie.len().min(MAGIC_COOKIE.len());
-            let odd = len.is_some_and(|len| !len.is_multiple_of(4));
-            if odd || cookie[..known] != MAGIC_COOKIE[..known] {
-                return Err(Broken);
-            }
-            Ok(len.map(|len| 0..STUN_HEADER_LEN + len))
-        }
-        // RFC 8656 ends at 0x4f; clients of RFC 5766, such as coturn's, take any of these.
-        Some(0x40..=0x7f) => Ok(len.map(|len| 0..CHANNEL_HEADER_LEN + len)),
-        Some(_) => Err(Broken),
-    }
-}
-
-fn prefixed(bytes: &[u8]) -> Option<Range<usize>> {
-    let len = usize::from(u16::from_be_bytes(*bytes.first_chunk()?));
-    Some(LENGTH_PREFIX_LEN..LENGTH_PREFIX_LEN + len)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    const STUN_HEADER_LEN: usize = 20;
+    const CHANNEL_HEADER_LEN: usize = 4;
+    const MAGIC_COOKIE: [u8; 4] = [0x21, 0x12, 0xa4, 0x42];
 
     fn stun(body_len: u16) -> Vec<u8> {
         let mut message = vec![0, 1];
@@ -147,8 +121,18 @@ mod tests {
             let mut stream = VecDeque::new();
             messages.iter().for_each(|message| framing.wrap(message, &mut stream));
             let stream: Vec<u8> = stream.into();
+            // Padding stays with the message: whoever reads ChannelData goes by its length.
+            let padded = |message: &Vec<u8>| {
+                let mut message = message.clone();
+                message.resize(message.len().next_multiple_of(4), 0);
+                message
+            };
+            let expected = match framing {
+                Framing::Turn => messages.each_ref().map(padded),
+                Framing::Prefixed => messages.clone(),
+            };
             for step in (1..40).chain([stream.len()]) {
-                assert_eq!(read(framing, &stream, step).unwrap(), messages, "{framing:?} by {step}");
+                assert_eq!(read(framing, &stream, step).unwrap(), expected, "{framing:?} by {step}");
             }
         }
     }
@@ -168,13 +152,13 @@ mod tests {
     #[test]
     fn what_cannot_be_a_message_is_told_at_once() {
         for first in 0..=255u8 {
-            let known = matches!(first, 0..=3 | 0x40..=0x7f);
+            let known = first < 0x80;
             assert_eq!(Framing::Turn.next(&[first]), if known { Ok(None) } else { Err(Broken) }, "{first}");
         }
         assert_eq!(Framing::Turn.next(&[0, 1, 0, 1]), Err(Broken), "a length that is no multiple of 4");
         assert_eq!(Framing::Turn.next(&[0, 1, 0, 0, 0x21, 0x12]), Ok(None));
         assert_eq!(Framing::Turn.next(&[0, 1, 0, 0, 0x21, 0x13]), Err(Broken), "no magic cookie");
-        assert_eq!(Framing::Turn.next(b"\x16\x03\x01"), Err(Broken));
+        assert_eq!(Framing::Turn.next(b"\x16\x03\x01\x02\x00"), Err(Broken));
     }
 
     #[test]

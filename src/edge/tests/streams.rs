@@ -30,7 +30,7 @@ fn a_client_is_announced_heard_answered_and_taken_leave_of() {
     for byte in &stream {
         say(&mut client, &[*byte]);
     }
-    assert_eq!(shard.message(), b"\x40\x01\x00\x05hello");
+    assert_eq!(shard.message(), b"\x40\x01\x00\x05hello\xff\xff\xff", "with its padding");
     assert_eq!(shard.message(), stun(4));
 
     drop(client);
