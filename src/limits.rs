@@ -43,8 +43,8 @@ pub const BRIDGE_PACKETS_MAX: usize = 1024;
 pub const TURN_DATAGRAMS_MAX: usize = 512;
 /// TURN clients by TCP and TLS that a shard knows of: as many as there are ports.
 pub const STREAM_CLIENTS_MAX: usize = 65_536;
-/// TURN allocations a shard holds.
-pub const ALLOCATIONS_MAX: usize = 1024;
+/// TURN allocations a shard holds. A browser makes some for each PeerConnection, whether it needs them or not.
+pub const ALLOCATIONS_MAX: usize = 4096;
 /// Packets and words from other shards that may wait for one.
 pub const PARCELS_WAITING_MAX: usize = 2 * BRIDGE_PACKETS_MAX;
 /// Packets and words from other shards that a shard takes in one cycle, as many as datagrams.

@@ -12,9 +12,6 @@ use crate::http::Origin;
 use crate::openvidu::ids;
 use crate::session::IceServer;
 
-/// Most addresses that clients are told of. Browsers warn of more than a few servers and are slower with each.
-const ADDRESSES_MAX: usize = 3;
-
 /// Letters of a user name after the time it ends at, as in OpenVidu.
 const USER_LEN: usize = 8;
 
@@ -110,8 +107,9 @@ fn credentials(secret: &str, expires_at_s: u64, user: &str) -> (String, String) 
     (username, credential)
 }
 
-/// Those that others can use: loopback only where there is nothing else, and no address that means something else on
-/// each link.
+/// The best address that others can use, and the best of the other family if the whole internet can: each costs every
+/// PeerConnection of a browser two allocations. Loopback only where there is nothing else, and no address that means
+/// something else on each link.
 fn told(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> + '_ {
     let is_linked = |ip: IpAddr| match ip {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -120,7 +118,20 @@ fn told(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> + '_ {
     let reaches_out = move |ip: IpAddr| !ip.is_loopback() && !is_linked(ip) && !ip.is_unspecified();
     let any = addresses.iter().any(|&ip| reaches_out(ip));
     let fits = move |ip: &IpAddr| if any { reaches_out(*ip) } else { ip.is_loopback() };
-    addresses.iter().copied().filter(fits).take(ADDRESSES_MAX)
+    let fitting = addresses.iter().copied().filter(fits);
+    let best = fitting.clone().next();
+    let other = fitting
+        .into_iter()
+        .find(|ip| best.is_some_and(|best| best.is_ipv4() != ip.is_ipv4()) && is_global(*ip));
+    best.into_iter().chain(other)
+}
+
+/// Whether it is neither of a private network nor of this machine.
+fn is_global(ip: IpAddr) -> bool {
+    match ip {
+        IpAddr::V4(v4) => !v4.is_private() && !v4.is_loopback(),
+        IpAddr::V6(v6) => !v6.is_unique_local() && !v6.is_loopback(),
+    }
 }
 
 fn host(ip: IpAddr) -> String {
@@ -217,8 +228,11 @@ mod tests {
     fn addresses_are_told_that_others_can_use() {
         let hosts = |addresses: &[&str]| urls(&[], addresses, None).len() / 2;
         assert_eq!(hosts(&["127.0.0.1", "192.0.2.1", "fe80::1", "169.254.0.1", "::1"]), 1);
-        assert_eq!(hosts(&["127.0.0.1", "::1", "fe80::1"]), 2, "this machine alone");
-        assert_eq!(hosts(&["192.0.2.1", "192.0.2.2", "192.0.2.3", "192.0.2.4"]), ADDRESSES_MAX);
+        assert_eq!(hosts(&["127.0.0.1", "::1", "fe80::1"]), 1, "this machine alone");
+        assert_eq!(hosts(&["192.0.2.1", "192.0.2.2", "192.0.2.3"]), 1, "the best");
+        assert_eq!(hosts(&["192.0.2.1", "192.0.2.2", "2001:db8::1"]), 2, "and the other family's");
+        assert_eq!(hosts(&["192.0.2.1", "fd00::1"]), 1, "unless that is private");
+        assert_eq!(hosts(&["10.0.0.1", "10.1.0.1"]), 1);
         assert_eq!(hosts(&[]), 0);
     }
 }

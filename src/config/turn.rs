@@ -119,7 +119,7 @@ pub struct TurnOptions {
         long = "turn-allocations-max",
         env = "MILLRACE_TURN_ALLOCATIONS_MAX",
         value_name = "N",
-        default_value_t = 4096
+        default_value_t = 16_384
     )]
     pub allocations_max: u32,
 
@@ -129,7 +129,7 @@ pub struct TurnOptions {
         long = "turn-allocations-per-user-max",
         env = "MILLRACE_TURN_ALLOCATIONS_PER_USER_MAX",
         value_name = "N",
-        default_value_t = 12
+        default_value_t = 128
     )]
     pub allocations_per_user_max: u32,
 

@@ -251,5 +251,5 @@ fn only_what_came_to_other_sockets_is_taken_out_of_a_batch() {
         bytes.iter_mut().zip(vias).map(|(bytes, via)| Train::single(path(via), bytes)).collect();
     let (media, others) = split(trains);
     assert_eq!((media.len(), others.len()), (1, 2));
-    assert!(size_of::<AllocationRecord>() * ALLOCATIONS_MAX < 4 << 20);
+    assert!(size_of::<AllocationRecord>() * ALLOCATIONS_MAX < 8 << 20);
 }
