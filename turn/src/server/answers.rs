@@ -1,5 +1,6 @@
 //! Answers to requests: refusals with and without integrity, and the beginnings of successes.
 
+use crate::allowance::{KEY_KINDS_FROM, source_key};
 use crate::attribute::AttributeType;
 use crate::binding::answer_binding;
 use crate::error_code::ErrorCode;
@@ -9,10 +10,13 @@ use crate::server::types::{Outcome, Reason};
 use crate::server::{Call, Server};
 use crate::writer::Writer;
 
+/// What answers to a stranger's stream are counted under, together with its port.
+const STRANGERS_STREAM: u64 = KEY_KINDS_FROM * 3;
+
 impl Server<'_> {
     /// A plain Binding: the address and nothing else.
     pub(super) fn binding(&mut self, call: &Call<'_>, answer: &mut [u8]) -> Outcome {
-        if !self.allowance.admit(call.now.monotonic_ns, call.client.remote.ip()) {
+        if !self.admits_stranger(call) {
             return Outcome::Silence(Reason::RateLimited);
         }
         match answer_binding(call.message, call.client.remote, answer) {
@@ -27,7 +31,7 @@ impl Server<'_> {
     /// Refuses one who has not proved to be anybody. 401 and 438 bring realm and nonce; past the allowance there is
     /// silence.
     pub(super) fn refuse_stranger(&mut self, call: &Call<'_>, code: ErrorCode, answer: &mut [u8]) -> Outcome {
-        if !self.allowance.admit(call.now.monotonic_ns, call.client.remote.ip()) {
+        if !self.admits_stranger(call) {
             return Outcome::Silence(Reason::RateLimited);
         }
         self.record.counters.refuse(code);
@@ -42,6 +46,18 @@ impl Server<'_> {
             }
         }
         finished(writer)
+    }
+
+    /// Whether one who has not proved to be anybody is answered. By datagrams each answer may hit a victim, and who gets
+    /// none asks again; so all of an address share an allowance. A stream proves its address, and who asked by it waits
+    /// for good; so each has its own, or a whole office that comes back at once would be left standing.
+    fn admits_stranger(&mut self, call: &Call<'_>) -> bool {
+        let remote = call.client.remote;
+        let [mut kind, source] = source_key(remote.ip());
+        if call.client.transport.is_stream() {
+            kind += STRANGERS_STREAM + (u64::from(remote.port()) << 32);
+        }
+        self.allowance.admit_key(call.now.monotonic_ns, [kind, source])
     }
 
     /// Refuses a user.

@@ -68,6 +68,26 @@ fn thirty_thousand_strangers_leave_nothing_behind() {
 }
 
 #[test]
+fn streams_of_one_address_do_not_silence_each_other() {
+    let mut host = Host::with(config(), 4);
+    let request = plain_allocate();
+    let mut answers = |ports: std::ops::Range<u16>, transport| {
+        let answered = ports.filter(|port| {
+            let remote = SocketAddr::new([192, 0, 2, 7].into(), 1_000 + port % 2_000);
+            let client = Client { transport, ..client(remote) };
+            matches!(host.handle(&client, &request).0, Outcome::Answer(_))
+        });
+        answered.count()
+    };
+    assert_eq!(answers(0..2_000, Transport::Tls), 2_000, "an office comes back at once, and each asks once");
+    assert_eq!(answers(0..2_000, Transport::Udp), 100, "a datagram proves no address");
+    let mut one = client("192.0.2.8:1".parse().unwrap());
+    one.transport = Transport::Tcp;
+    let answered = (0..1_000).filter(|_| matches!(host.handle(&one, &request).0, Outcome::Answer(_)));
+    assert_eq!(answered.count(), 100, "one stream has its allowance too");
+}
+
+#[test]
 fn an_invented_nonce_is_answered_without_a_look_at_the_integrity() {
     let mut host = Host::with(config(), 4);
     let mut george = Person::george(GEORGE);
