@@ -24,6 +24,7 @@ mod server;
 mod setup;
 mod shell;
 mod steps;
+mod uclient;
 mod units;
 
 use std::process::ExitCode;

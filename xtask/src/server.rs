@@ -125,6 +125,12 @@ pub(crate) fn text_field(line: &str, name: &str) -> Option<String> {
     Some(value.to_owned())
 }
 
+/// The value of a port in such a line.
+pub(crate) fn number_field(line: &str, name: &str) -> Option<u16> {
+    let after = line.split(&format!("\"{name}\":")).nth(1)?.trim_start();
+    after.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -136,5 +142,7 @@ mod tests {
         assert_eq!(text_field(line, "http_url").as_deref(), Some("http://localhost:4480"));
         assert_eq!(text_field(line, "secret"), None);
         assert_eq!(text_field(line, "shards"), None);
+        assert_eq!(number_field(line, "port"), Some(1));
+        assert_eq!(number_field(line, "url"), None);
     }
 }

@@ -7,7 +7,7 @@ use crate::report::{Outcome, Report};
 use crate::shell::{exists, program, root, run};
 
 /// A program, and the Debian package that brings it.
-const DEBIAN: [(&str, &str); 7] = [
+const DEBIAN: [(&str, &str); 10] = [
     ("chromium", "chromium"),
     ("node", "nodejs"),
     ("npm", "npm"),
@@ -15,7 +15,13 @@ const DEBIAN: [(&str, &str); 7] = [
     ("iptables", "iptables"),
     ("valgrind", "valgrind"),
     ("python3", "python3-venv"),
+    ("openssl", "openssl"),
+    ("certutil", "libnss3-tools"),
+    ("turnutils_uclient", COTURN),
 ];
+
+/// Its client is what we want. Its server, which Debian starts, would take the ports of ours.
+const COTURN: &str = "coturn";
 
 /// Chromium draws text with what it finds; one small family is enough.
 const WITH_CHROMIUM: &str = "fonts-dejavu-core";
@@ -59,6 +65,10 @@ fn debian() -> Outcome {
         if outcome != Outcome::Passed {
             return outcome;
         }
+    }
+    if packages.contains(&COTURN) {
+        // Without systemd nobody has started it.
+        let _ = run(&mut program("systemctl", &["disable", "--now", COTURN], ""));
     }
     node_version()
 }

@@ -9,6 +9,7 @@ use crate::report::{Outcome, Report};
 use crate::server::{Server, binary};
 use crate::setup;
 use crate::shell::{cargo, cargo_counts, exists, node_counts, program, program_within, root, run, run_tests};
+use crate::uclient;
 use crate::units;
 
 /// One part of the checks, to be run alone with `--only`.
@@ -95,6 +96,7 @@ pub(crate) fn test(report: &mut Report, groups: &[Group], effort: Effort) {
     }
     if wanted(Group::Network) {
         report.step("network namespaces", netns::every_address);
+        report.step("coturn's client", uclient::every_way);
         report.step("beside Janus", beside_janus);
     }
     if wanted(Group::Browser) {

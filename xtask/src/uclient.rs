@@ -1,0 +1,355 @@
+//! Coturn's own client, as Debian ships it, against the relay's TURN server: what somebody else understands of RFC 8656.
+//!
+//! It says at the end what it sent and what came back to it. Everything runs on loopback, which `--turn-allow` opens:
+//! by itself the relay leads nobody there.
+
+use std::net::{Ipv6Addr, TcpListener};
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::thread;
+use std::time::{Duration, Instant};
+
+use crate::report::Outcome;
+use crate::server::{binary, number_field, text_field};
+use crate::shell::exists;
+
+/// The client, and what answers at the other end of its allocations. Both are of one Debian package.
+const CLIENT: &str = "turnutils_uclient";
+const PEER: &str = "turnutils_peer";
+
+/// A static user of the test.
+const USER: (&str, &str) = ("ann", "of-the-test");
+
+/// How long a start may take.
+const READY_TIMEOUT: Duration = Duration::from_secs(30);
+/// Far more than one run takes.
+const LIMIT_S: &str = "100";
+
+/// Runs on both backends, one after the other; what belongs to one backend and one size runs at the same time.
+pub(crate) fn every_way() -> Outcome {
+    if let Some(missing) = [CLIENT, PEER].into_iter().find(|program| !exists(program)) {
+        return Outcome::Failed(format!("{missing} is missing: cargo xtask setup"));
+    }
+    let (mut passed, mut failed) = (0, 0);
+    for backend in ["uring", "mmsg"] {
+        let world = match World::start(backend) {
+            Ok(world) => world,
+            Err(why) => return Outcome::Failed(why),
+        };
+        if world.backend != backend {
+            println!("{backend}: the kernel refuses it here");
+            continue;
+        }
+        for runs in [small(), many()] {
+            for (name, result) in world.run(runs) {
+                match result {
+                    Ok(said) => {
+                        passed += 1;
+                        println!("{backend}: {name}: {said}");
+                    }
+                    Err(why) => {
+                        failed += 1;
+                        println!("{backend}: {name}: FAILED: {why}");
+                    }
+                }
+            }
+        }
+    }
+    Outcome::Counted { passed, failed }
+}
+
+/// How the client reaches the relay.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Transport {
+    Udp,
+    Tcp,
+    Tls,
+    /// TLS on the port that HTTPS has.
+    Https,
+}
+
+/// One call of the client.
+#[derive(Clone, Copy, Debug)]
+struct Run {
+    transport: Transport,
+    ipv6: bool,
+    /// Indications instead of channels.
+    send: bool,
+    /// From one allocation to another, instead of to a peer.
+    among_clients: bool,
+    allocations: u32,
+    messages: u32,
+    interval_ms: u32,
+}
+
+/// Every way with two allocations.
+fn small() -> Vec<Run> {
+    let mut runs = Vec::new();
+    for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Https] {
+        for ipv6 in [false, true].into_iter().filter(|ipv6| !ipv6 || has_ipv6()) {
+            for send in [false, true] {
+                let run = |among_clients| Run {
+                    transport,
+                    ipv6,
+                    send,
+                    among_clients,
+                    allocations: 2,
+                    messages: 50,
+                    interval_ms: 20,
+                };
+                runs.extend([false, true].map(run));
+            }
+        }
+    }
+    runs
+}
+
+/// A hundred allocations at a time, by each transport.
+fn many() -> Vec<Run> {
+    let run = |transport, among_clients| Run {
+        transport,
+        ipv6: false,
+        send: false,
+        among_clients,
+        allocations: 100,
+        messages: 10,
+        interval_ms: 200,
+    };
+    vec![run(Transport::Udp, false), run(Transport::Tcp, true), run(Transport::Tls, false)]
+}
+
+impl Run {
+    fn name(&self) -> String {
+        let transport = format!("{:?}", self.transport).to_lowercase();
+        let family = if self.ipv6 { "IPv6" } else { "IPv4" };
+        let way = if self.send { "send" } else { "channels" };
+        let to = if self.among_clients { "client to client" } else { "to a peer" };
+        format!("{transport}, {family}, {way}, {to}, {} allocations", self.allocations)
+    }
+
+    fn command(&self, world: &World) -> Command {
+        let address = if self.ipv6 { "::1" } else { "127.0.0.1" };
+        let port = match self.transport {
+            Transport::Udp | Transport::Tcp => world.turn_port,
+            Transport::Tls => world.tls_port,
+            Transport::Https => world.https_port,
+        };
+        let mut command = Command::new("timeout");
+        // -c: pairs of ports are left out on purpose.
+        command.args([LIMIT_S, CLIENT, "-c", "-u", USER.0, "-w", USER.1, "-L", address]);
+        let numbers = [
+            ("-p", u32::from(port)),
+            ("-m", self.allocations),
+            ("-n", self.messages),
+            ("-z", self.interval_ms),
+        ];
+        for (flag, number) in numbers {
+            command.args([flag, &number.to_string()]);
+        }
+        let flags = [
+            ("-t", self.transport != Transport::Udp),
+            ("-S", matches!(self.transport, Transport::Tls | Transport::Https)),
+            ("-s", self.send),
+            ("-x", self.ipv6),
+            ("-y", self.among_clients),
+        ];
+        command.args(flags.into_iter().filter(|(_, wanted)| *wanted).map(|(flag, _)| flag));
+        if !self.among_clients {
+            command.args(["-e", address, "-r", &world.peer_port.to_string()]);
+        }
+        command.arg(address).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command
+    }
+
+    /// What it sent, if all of that came back.
+    fn check(&self, said: &str) -> Result<String, String> {
+        let words = || {
+            said.lines().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
+        };
+        let summary = Summary::read(said).ok_or_else(|| format!("it gave no summary:\n{}", words()))?;
+        let expected = u64::from(self.allocations * self.messages);
+        if summary == (Summary { sent: expected, received: expected, lost: 0 }) {
+            return Ok(format!("{expected} messages, none lost"));
+        }
+        Err(format!("{summary:?} instead of {expected}:\n{}", words()))
+    }
+}
+
+/// The client's last words.
+#[derive(Debug, PartialEq, Eq)]
+struct Summary {
+    sent: u64,
+    received: u64,
+    lost: u64,
+}
+
+impl Summary {
+    /// The last figures it printed: it prints some while it runs.
+    fn read(said: &str) -> Option<Self> {
+        let last = |word: &str| -> Option<u64> {
+            let after = said.rsplit_once(word)?.1;
+            after.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()
+        };
+        Some(Self {
+            sent: last("tot_send_msgs=")?,
+            received: last("tot_recv_msgs=")?,
+            lost: last("Total lost packets ")?,
+        })
+    }
+}
+
+/// A relay and a peer.
+struct World {
+    relay: Child,
+    peer: Child,
+    folder: PathBuf,
+    backend: String,
+    turn_port: u16,
+    tls_port: u16,
+    https_port: u16,
+    peer_port: u16,
+}
+
+impl World {
+    fn start(backend: &str) -> Result<Self, String> {
+        let folder = std::env::temp_dir().join(format!("millrace-uclient-{}-{backend}", std::process::id()));
+        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
+        let ready = folder.join("ready.json");
+        let (tls_port, peer_port) = (free_port()?, free_port()?);
+        let relay = relay(backend, &folder, &ready, tls_port)?;
+        let mut peer = Command::new(PEER);
+        peer.args(["-p", &peer_port.to_string(), "-L", "127.0.0.1"]);
+        if has_ipv6() {
+            peer.args(["-L", "::1"]);
+        }
+        let peer = quiet(&mut peer)?;
+        let backend = String::new();
+        let mut world =
+            Self { relay, peer, folder, backend, turn_port: 0, tls_port, https_port: 0, peer_port };
+        let line = world.first_word(&ready)?;
+        let port = |name| number_field(&line, name).ok_or(format!("no {name} in: {line}"));
+        world.turn_port = port("turn_port")?;
+        world.https_port = port("https_port")?;
+        world.backend = text_field(&line, "backend").ok_or(format!("no backend in: {line}"))?;
+        Ok(world)
+    }
+
+    /// The line that the relay writes once every shard runs.
+    fn first_word(&mut self, ready: &Path) -> Result<String, String> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            match std::fs::read_to_string(ready) {
+                Ok(line) if line.trim_end().ends_with('}') => return Ok(line),
+                _ if Instant::now() > deadline => return Err("the relay was not ready in time".into()),
+                _ => {}
+            }
+            if let Ok(Some(status)) = self.relay.try_wait() {
+                return Err(format!("the relay ended with {status} before it was ready; its log is above"));
+            }
+            thread::sleep(Duration::from_millis(20));
+        }
+    }
+
+    /// Runs all of them at the same time.
+    fn run(&self, runs: Vec<Run>) -> Vec<(String, Result<String, String>)> {
+        let started: Vec<_> = runs.into_iter().map(|run| (run, run.command(self).spawn())).collect();
+        let ended = started.into_iter().map(|(run, child)| {
+            let output = child.and_then(Child::wait_with_output);
+            let result = output.map_err(|error| error.to_string()).and_then(|output| {
+                let said = [&output.stdout[..], &output.stderr].concat();
+                run.check(&String::from_utf8_lossy(&said))
+            });
+            (run.name(), result)
+        });
+        ended.collect()
+    }
+}
+
+impl Drop for World {
+    fn drop(&mut self) {
+        for child in [&mut self.relay, &mut self.peer] {
+            // Both fail when it has ended, which is what we want.
+            let _ = child.kill();
+            let _ = child.wait();
+        }
+        let _ = std::fs::remove_dir_all(&self.folder);
+    }
+}
+
+/// Of two shards: the kernel spreads the clients over them.
+fn relay(backend: &str, folder: &Path, ready: &Path, tls_port: u16) -> Result<Child, String> {
+    let (name, password) = USER;
+    let mut command = Command::new(binary("millrace-relay"));
+    command.args(["--backend", backend, "--shards", "2", "--media-port", "0", "--turn-port", "0"]);
+    command.args(["--https-port", "0", "--turn-tls-port", &tls_port.to_string()]);
+    command.args(["--public-ip", "127.0.0.1", "--turn-allow", "127.0.0.0/8"]);
+    if has_ipv6() {
+        command.args(["--public-ip", "::1", "--turn-allow", "::1/128"]);
+    }
+    command.args(["--turn-allocations-per-user-max", "1000"]);
+    command.args(["--turn-static-user", &format!("{name}:{password}")]);
+    command.arg("--http-socket").arg(folder.join("http.sock"));
+    command.arg("--ready-file").arg(ready).arg("--data-dir").arg(folder);
+    command.env("MILLRACE_CONFIG", "/dev/null").stdin(Stdio::null());
+    command.spawn().map_err(|error| format!("target/release/millrace-relay could not be started: {error}"))
+}
+
+fn quiet(command: &mut Command) -> Result<Child, String> {
+    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
+    command.spawn().map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))
+}
+
+/// A port that nobody has now. 0 means "none" to the relay's TLS and to the peer.
+fn free_port() -> Result<u16, String> {
+    let listener = TcpListener::bind(("127.0.0.1", 0));
+    let address = listener.and_then(|listener| listener.local_addr());
+    address.map(|address| address.port()).map_err(|error| format!("no port is free: {error}"))
+}
+
+fn has_ipv6() -> bool {
+    TcpListener::bind((Ipv6Addr::LOCALHOST, 0)).is_ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const RUN: Run = Run {
+        transport: Transport::Tcp,
+        ipv6: false,
+        send: false,
+        among_clients: false,
+        allocations: 2,
+        messages: 50,
+        interval_ms: 20,
+    };
+
+    /// As Debian 12's client prints it.
+    fn said(sent: u64, received: u64, lost: u64) -> String {
+        format!(
+            "2: : start_mclient: msz=2, tot_send_msgs=3, tot_recv_msgs=1, tot_send_bytes ~ 300, tot_recv_bytes ~ 100\n\
+             5: : start_mclient: tot_send_msgs={sent}, tot_recv_msgs={received}\n\
+             5: : start_mclient: tot_send_bytes ~ 10000, tot_recv_bytes ~ 10000\n\
+             5: : Total transmit time is 5\n\
+             5: : Total lost packets {lost} (0.000000%), total send dropped 0 (0.000000%)\n\
+             5: : Average round trip delay 0.510000 ms; min = 0 ms, max = 4 ms\n"
+        )
+    }
+
+    #[test]
+    fn a_loss_a_shortfall_and_silence_are_noticed() {
+        assert_eq!(RUN.check(&said(100, 100, 0)), Ok("100 messages, none lost".into()));
+        assert!(RUN.check(&said(100, 99, 1)).is_err());
+        assert!(RUN.check(&said(100, 100, 1)).is_err());
+        assert!(RUN.check(&said(40, 40, 0)).is_err(), "it did not send all");
+        assert!(RUN.check("0: : ERROR: Cannot complete Allocation\n").is_err());
+    }
+
+    #[test]
+    fn every_way_is_tried() {
+        let runs = small();
+        assert_eq!(runs.len(), if has_ipv6() { 32 } else { 16 });
+        assert!(many().iter().all(|run| run.allocations == 100));
+        assert_eq!(RUN.name(), "tcp, IPv4, channels, to a peer, 2 allocations");
+    }
+}
