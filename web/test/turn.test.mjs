@@ -3,20 +3,11 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { Person } from './lib/call.mjs';
+import { pairs, relayedOnly } from './lib/relayed.mjs';
 import { stage } from './lib/stage.mjs';
 import { until } from './lib/until.mjs';
 
 const here = stage('--turn-static-user', 'ann:of-the-test');
-
-/** In the page: nothing but relayed candidates is used. The library itself has no word for that. */
-function relayedOnly() {
-  const Native = window.RTCPeerConnection;
-  window.RTCPeerConnection = class extends Native {
-    constructor(configuration, ...more) {
-      super({ ...configuration, iceTransportPolicy: 'relay' }, ...more);
-    }
-  };
-}
 
 const relay = async () => (await here.server.rest('GET', '/millrace/stats')).body.relay;
 
@@ -26,14 +17,6 @@ async function open(name) {
   await page.goto(here.browser.peerPage());
   return new Person(page, name);
 }
-
-/** The selected pair of what is sent and of what is received: what kind our candidate is, and how TURN was reached. */
-const pairs = (person) => person.page.evaluate(() => Promise.all([window.peer.publisher, ...window.peer.session.streamManagers.filter(({ remote }) => remote)].map(async ({ stream }) => {
-  const report = await stream.getRTCPeerConnection().getStats();
-  const transport = [...report.values()].find(({ type }) => type === 'transport');
-  const { candidateType, relayProtocol } = report.get(report.get(transport.selectedCandidatePairId).localCandidateId);
-  return `${candidateType} ${relayProtocol}`;
-})));
 
 async function call(t, session, server) {
   t.after(() => here.browser.closePages());

@@ -43,15 +43,22 @@ export class Browser {
     return new Browser(browser, pages);
   }
 
+  /** Starts one that may not reach our web server: it gets its pages without a network, and believes certificates only by rights. */
+  static async startInside(launch, ...flags) {
+    const args = [...FLAGS, ...flags].filter((flag) => flag !== '--ignore-certificate-errors');
+    return new Browser(await chromium.launch({ headless: true, args, ...launch }), null);
+  }
+
   constructor(browser, pages) {
     this.browser = browser;
     this.pages = pages;
-    this.url = `http://localhost:${pages.address().port}/`;
+    this.url = pages ? `http://localhost:${pages.address().port}/` : 'https://pages.test/';
   }
 
   /** A page in a profile of its own, so that nobody is a background tab of another. */
   async open(url = this.peerPage(), options = {}) {
-    const context = await this.browser.newContext({ ignoreHTTPSErrors: true, viewport: { width: 960, height: 600 }, ...options });
+    const context = await this.browser.newContext({ ignoreHTTPSErrors: this.pages !== null, viewport: { width: 960, height: 600 }, ...options });
+    if (!this.pages) await context.route(`${this.url}**`, fulfill);
     const page = await context.newPage();
     page.on('pageerror', (error) => console.error(`page: ${error.message}`));
     if (process.env.MILLRACE_TEST_LOG) page.on('console', (message) => console.error(`console: ${message.text()}`));
@@ -75,9 +82,15 @@ export class Browser {
 
   async stop() {
     await this.browser.close();
+    if (!this.pages) return;
     this.pages.closeAllConnections?.();
     await new Promise((resolve) => { this.pages.close(resolve); });
   }
+}
+
+async function fulfill(route) {
+  const file = FILES[new URL(route.request().url()).pathname];
+  await route.fulfill(file ? { contentType: file[0], path: file[1] } : { status: 404 });
 }
 
 async function serve(request, response) {

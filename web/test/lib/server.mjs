@@ -10,15 +10,23 @@ import { until } from './until.mjs';
 
 const ROOT = path.resolve(path.dirname(fileURLToPath(import.meta.url)), '../../..');
 const BINARY = process.env.MILLRACE_BIN ?? path.join(ROOT, 'target/release/millrace');
+/** Any free ones, unless a test names them. */
+const PORTS = ['--http-port', '--https-port', '--media-port', '--turn-port', '--turn-tls-port'];
 const READY_TIMEOUT_MS = 30_000;
 const END_TIMEOUT_MS = 8_000;
 
 export class Server {
   /** Starts it and waits for its first line, which says where and what it is. */
-  static async start(...flags) {
+  static start(...flags) {
+    return Server.startIn({}, ...flags);
+  }
+
+  /** The same with settings by environment. */
+  static async startIn(environment, ...flags) {
     const data = await mkdtemp(path.join(tmpdir(), 'millrace-test-'));
-    const args = ['--json', '--http-port', '0', '--https-port', '0', '--media-port', '0', '--turn-port', '0', '--turn-tls-port', '0', '--data-dir', data, ...flags];
-    const child = spawn(BINARY, args, { stdio: ['ignore', 'pipe', 'pipe'] });
+    const free = PORTS.filter((port) => !flags.includes(port)).flatMap((port) => [port, '0']);
+    const args = ['--json', ...free, '--data-dir', data, ...flags];
+    const child = spawn(BINARY, args, { env: { ...process.env, ...environment }, stdio: ['ignore', 'pipe', 'pipe'] });
     const server = new Server(child, data);
     try {
       Object.assign(server, await server.#firstLine());
