@@ -18,6 +18,7 @@ pub mod clock;
 pub mod crowd;
 pub mod failure;
 pub mod feedback;
+pub mod flood;
 pub mod floor;
 pub mod frames;
 pub mod histogram;

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 use millrace_loadtest::crowd::{self, CrowdOptions};
 use millrace_loadtest::failure::Failure;
+use millrace_loadtest::flood::{self, FloodOptions};
 use millrace_loadtest::floor;
 use millrace_loadtest::floor::options::FloorOptions;
 use millrace_loadtest::load::options::RunOptions;
@@ -35,6 +36,8 @@ enum Command {
     Saturate(Box<SaturateOptions>),
     /// Signaling alone: many sessions that fill, talk and empty, without media.
     Crowd(CrowdOptions),
+    /// A call, and strangers at every port of the server beside it; fails unless the call loses nothing and they leave nothing.
+    Flood(Box<FloodOptions>),
     /// What a delivered packet costs a bare loop on this machine: the least any relay can reach.
     Floor(FloorOptions),
     /// Our relay beside another server, in one run and under the same load.
@@ -53,6 +56,7 @@ fn main() -> ExitCode {
         Command::Run(options) => (options.json, play_load(&options)),
         Command::Saturate(options) => (options.run.json, play_saturate(&options)),
         Command::Crowd(options) => (options.json, play_crowd(&options)),
+        Command::Flood(options) => (options.smoke.json, play_flood(*options)),
         Command::Floor(options) => (options.json, play_floor(&options)),
         Command::Compare(Rival::Janus(options)) => (options.json, compare_janus(&options)),
     };
@@ -70,6 +74,13 @@ fn main() -> ExitCode {
 fn play_smoke(options: SmokeOptions) -> Result<Shown, Failure> {
     let as_json = options.json;
     let report = tokio::runtime::Runtime::new()?.block_on(smoke::run(options))?;
+    let text = if as_json { report.json().to_string() } else { report.table() };
+    Ok((text, report.problems().is_empty()))
+}
+
+fn play_flood(options: FloodOptions) -> Result<Shown, Failure> {
+    let as_json = options.smoke.json;
+    let report = tokio::runtime::Runtime::new()?.block_on(flood::run(options))?;
     let text = if as_json { report.json().to_string() } else { report.table() };
     Ok((text, report.problems().is_empty()))
 }

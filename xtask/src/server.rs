@@ -28,7 +28,12 @@ pub(crate) struct Server {
 impl Server {
     /// Starts the release build and waits until it says that it is ready.
     pub(crate) fn start(backend: &str) -> Result<Self, String> {
-        Self::start_with(Command::new(binary("millrace")), backend, &[])
+        Self::start_more(backend, &[])
+    }
+
+    /// The same with more arguments.
+    pub(crate) fn start_more(backend: &str, more: &[&str]) -> Result<Self, String> {
+        Self::start_with(Command::new(binary("millrace")), backend, more)
     }
 
     /// The same without any bound on how often it is called.

@@ -97,6 +97,7 @@ pub(crate) fn test(report: &mut Report, groups: &[Group], effort: Effort) {
     if wanted(Group::Network) {
         report.step("network namespaces", netns::every_address);
         report.step("coturn's client", uclient::every_way);
+        report.step("strangers beside a call", floods);
         report.step("beside Janus", beside_janus);
     }
     if wanted(Group::Browser) {
@@ -145,6 +146,24 @@ fn smoke(backend: &str, effort: Effort) -> Outcome {
     let mut command = program_within(LIMIT_S, &loadtest.to_string_lossy(), &["smoke"], "");
     command.args(["--url", &server.url, "--secret", &server.secret, "--duration", effort.seconds()]);
     run(command.args(SMOKE))
+}
+
+/// A call that tens of thousands of strangers at every port do not disturb. They need a minute, the call has to outlast them.
+fn floods() -> Outcome {
+    let server = uclient::free_port().and_then(|port| {
+        let port = port.to_string();
+        Ok((Server::start_more("uring", &["--turn-tls-port", &port])?, port))
+    });
+    let (server, port) = match server {
+        Ok(started) => started,
+        Err(why) => return Outcome::Failed(why),
+    };
+    let loadtest = binary("millrace-loadtest");
+    // Silent connections need a descriptor each, and shells give few.
+    let words = ["-c", "ulimit -n $(ulimit -Hn); exec \"$@\"", "sh", &loadtest.to_string_lossy(), "flood"];
+    let mut command = program_within(LIMIT_S, "sh", &words, "");
+    command.args(["--url", &server.url, "--secret", &server.secret, "--turn-tls-port", &port]);
+    run(command.args(["--viewers", "2", "--rate", "100", "--duration", "75", "--held", "4000"]))
 }
 
 /// That the comparison works, not what it says: figures of a second are worth nothing. Janus is not among what setup

@@ -300,7 +300,7 @@ fn quiet(command: &mut Command) -> Result<Child, String> {
 }
 
 /// A port that nobody has now. 0 means "none" to the relay's TLS and to the peer.
-fn free_port() -> Result<u16, String> {
+pub(crate) fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind(("127.0.0.1", 0));
     let address = listener.and_then(|listener| listener.local_addr());
     address.map(|address| address.port()).map_err(|error| format!("no port is free: {error}"))
