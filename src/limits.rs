@@ -45,6 +45,8 @@ pub const TURN_DATAGRAMS_MAX: usize = 512;
 pub const STREAM_CLIENTS_MAX: usize = 65_536;
 /// TURN allocations a shard holds. A browser makes some for each PeerConnection, whether it needs them or not.
 pub const ALLOCATIONS_MAX: usize = 4096;
+/// Destinations whose datagrams leave in runs: peers, clients of allocations, and what those allocations speak to.
+pub const RUN_KEYS: usize = PEERS_MAX + 2 * ALLOCATIONS_MAX;
 /// Packets and words from other shards that may wait for one.
 pub const PARCELS_WAITING_MAX: usize = 2 * BRIDGE_PACKETS_MAX;
 /// Packets and words from other shards that a shard takes in one cycle, as many as datagrams.
@@ -68,10 +70,7 @@ pub const RECEIVER_REPORT_INTERVAL: Duration = Duration::from_millis(1000);
 /// Shortest time between two copies of one packet to one viewer, whatever it asks.
 pub const RESEND_INTERVAL_MIN: Duration = Duration::from_millis(20);
 
-const _: () = assert!(
-    PEERS_MAX + 2 * ALLOCATIONS_MAX < u32::MAX as usize,
-    "run keys are slots of peers and allocations"
-);
+const _: () = assert!(RUN_KEYS < u32::MAX as usize, "run keys are slots of peers and allocations");
 const _: () = assert!(ALLOCATIONS_MAX <= u16::MAX as usize, "a path names an allocation by 16 bits");
 const _: () = assert!(CACHE_PACKETS.is_power_of_two(), "the cache is indexed by masking");
 const _: () = assert!(

@@ -21,7 +21,7 @@ use crate::io::cycle::{self, Core};
 use crate::io::mapping::Mapping;
 use crate::io::waker::Waker;
 use crate::io::{AnyBackend, Backend, BackendKind, OpenError, QueueSize, alloc, clock, socket::Sockets};
-use crate::limits::{COMMANDS_PER_CYCLE, PARCELS_PER_CYCLE, PEERS_MAX};
+use crate::limits::{COMMANDS_PER_CYCLE, PARCELS_PER_CYCLE, RUN_KEYS};
 use crate::records::{MAPPING_BYTES, Records};
 use crate::router::fanout::BURST_MAX;
 use crate::router::parcel::{Content, Parcel};
@@ -131,7 +131,7 @@ pub fn start(
 }
 
 fn open(sockets: Sockets, backend: Option<BackendKind>) -> Result<(crate::io::Opened, Mapping), SeatError> {
-    let opened = crate::io::open(backend, sockets, QueueSize::for_keys(PEERS_MAX))?;
+    let opened = crate::io::open(backend, sockets, QueueSize::for_keys(RUN_KEYS))?;
     Ok((opened, Mapping::memfd(c"millrace-shard", MAPPING_BYTES)?))
 }
 
