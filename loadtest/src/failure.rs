@@ -34,6 +34,9 @@ pub enum Failure {
     /// The keys of the handshake were not usable.
     #[error("SRTP: {0}")]
     Srtp(String),
+    /// A TURN server refused something or did not answer.
+    #[error("TURN: {0}")]
+    Turn(String),
     /// Something that should have happened did not happen in time.
     #[error("{0}")]
     Late(String),

@@ -10,7 +10,7 @@
 //! peers on one plain thread.
 //!
 //! What a figure is worth shows beside others of the same minute: [`floor`] is a bare loop that does only what cannot be
-//! left out, [`rivals`] are other servers under the same load. [`kernel`] is how all of them reach the sockets.
+//! left out, [`rivals`] are other servers under the same load. [`turn`] does all that for relayed packets. [`kernel`] is how all of them reach the sockets.
 
 #![deny(unsafe_code)]
 
@@ -42,6 +42,7 @@ pub mod source;
 pub mod stamp;
 pub mod tally;
 pub mod track;
+pub mod turn;
 pub mod twcc;
 pub mod viewer;
 

@@ -16,6 +16,8 @@ use millrace_loadtest::options::SmokeOptions;
 use millrace_loadtest::rivals;
 use millrace_loadtest::rivals::options::{JanusOptions, Rival};
 use millrace_loadtest::smoke;
+use millrace_loadtest::turn;
+use millrace_loadtest::turn::options::{CoturnOptions, TurnOptions};
 use serde_json::json;
 
 /// Simulated publishers and viewers on a WebRTC stack of their own.
@@ -40,6 +42,8 @@ enum Command {
     Flood(Box<FloodOptions>),
     /// What a delivered packet costs a bare loop on this machine: the least any relay can reach.
     Floor(FloorOptions),
+    /// Relayed packets: what TURN costs the relay, beside a loop that only receives and sends.
+    Turn(TurnOptions),
     /// Our relay beside another server, in one run and under the same load.
     #[command(subcommand)]
     Compare(Rival),
@@ -58,7 +62,9 @@ fn main() -> ExitCode {
         Command::Crowd(options) => (options.json, play_crowd(&options)),
         Command::Flood(options) => (options.smoke.json, play_flood(*options)),
         Command::Floor(options) => (options.json, play_floor(&options)),
+        Command::Turn(options) => (options.json, play_turn(&options)),
         Command::Compare(Rival::Janus(options)) => (options.json, compare_janus(&options)),
+        Command::Compare(Rival::Coturn(options)) => (options.turn.json, compare_coturn(&options)),
     };
     let (text, good) = match shown {
         Ok(shown) => shown,
@@ -126,4 +132,21 @@ fn compare_janus(options: &JanusOptions) -> Result<Shown, Failure> {
     let report = rivals::janus(options)?;
     let text = if options.json { report.json().to_string() } else { report.table() };
     Ok((text, true))
+}
+
+fn play_turn(options: &TurnOptions) -> Result<Shown, Failure> {
+    Ok(show_turn(&turn::run(options)?, options))
+}
+
+fn compare_coturn(options: &CoturnOptions) -> Result<Shown, Failure> {
+    Ok(show_turn(&turn::beside_coturn(options)?, &options.turn))
+}
+
+fn show_turn(report: &turn::report::Report, options: &TurnOptions) -> Shown {
+    let problems = report.problems(options.lossless);
+    let mut text = if options.json { report.json().to_string() } else { report.table() };
+    if !options.json {
+        problems.iter().for_each(|problem| text.push_str(&format!("\nFAILED {problem}")));
+    }
+    (text, problems.is_empty())
 }

@@ -92,6 +92,9 @@ pub(crate) fn test(report: &mut Report, groups: &[Group], effort: Effort) {
         for backend in ["uring", "mmsg"] {
             report.step(&format!("smoke on {backend}"), || smoke(backend, effort));
         }
+        report.step("relayed packets", || relayed(&[]));
+        report.step("relayed packets on mmsg", || relayed(&["--backend", "mmsg"]));
+        report.step("beside coturn", beside_coturn);
         report.step("REST API as its OpenAPI file says", api::fuzz);
     }
     if wanted(Group::Network) {
@@ -164,6 +167,39 @@ fn floods() -> Outcome {
     let mut command = program_within(LIMIT_S, "sh", &words, "");
     command.args(["--url", &server.url, "--secret", &server.secret, "--turn-tls-port", &port]);
     run(command.args(["--viewers", "2", "--rate", "100", "--duration", "75", "--held", "4000"]))
+}
+
+/// At a rate that every machine keeps up with: that all of it arrives, not what it costs.
+const RELAYED: [&str; 13] = [
+    "--way",
+    "client-to-peer,peer-to-client,client-to-client",
+    "--rate",
+    "500",
+    "--full",
+    "0",
+    "--allocations",
+    "1,10",
+    "--seconds",
+    "0.2",
+    "--rounds",
+    "1",
+    "--lossless",
+];
+
+fn relayed(more: &[&str]) -> Outcome {
+    let loadtest = binary("millrace-loadtest");
+    let mut command = program_within(LIMIT_S, &loadtest.to_string_lossy(), &["turn"], "");
+    run(command.args(more).args(RELAYED))
+}
+
+/// As [`beside_janus`]. coturn is not among what setup installs either, for the same reason.
+fn beside_coturn() -> Outcome {
+    if !exists("turnserver") {
+        return Outcome::Skipped("coturn is not installed: apt-get install coturn".into());
+    }
+    let loadtest = binary("millrace-loadtest");
+    let mut command = program_within(LIMIT_S, &loadtest.to_string_lossy(), &["compare", "coturn"], "");
+    run(command.args(RELAYED))
 }
 
 /// That the comparison works, not what it says: figures of a second are worth nothing. Janus is not among what setup

@@ -92,6 +92,15 @@ impl Relay {
         self.0.folder().join("control.sock")
     }
 
+    /// What it said of itself when it was ready.
+    ///
+    /// # Errors
+    /// [`Failure::Late`] when its word cannot be read.
+    pub fn ready(&self) -> Result<serde_json::Value, Failure> {
+        let text = fs::read_to_string(self.0.folder().join("ready"))?;
+        serde_json::from_str(&text).map_err(|error| Failure::Late(format!("the relay's ready file: {error}")))
+    }
+
     /// Its process id.
     #[must_use]
     pub fn pid(&self) -> u32 {

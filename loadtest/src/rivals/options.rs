@@ -12,12 +12,15 @@ use crate::floor::{Audience, Cipher, Method, Shape, Traffic};
 use crate::frames::Frames;
 use crate::load::relay::beside_us;
 use crate::load::scenario::{Layer, Scenario, Suite};
+use crate::turn::options::CoturnOptions;
 
 /// Whom our relay is held against.
 #[derive(Clone, Debug, Subcommand)]
 pub enum Rival {
     /// Debian's Janus and its VideoRoom, in a network namespace: takes root, and `apt-get install janus`.
     Janus(JanusOptions),
+    /// Debian's coturn as a TURN server, on loopback: takes `apt-get install coturn`.
+    Coturn(CoturnOptions),
 }
 
 /// Options of `compare janus`.
@@ -133,8 +136,10 @@ mod tests {
 
     fn parse(line: &str) -> JanusOptions {
         let words = ["x", "janus"].into_iter().chain(line.split_whitespace());
-        let Rival::Janus(options) = Cli::parse_from(words).rival;
-        options
+        match Cli::parse_from(words).rival {
+            Rival::Janus(options) => options,
+            Rival::Coturn(_) => unreachable!("janus is asked for"),
+        }
     }
 
     #[test]
