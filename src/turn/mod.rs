@@ -3,7 +3,8 @@
 //! ```text
 //!   TURN client ── 3478 ──► Turn ── the slice itself ──► Shard          the peer is a media port of this shard
 //!                            │  └── crossing ──────────► another shard  or of another one
-//!                            └───── a real socket ─────► outside        only where the operator allows it
+//!                            ├─ the slice itself ──────► its own clients' relayed addresses, where the operator
+//!                            └───── a real socket ─────► outside        allows them, and anybody else
 //!
 //!   Shard ── writes into a slot ──► Around ── a header before it ──► TURN client
 //! ```
@@ -76,6 +77,8 @@ pub struct Turn<'m> {
     port: u16,
     crossing: Crossing,
     streams: Streams,
+    /// Where answers are written: kept, for clearing it for each packet would show.
+    answer: Box<[u8; ANSWER_BYTES_MAX]>,
 }
 
 /// Takes out of a batch what did not come to the media socket. Costs a look at each train where nobody speaks TURN.
@@ -98,13 +101,23 @@ impl<'m> Turn<'m> {
         edge_key: Option<Arc<HmacSha256Key>>,
     ) -> Self {
         let server = Server::new(config, records.server, records.allocations, seed, now);
-        Self { server: Some(server), media, port, crossing: Crossing::new(), streams: Streams::new(edge_key) }
+        Self::with(Some(server), media, port, edge_key)
     }
 
     /// No server: nobody speaks to it, and no path ends in an allocation.
     pub fn off() -> Self {
         let media = MediaPorts { shard: 0, ports: Vec::new() };
-        Self { server: None, media, port: 0, crossing: Crossing::new(), streams: Streams::new(None) }
+        Self::with(None, media, 0, None)
+    }
+
+    fn with(
+        server: Option<Server<'m>>,
+        media: MediaPorts,
+        port: u16,
+        edge_key: Option<Arc<HmacSha256Key>>,
+    ) -> Self {
+        let answer = Box::new([0; ANSWER_BYTES_MAX]);
+        Self { server, media, port, crossing: Crossing::new(), streams: Streams::new(edge_key), answer }
     }
 
     /// What the shard is to send through: paths that end in an allocation lead to its client.
@@ -166,17 +179,16 @@ impl<'m> Turn<'m> {
             return None;
         }
         let client = self.streams.client(path, self.port);
-        let mut answer = [0; ANSWER_BYTES_MAX];
         let server = self.server.as_mut()?;
-        match server.handle_client(now, &client, message, &mut answer, &mut Sockets(egress)) {
+        match server.handle_client(now, &client, message, &mut *self.answer, &mut Sockets(egress)) {
             Outcome::Answer(len) => {
                 if let Some(slot) = egress.reserve(RunKey::NONE, path) {
-                    slot[..len].copy_from_slice(&answer[..len]);
+                    slot[..len].copy_from_slice(&self.answer[..len]);
                     egress.commit(len);
                 }
                 None
             }
-            Outcome::ToPeer(to_peer) => self.send_to_peer(&to_peer, message, egress),
+            Outcome::ToPeer(to_peer) => self.send_to_peer(now, &to_peer, message, egress),
             Outcome::Silence(_) => None,
         }
     }
@@ -192,6 +204,7 @@ impl<'m> Turn<'m> {
 
     fn send_to_peer<'b>(
         &mut self,
+        now: ServerTime,
         to_peer: &ToPeer,
         message: &'b mut [u8],
         egress: &mut impl Egress,
@@ -200,7 +213,11 @@ impl<'m> Turn<'m> {
         let data = &mut message[data.clone()];
         match reach {
             Reach::Outside => {
-                outside::send(allocation, peer, data, egress);
+                match self.server.as_ref().and_then(|server| server.slot_of(peer)) {
+                    // Another client of this shard: the kernel need not carry it from one socket of ours to another.
+                    Some(other) => self.send_to_client(now, other, peer, relayed, data, egress),
+                    None => outside::send(allocation, peer, data, egress),
+                }
                 None
             }
             Reach::Media => match self.media.shard_of(peer.port())? {
