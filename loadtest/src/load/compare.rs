@@ -67,7 +67,7 @@ pub fn run(options: &RunOptions, rounds: u32) -> Result<CompareReport, Failure> 
     let plans = options.plans()?;
     let scenario = plans.first().map(|plan| plan.scenario.clone()).ok_or_else(nobody)?;
     if plans.len() + usize::from(options.against_floor) < 2 {
-        let why = "--pairs wants two: --against-floor, two --backends or two --relay";
+        let why = "--pairs wants two: --against-floor, --relayed, two --backends or two --relay";
         return Err(Failure::Usage(why.to_owned()));
     }
     let floor = if options.against_floor { Some(shape(&scenario)?) } else { None };
@@ -77,15 +77,17 @@ pub fn run(options: &RunOptions, rounds: u32) -> Result<CompareReport, Failure> 
         let several = plans.iter().any(|plan| program(plan) != program(&plans[0]));
         for plan in plans {
             let path = program(&plan).map(|path| path.display().to_string());
+            let relayed = matches!(plan.target, Target::Start { relayed: true, .. });
             let rig = bring_up(plan).await?;
+            let through = if relayed { ", through TURN" } else { "" };
             names.push(match path {
-                Some(path) if several => format!("{path} {}", rig.backend),
-                _ => format!("relay {}", rig.backend),
+                Some(path) if several => format!("{path} {}{through}", rig.backend),
+                _ => format!("relay {}{through}", rig.backend),
             });
             contenders.push(Contender::Relay(Box::new(rig)));
         }
         if let Some(shape) = floor {
-            let uring = names.iter().any(|name| name.ends_with("uring"));
+            let uring = names.iter().any(|name| name.contains("uring"));
             let method = if uring { Method::UringGso } else { Method::SendmmsgGso };
             let method = options.floor_method.unwrap_or(method);
             names.push(format!("floor {}", method.name()));

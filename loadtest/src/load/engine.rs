@@ -265,6 +265,10 @@ impl Loop {
                 self.net.outbox.set_route(peer, remote);
                 self.world.open(peer, remote, inlet, tracks);
             }
+            Order::Through { peer, server, in_channel } => {
+                self.net.outbox.set_route(peer, server);
+                self.net.outbox.set_framed(peer, in_channel);
+            }
             Order::Send(peer, bytes) => self.net.send(peer, &bytes),
             Order::Ready(ready) => {
                 let Ready { peer, cipher, agent, transport_cc, sources } = *ready;

@@ -17,6 +17,7 @@ use crate::peer::ice::{Agent, Outcome};
 use crate::peer::srtp::Keys;
 use crate::peer::{Profile, SetupTimes};
 use crate::sdp::IceCredentials;
+use crate::turn::dialogue::{Ask, Dialogue, Heard};
 
 /// Time for a candidate to answer, and for the handshake.
 const STEP_TIMEOUT: Duration = Duration::from_secs(10);
@@ -54,6 +55,37 @@ pub struct Up {
     pub keys: Keys,
     /// How long it took.
     pub times: SetupTimes,
+}
+
+impl Port {
+    /// Has everything of this peer go through an allocation of `server`, in a channel to `far`.
+    ///
+    /// # Errors
+    /// [`Failure::Turn`] when the server refuses it or does not answer.
+    pub async fn go_through(&mut self, server: SocketAddr, far: SocketAddr) -> Result<(), Failure> {
+        order(&self.orders, Order::Through { peer: self.peer, server, in_channel: false })?;
+        let mut dialogue = Dialogue::default();
+        for ask in [Ask::Allocate, Ask::BindChannel(far)] {
+            let asking = timeout(STEP_TIMEOUT, self.ask(&mut dialogue, ask)).await;
+            asking.map_err(|_| Failure::Turn(format!("no answer to {}", ask.name())))??;
+        }
+        order(&self.orders, Order::Through { peer: self.peer, server, in_channel: true })
+    }
+
+    async fn ask(&mut self, dialogue: &mut Dialogue, ask: Ask) -> Result<(), Failure> {
+        loop {
+            let (request, id) = dialogue.request(ask)?;
+            send(&self.orders, self.peer, request)?;
+            let retry = Instant::now() + CHECK_INTERVAL;
+            while let Ok(Some(message)) = tokio::time::timeout_at(retry, self.stun.recv()).await {
+                match dialogue.hear(&id, &message)? {
+                    Heard::Answer(_) => return Ok(()),
+                    Heard::Again => break,
+                    Heard::Foreign => {}
+                }
+            }
+        }
+    }
 }
 
 /// Brings the peer up as the controlling ICE agent and DTLS client.
@@ -121,9 +153,11 @@ async fn nominate(agent: &mut Agent, port: &mut Port, far: SocketAddr) -> Result
 }
 
 fn send(orders: &Sender<Order>, peer: usize, bytes: Vec<u8>) -> Result<(), Failure> {
-    orders
-        .send(Order::Send(peer, bytes))
-        .map_err(|_| Failure::Late("the engine's thread has ended".to_owned()))
+    order(orders, Order::Send(peer, bytes))
+}
+
+fn order(orders: &Sender<Order>, order: Order) -> Result<(), Failure> {
+    orders.send(order).map_err(|_| Failure::Late("the engine's thread has ended".to_owned()))
 }
 
 /// What the DTLS library takes for a socket.

@@ -1,5 +1,6 @@
 //! Bringing many peers up, at the pace of the scenario.
 
+use std::net::SocketAddr;
 use std::sync::mpsc::Sender;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
@@ -48,6 +49,8 @@ pub struct Joiner {
     pub way: Way,
     identity: Identity,
     orders: Mutex<Sender<Order>>,
+    /// The TURN server that publishers come through.
+    turn: Option<SocketAddr>,
 }
 
 /// Brings these of `peers` up at the scenario's rate.
@@ -81,10 +84,16 @@ pub async fn join_all(
 }
 
 impl Joiner {
-    /// With the sender of the engine that is to play the peers.
+    /// With the sender of the engine that is to play the peers; publishers come through `turn`, if that is given.
     #[must_use]
-    pub fn new(scenario: Scenario, way: Way, identity: Identity, orders: Sender<Order>) -> Self {
-        Self { scenario, way, identity, orders: orders.into() }
+    pub fn new(
+        scenario: Scenario,
+        way: Way,
+        identity: Identity,
+        orders: Sender<Order>,
+        turn: Option<SocketAddr>,
+    ) -> Self {
+        Self { scenario, way, identity, orders: orders.into(), turn }
     }
 
     async fn join(&self, peer: usize, plan: &PeerPlan) -> Result<JoinRecord, Failure> {
@@ -99,7 +108,10 @@ impl Joiner {
             |order| orders.send(order).map_err(|_| Failure::Late("the engine's thread has ended".to_owned()));
         let inlet = Inlet { stun: stun_sender, dtls: dtls_sender };
         send(Order::Open { peer, remote: prepared.far.address, inlet, tracks: prepared.tracks })?;
-        let port = Port { peer, orders: orders.clone(), stun, dtls };
+        let mut port = Port { peer, orders: orders.clone(), stun, dtls };
+        if let Some(server) = self.turn.filter(|_| plan.publishes.is_some()) {
+            port.go_through(server, prepared.far.address).await?;
+        }
         let profile = self.scenario.suite.profile();
         let up = bring_up(port, &self.identity, local, &prepared.far, profile).await?;
         let ready = Ready {

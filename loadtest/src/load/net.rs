@@ -11,6 +11,7 @@ use crate::kernel::ready::Ready;
 use crate::kernel::receive::{GRO_BUFFER_BYTES, ReceiveBatch};
 use crate::kernel::send::{Route, SendBatch};
 use crate::kernel::socket::{SocketOptions, UdpSocket};
+use crate::turn::dialogue::{CHANNEL_HEADER_BYTES, channel_data, channel_header};
 
 /// Peers have this address and the ones after it.
 const FIRST_ADDRESS: u32 = u32::from_be_bytes([127, 16, 0, 1]);
@@ -95,6 +96,7 @@ impl Net {
         let outbox = Outbox {
             batch: SendBatch::new(SEND_BATCH, SEND_BATCH_BYTES),
             routes: vec![None; peers],
+            framed: vec![false; peers],
             lost: 0,
             sender: 0,
             shared,
@@ -125,9 +127,11 @@ impl Net {
                 for train in self.inbox.iter() {
                     let peer = if self.shared { peer_of(train.local) } else { Some(at) };
                     let Some(peer) = peer else { continue };
+                    let framed = self.outbox.is_framed(peer);
                     for datagram in train.datagrams() {
                         arrived.datagrams += 1;
-                        take(peer, datagram, now_ns);
+                        let inner = if framed { channel_data(datagram) } else { None };
+                        take(peer, inner.unwrap_or(datagram), now_ns);
                     }
                 }
                 arrived.trains += trains as u64;
@@ -169,6 +173,8 @@ impl Net {
 pub struct Outbox {
     batch: SendBatch,
     routes: Vec<Option<Route>>,
+    /// Peers whose datagrams travel in a TURN channel.
+    framed: Vec<bool>,
     /// Datagrams the kernel refused.
     pub lost: u64,
     /// Whose socket the batch is for, where each peer has its own.
@@ -183,13 +189,29 @@ impl Outbox {
         self.routes[peer] = Some(Route { destination, source });
     }
 
+    /// Whether what a peer sends goes in a TURN channel from now on; what comes in one is unwrapped then.
+    pub fn set_framed(&mut self, peer: usize, framed: bool) {
+        self.framed[peer] = framed;
+    }
+
+    fn is_framed(&self, peer: usize) -> bool {
+        self.framed.get(peer).is_some_and(|framed| *framed)
+    }
+
     fn takes(&self, peer: usize, len: usize) -> bool {
-        self.batch.is_empty() || (self.batch.has_room(len) && (self.shared || self.sender == peer))
+        self.batch.is_empty()
+            || (self.batch.has_room(CHANNEL_HEADER_BYTES + len) && (self.shared || self.sender == peer))
     }
 
     fn place(&mut self, peer: usize, len: usize) -> Option<&mut [u8]> {
         self.sender = peer;
         let route = self.routes.get(peer).copied().flatten()?;
+        if self.is_framed(peer) {
+            let place = self.batch.push(&route, None, CHANNEL_HEADER_BYTES + len)?;
+            let (header, data) = place.split_at_mut(CHANNEL_HEADER_BYTES);
+            header.copy_from_slice(&channel_header(len as u16));
+            return Some(data);
+        }
         self.batch.push(&route, None, len)
     }
 

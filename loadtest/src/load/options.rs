@@ -49,6 +49,9 @@ pub struct RunOptions {
     /// With --pairs: the same relay on each of these backends
     #[arg(long, value_enum, value_delimiter = ',', conflicts_with = "backend", requires = "pairs")]
     pub backends: Vec<BackendName>,
+    /// Publishers come through the TURN server of the relay that is started. With --pairs: through it, and without it
+    #[arg(long, conflicts_with_all = ["direct", "url"])]
+    pub relayed: bool,
     /// With --pairs: a bare loop of the same shape is the last contender
     #[arg(long, requires = "pairs")]
     pub against_floor: bool,
@@ -148,13 +151,23 @@ impl RunOptions {
         } else {
             self.backends.iter().copied().map(Some).collect()
         };
-        let target = |program: &PathBuf, backend| Target::Start {
-            program: program.clone(),
-            shards: self.shards,
-            backend,
+        let ways: &[bool] = match (self.relayed, self.pairs) {
+            (true, Some(_)) => &[true, false],
+            (true, None) => &[true],
+            (false, _) => &[false],
         };
-        let of = |program| backends.iter().map(move |backend| target(program, *backend));
-        Ok(programs.iter().flat_map(of).collect())
+        let mut targets = Vec::new();
+        for program in &programs {
+            for &backend in &backends {
+                targets.extend(ways.iter().map(|&relayed| Target::Start {
+                    program: program.clone(),
+                    shards: self.shards,
+                    backend,
+                    relayed,
+                }));
+            }
+        }
+        Ok(targets)
     }
 
     /// Whether progress is shown.

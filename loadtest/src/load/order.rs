@@ -36,6 +36,15 @@ pub enum Order {
         /// What it will see.
         tracks: Vec<TrackSpec>,
     },
+    /// What a peer sends goes to this TURN server from now on: in a channel, or as it is to set that up.
+    Through {
+        /// Its number.
+        peer: usize,
+        /// The server.
+        server: SocketAddr,
+        /// Whether in a channel.
+        in_channel: bool,
+    },
     /// Send this for a peer.
     Send(usize, Vec<u8>),
     /// A peer is up.

@@ -21,6 +21,7 @@ use crate::failure::Failure;
 use crate::kernel::affinity::pin_this_thread;
 use crate::kernel::priority::prefer_thread;
 use crate::peer::Identity;
+use crate::turn::server;
 
 /// How often it is looked whether something has come to pass.
 const LOOK: Duration = Duration::from_millis(20);
@@ -83,7 +84,11 @@ impl Rig {
             Target::Start { .. } | Target::Running(_) => peers(&scenario),
         };
         let relay = match &plan.target {
-            Target::Start { program, shards, backend } => Some(Relay::start(program, *shards, *backend)?),
+            Target::Start { program, shards, backend, relayed } => Some(if *relayed {
+                Relay::start_as(server::command(program), program, *shards, *backend)?
+            } else {
+                Relay::start(program, *shards, *backend)?
+            }),
             Target::Running(_) | Target::Server { .. } => None,
         };
         let (way, Facts { pid, backend, shards }) = open(&plan, relay.as_ref(), &peers).await?;
@@ -106,7 +111,11 @@ impl Rig {
                 let _ = engine.orders.send(Order::Expect { stream, kind, len_max });
             }
         }
-        let joiner = Joiner::new(scenario, way, Identity::generate()?, engine.orders.clone());
+        let turn = match (&plan.target, &relay) {
+            (Target::Start { relayed: true, .. }, Some(relay)) => Some(server::address(relay)?),
+            _ => None,
+        };
+        let joiner = Joiner::new(scenario, way, Identity::generate()?, engine.orders.clone(), turn);
         let joiner = Arc::new(joiner);
         Ok(Self {
             plan,

@@ -28,6 +28,8 @@ pub enum Target {
         shards: usize,
         /// Its backend, or the best it has.
         backend: Option<BackendName>,
+        /// Whether publishers come through its TURN server.
+        relayed: bool,
     },
     /// A relay that runs, by its control socket.
     Running(PathBuf),

@@ -13,6 +13,7 @@
 
 pub mod case;
 pub mod client;
+pub mod dialogue;
 pub mod floor;
 pub mod options;
 pub mod report;

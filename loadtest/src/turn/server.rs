@@ -34,26 +34,41 @@ enum Running {
     Other(Program),
 }
 
+/// A relay that announces loopback, lets allocations reach it and knows the user of the measurements.
+#[must_use]
+pub fn command(program: &Path) -> Command {
+    let mut command = Command::new(program);
+    command
+        .args(["--public-ip", &HERE.to_string(), "--turn-allow", PEERS])
+        .args(["--turn-allocations-max", "2048", "--turn-allocations-per-user-max", "1024"])
+        .env("MILLRACE_TURN_STATIC_USER", format!("{USER}:{PASSWORD}"));
+    command
+}
+
+/// Where a relay that was started by [`command`] takes TURN.
+///
+/// # Errors
+/// [`Failure::Turn`] when it is one without a TURN server.
+pub fn address(relay: &Relay) -> Result<SocketAddr, Failure> {
+    let port = relay.ready()?["turn_port"].as_u64().and_then(|port| u16::try_from(port).ok());
+    let port = port.filter(|port| *port > 0);
+    port.map(|port| (HERE, port).into())
+        .ok_or_else(|| Failure::Turn("this relay has no TURN server".to_owned()))
+}
+
 impl Server {
     /// Our relay, with one shard.
     ///
     /// # Errors
     /// When it does not start.
     pub fn millrace(program: &Path, backend: Option<BackendName>) -> Result<Self, Failure> {
-        let mut command = Command::new(program);
-        command
-            .args(["--public-ip", &HERE.to_string(), "--turn-allow", PEERS])
-            .args(["--turn-allocations-max", "2048", "--turn-allocations-per-user-max", "1024"])
-            .env("MILLRACE_TURN_STATIC_USER", format!("{USER}:{PASSWORD}"));
-        let relay = Relay::start_as(command, program, 1, backend)?;
+        let relay = Relay::start_as(command(program), program, 1, backend)?;
+        let address = address(&relay)?;
         let said = relay.ready()?;
-        let port =
-            said["turn_port"].as_u64().and_then(|port| u16::try_from(port).ok()).filter(|port| *port > 0);
-        let port = port.ok_or_else(|| Failure::Turn("this relay has no TURN server".to_owned()))?;
         let backend = said["backend"].as_str().unwrap_or_default();
         Ok(Self {
             name: format!("millrace, {backend}"),
-            address: (HERE, port).into(),
+            address,
             pid: relay.pid(),
             _running: Running::Ours(relay),
         })

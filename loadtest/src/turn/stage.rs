@@ -10,7 +10,8 @@ use std::time::Duration;
 use serde::Serialize;
 
 use super::case::{Case, Load, Way};
-use super::client::{CHANNEL, Client, bind};
+use super::client::{Client, bind};
+use super::dialogue::{CHANNEL_HEADER_BYTES, channel_data, channel_header};
 use super::server::Server;
 use crate::failure::Failure;
 use crate::kernel::clock::{monotonic_ns, sleep_until};
@@ -22,7 +23,6 @@ use crate::kernel::socket::UdpSocket;
 /// Number of the flow, number of the packet.
 pub const STAMP_BYTES: usize = 12;
 
-const CHANNEL_HEADER_BYTES: usize = 4;
 /// A look at the sockets.
 const LOOK_NS: u64 = 1_000_000;
 /// Packets under way at saturation, at first, at least and at most.
@@ -315,8 +315,7 @@ impl Stage {
         let place = place.expect("an empty batch has room for the longest run");
         for packet in place.chunks_mut(packet_len) {
             if flow.framed {
-                packet[..2].copy_from_slice(&CHANNEL.to_be_bytes());
-                packet[2..4].copy_from_slice(&(self.payload_len as u16).to_be_bytes());
+                packet[..header_len].copy_from_slice(&channel_header(self.payload_len as u16));
             }
             let stamp = &mut packet[header_len..header_len + STAMP_BYTES];
             stamp[..4].copy_from_slice(&number.to_be_bytes());
@@ -370,17 +369,12 @@ impl Drop for Stage {
 impl Sink {
     /// Whether this is what was to come.
     fn takes(&mut self, datagram: &[u8], payload_len: usize) -> bool {
-        let data = if self.framed {
-            let header = [CHANNEL.to_be_bytes(), (payload_len as u16).to_be_bytes()];
-            let Some(data) = datagram.strip_prefix(header.as_flattened()) else { return false };
-            data
-        } else {
-            datagram
-        };
+        let data = if self.framed { channel_data(datagram) } else { Some(datagram) };
+        let Some(data) = data.filter(|data| data.len() == payload_len) else { return false };
         let Some((stamp, _)) = data.split_first_chunk::<STAMP_BYTES>() else { return false };
         let [a, b, c, d, rest @ ..] = *stamp;
         let (flow, number) = (u32::from_be_bytes([a, b, c, d]), u64::from_be_bytes(rest));
-        let good = data.len() == payload_len && flow == self.flow && number >= self.next;
+        let good = flow == self.flow && number >= self.next;
         if good {
             self.next = number + 1;
         }
@@ -390,13 +384,14 @@ impl Sink {
 
 #[cfg(test)]
 mod tests {
+    use super::super::dialogue::CHANNEL;
     use super::*;
 
     #[test]
     fn only_what_was_to_come_is_good() {
         let datagram = |channel: u16, len: usize, flow: u32, number: u64| {
-            let mut bytes = channel.to_be_bytes().to_vec();
-            bytes.extend((len as u16).to_be_bytes());
+            let mut bytes = channel_header(len as u16).to_vec();
+            bytes[..2].copy_from_slice(&channel.to_be_bytes());
             bytes.extend(flow.to_be_bytes());
             bytes.extend(number.to_be_bytes());
             bytes.resize(CHANNEL_HEADER_BYTES + len, 0);
