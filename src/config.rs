@@ -5,7 +5,7 @@ pub mod turn;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use millrace_signaling::http::Origin;
+use millrace_signaling::config::Certificate;
 
 /// The relay's command line. Every flag can be given as an environment variable too.
 #[derive(Clone, Debug, clap::Parser)]
@@ -69,17 +69,9 @@ pub struct Edge {
     #[arg(long, env = "MILLRACE_ICE_TCP")]
     pub ice_tcp: bool,
 
-    /// Certificate chain of HTTPS, PEM. Without it one of our own is made and kept in the data directory.
-    #[arg(long, env = "MILLRACE_CERTIFICATE_FILE", value_name = "FILE")]
-    pub certificate_file: Option<PathBuf>,
-
-    /// Private key of that certificate, PEM.
-    #[arg(long, env = "MILLRACE_CERTIFICATE_KEY_FILE", value_name = "FILE")]
-    pub certificate_key_file: Option<PathBuf>,
-
-    /// Where clients reach this server, for the name in a certificate of our own.
-    #[arg(long, env = "MILLRACE_PUBLIC_URL", value_parser = Origin::parse)]
-    pub public_url: Option<Origin>,
+    /// Whose certificate HTTPS has.
+    #[command(flatten)]
+    pub certificate: Certificate,
 
     /// Most TCP connections of each port; beyond, idle ones go, and then new ones.
     #[arg(long, env = "MILLRACE_SOCKETS_MAX", default_value_t = 16_384)]

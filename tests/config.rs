@@ -185,12 +185,13 @@ fn a_start_with_wrong_settings_ends_with_a_status_of_its_own() {
 
     let output = millrace(&start[..2])
         .env("OPENVIDU_SECRET", "MY_SECRET")
+        .env("DOMAIN_OR_PUBLIC_IP", "192.0.2.7")
         .env("CERTIFICATE_TYPE", "letsencrypt")
         .output()
         .unwrap();
     let (_, err) = said(&output);
     assert_eq!(output.status.code(), WRONG, "{err}");
-    assert!(err.contains("owncert") && err.contains("certbot"), "{err}");
+    assert!(err.contains("needs a name") && err.contains("192.0.2.7"), "{err}");
 }
 
 /// A started server, ended with the test.
@@ -263,7 +264,7 @@ fn an_openvidu_env_becomes_a_file_that_is_right() {
     fs::write(
         &env,
         "# OpenVidu configuration\nDOMAIN_OR_PUBLIC_IP=meet.example.org\nOPENVIDU_SECRET=MY_SECRET\n\
-         CERTIFICATE_TYPE=owncert\nLETSENCRYPT_EMAIL=user@example.com\nOPENVIDU_RECORDING=false\n\
+         CERTIFICATE_TYPE=owncert\nLETSENCRYPT_EMAIL=user@example.com\nHTTP_PORT=80\nOPENVIDU_RECORDING=false\n\
          OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH=600\nOPENVIDU_STREAMS_FORCED_VIDEO_CODEC=VP8\n\
          OPENVIDU_SESSIONS_GARBAGE_INTERVAL=60\nOPENVIDU_WEBHOOK_EVENTS=\nCALL_RECORDING=ENABLED\n",
     )
@@ -290,6 +291,8 @@ fn an_openvidu_env_becomes_a_file_that_is_right() {
     for (key, value) in [
         ("server.public-url", "https://meet.example.org"),
         ("server.https-port", "443"),
+        ("server.redirect-port", "80"),
+        ("server.letsencrypt-email", "user@example.com"),
         ("server.certificate-file", certificate.to_str().unwrap()),
         ("streams.video-max-recv-kbps", "600"),
         ("garbage.interval-s", "60"),

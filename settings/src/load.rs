@@ -362,8 +362,8 @@ mod tests {
     fn a_named_file_must_be_there() {
         assert!(refused(Some(Path::new("/nowhere.toml")), &[]).contains("/nowhere.toml"));
         assert!(
-            refused(None, &[("CERTIFICATE_TYPE", "letsencrypt"), ("OPENVIDU_SECRET", "x")])
-                .contains("certbot")
+            refused(None, &[("OPENVIDU_RECORDING", "true"), ("OPENVIDU_SECRET", "x")])
+                .contains("no recording")
         );
     }
 }

@@ -61,8 +61,6 @@ const RULES: &[(&str, Rule)] = &[
     ("DOMAIN_OR_PUBLIC_IP", Rule::Known),
     ("PROXY_PUBLIC_IP", Rule::Known),
     ("CERTIFICATE_TYPE", Rule::Known),
-    ("LETSENCRYPT_EMAIL", Rule::Note("certificates are not fetched here; certbot does that")),
-    ("HTTP_PORT", Rule::Note("plain HTTP is on loopback only: server.http-port")),
     ("REDIRECT_WWW", Rule::Note(NGINX)),
     ("WORKER_CONNECTIONS", Rule::Note(NGINX)),
     ("HTTPS_PROTOCOLS", Rule::Note("TLS 1.2 and 1.3, always")),
@@ -227,12 +225,7 @@ impl Translation {
                     self.take(name, path, &dir.join(file).to_string_lossy());
                 }
             }
-            ("CERTIFICATE_TYPE", "letsencrypt") => self.leave(
-                name,
-                "certificates are not fetched here: have certbot fetch one and name its files by \
-                 CERTIFICATE_TYPE=owncert, or by server.certificate-file and server.certificate-key-file",
-                true,
-            ),
+            ("CERTIFICATE_TYPE", "letsencrypt") => self.take(name, "server.certificate-type", value),
             (_, other) => {
                 self.leave(name, &format!("{other} is not selfsigned, owncert or letsencrypt"), true);
             }
@@ -367,7 +360,6 @@ mod tests {
     #[test]
     fn what_would_be_another_server_is_refused() {
         for (text, left) in [
-            ("CERTIFICATE_TYPE=letsencrypt", "CERTIFICATE_TYPE!"),
             ("CERTIFICATE_TYPE=else", "CERTIFICATE_TYPE!"),
             ("CERTIFICATE_TYPE=selfsigned", "CERTIFICATE_TYPE"),
             ("ALLOWED_ACCESS_TO_RESTAPI=192.0.2.0/24", "ALLOWED_ACCESS_TO_RESTAPI!"),
@@ -381,6 +373,26 @@ mod tests {
         }
         assert!(unknown("OPENVIDU_SECRT").contains("OPENVIDU_SECRET"));
         assert_eq!(translated("ALLOWED_ACCESS_TO_RESTAPI=\nCERTIFICATE_TYPE="), (vec![], vec![]));
+    }
+
+    #[test]
+    fn a_certificate_is_fetched_as_before() {
+        let env = "DOMAIN_OR_PUBLIC_IP=meet.example.org\nCERTIFICATE_TYPE=letsencrypt\nLETSENCRYPT_EMAIL=a@example.org\nHTTP_PORT=80";
+        let (taken, left) = translated(env);
+        assert_eq!(
+            taken,
+            [
+                "server.public-url=https://meet.example.org",
+                "server.https-port=443",
+                "server.redirect-port=80",
+                "server.certificate-type=letsencrypt",
+                "server.letsencrypt-email=a@example.org",
+            ]
+        );
+        assert_eq!(left, Vec::<String>::new());
+        // A file that has been left in place says nothing where it is not asked for.
+        let (taken, left) = translated("CERTIFICATE_TYPE=selfsigned\nLETSENCRYPT_EMAIL=a@example.org");
+        assert_eq!((taken.len(), left.len()), (1, 1));
     }
 
     #[test]

@@ -19,12 +19,14 @@
 //! * [`store`] is where a session survives a restart; [`placement`] decides which shard it lives on.
 //! * [`rate`] says how often somebody may do something.
 //! * [`memory`] gives back what a crowd has left.
+//! * `acme` has a certificate authority make and renew the certificate, where the operator wants that.
 //! * [`http`], [`tls`], [`web`], [`config`] and [`clock`] are the doors to the world.
 //!
 //! Either process may be killed while calls go on: this one because the relay holds the media, the relay because it
 //! keeps in its records what a call needs. What it did lose, the clients negotiate anew, and what they have not come
 //! to use yet is said again.
 
+mod acme;
 pub mod app;
 mod cdr;
 pub mod clock;

@@ -13,13 +13,14 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::acme::{Acme, Answers};
 use crate::app::App;
 use crate::cdr::Journal;
-use crate::config::{self, Config, ConfigError};
+use crate::config::{self, Choice, Config, ConfigError};
 use crate::http::{self, Listener, Room};
 use crate::memory;
 use crate::store::{Embedded, StoreError};
-use crate::tls::{self, TlsError};
+use crate::tls::{Files, InUse, TlsError};
 
 /// Name of the session store in the data directory.
 const STORE_FILE: &str = "signaling.redb";
@@ -104,6 +105,8 @@ pub struct Server {
     pub https_port: u16,
     /// Port of plain HTTP on loopback.
     pub http_port: u16,
+    /// Port of plain HTTP that leads to HTTPS, if there is one.
+    pub redirect_port: Option<u16>,
     app: Arc<App>,
     rooms: Vec<Arc<Room>>,
 }
@@ -116,6 +119,11 @@ impl Server {
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         config.server.make_data_dir()?;
         let secret = config.server.resolve_secret()?;
+        let fetched_for = match config.server.certificate.choice()? {
+            Choice::Fetched { name } => Some(name),
+            _ => None,
+        };
+        let redirect = plain_listener(&config).await?;
         let https = secure_listener(&config.server).await?;
         let http = listen("--http-port", (Ipv4Addr::LOCALHOST, config.server.http_port).into()).await?;
         let https_port = https.port.unwrap_or(config.server.https_port);
@@ -127,16 +135,25 @@ impl Server {
         config.server.https_port = https_port;
         let webhook = config.events.webhook(&config.timing)?;
         let journal = Journal::start(webhook, config.events.cdr(&config.server.data_dir))?;
+        let answers = Arc::<Answers>::default();
+        let redirects = http::plain::router(&config, Arc::clone(&answers));
+        let acme = fetched_for.map(|name| acme(&config, name, answers, https.certificate.clone()));
         let app = App::start(config, &secret, Box::new(store), journal)?;
 
         let (router, limits) = (http::router(&app), app.config.limits);
         let plain = std::iter::once(http).chain(http_v6).map(Listener::plain);
         let listeners = std::iter::once(https.listener).chain(plain);
-        let rooms: Vec<_> = listeners.map(|listener| listener.serve(router.clone(), limits)).collect();
+        let mut rooms: Vec<_> = listeners.map(|listener| listener.serve(router.clone(), limits)).collect();
+        let redirect_port = redirect.as_ref().and_then(|socket| socket.local_addr().ok()).map(|at| at.port());
+        if let Some(redirect) = redirect {
+            rooms.push(Listener::plain(redirect).serve(redirects, limits));
+            // Without it nobody could be answered.
+            acme.map(|acme| tokio::spawn(acme.keep()));
+        }
         memory::look_after(&app, rooms.clone());
-        tracing::info!(https_port, http_port, "listening");
+        tracing::info!(https_port, http_port, redirect_port, "listening");
         tokio::spawn(announce(Arc::clone(&app), https_port, http_port));
-        Ok(Self { https_port, http_port, app, rooms })
+        Ok(Self { https_port, http_port, redirect_port, app, rooms })
     }
 
     /// TCP connections that are open, WebSockets among them.
@@ -154,6 +171,37 @@ impl Server {
 struct Secure {
     listener: Listener,
     port: Option<u16>,
+    certificate: Option<Arc<InUse>>,
+}
+
+/// The port that leads to HTTPS. One that nobody asked for by its number, and that cannot be had, is no reason not to start.
+async fn plain_listener(config: &Config) -> Result<Option<TcpListener>, StartError> {
+    const OPTION: &str = "--redirect-port";
+    let choice = config.server.certificate.choice()?;
+    let Some(port) = config.acme.redirect_port(&choice) else { return Ok(None) };
+    match listen_everywhere(OPTION, port).await {
+        Ok(listener) => Ok(Some(listener)),
+        Err(error) if config.acme.redirect_port.is_none() => {
+            tracing::error!(
+                "{error}; without this port no certificate is fetched or renewed. Stop who has it, or allow ports below 1024 \
+                 (CAP_NET_BIND_SERVICE), and start this again"
+            );
+            Ok(None)
+        }
+        Err(error) => Err(error),
+    }
+}
+
+fn acme(config: &Config, name: String, answers: Arc<Answers>, in_use: Option<Arc<InUse>>) -> Acme {
+    Acme {
+        name,
+        email: config.acme.letsencrypt_email.clone(),
+        directory: config.acme.acme_directory.clone(),
+        data_dir: config.server.data_dir.clone(),
+        answers,
+        pause: config.timing.certificate_pause,
+        in_use,
+    }
 }
 
 /// The socket that the relay's edge passes HTTPS on to, or the port of HTTPS itself.
@@ -161,15 +209,14 @@ async fn secure_listener(config: &config::Server) -> Result<Secure, StartError> 
     if let Some(path) = &config.http_socket {
         let socket = listen_for_edge(path)
             .map_err(|error| StartError::HttpSocket { path: path.display().to_string(), error })?;
-        return Ok(Secure { listener: Listener::edge(socket), port: None });
+        return Ok(Secure { listener: Listener::edge(socket), port: None, certificate: None });
     }
-    let tls = match config.certificate()? {
-        Some((certificate, key)) => tls::from_files(certificate, key)?,
-        None => tls::server_config(&config.data_dir, &config.names())?,
-    };
-    let socket = listen_everywhere(config.https_port).await?;
+    let files = Files::of(&config.certificate.choice()?, &config.data_dir, &config.names())?;
+    let certificate = Arc::new(InUse::read(files)?);
+    let socket = listen_everywhere("--https-port", config.https_port).await?;
     let port = Some(socket.local_addr()?.port());
-    Ok(Secure { listener: Listener::secure(socket, tls), port })
+    let listener = Listener::secure(socket, Arc::clone(&certificate));
+    Ok(Secure { listener, port, certificate: Some(certificate) })
 }
 
 /// A socket that only our own user may use, in place of one that an earlier run has left.
@@ -187,16 +234,15 @@ fn listen_for_edge(path: &Path) -> io::Result<UnixListener> {
 }
 
 /// Every address of both families, or of IPv4 where there is no other.
-async fn listen_everywhere(port: u16) -> Result<TcpListener, StartError> {
-    const OPTION: &str = "--https-port";
-    match listen(OPTION, (IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into()).await {
+async fn listen_everywhere(option: &'static str, port: u16) -> Result<TcpListener, StartError> {
+    match listen(option, (IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into()).await {
         Ok(listener) => Ok(listener),
         Err(StartError::Listen { error, .. }) if error.kind() == io::ErrorKind::AddrInUse => {
             let address = (IpAddr::V6(Ipv6Addr::UNSPECIFIED), port).into();
-            Err(StartError::Listen { option: OPTION, address, error })
+            Err(StartError::Listen { option, address, error })
         }
         // A machine without IPv6.
-        Err(_) => listen(OPTION, (IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()).await,
+        Err(_) => listen(option, (IpAddr::V4(Ipv4Addr::UNSPECIFIED), port).into()).await,
     }
 }
 

@@ -3,20 +3,27 @@
 use std::fs::OpenOptions;
 use std::io::{self, Write as _};
 use std::os::unix::fs::OpenOptionsExt as _;
-use std::path::Path;
-use std::sync::Arc;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
-use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
+use rustls::{RootCertStore, ServerConfig};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::Choice;
 
 /// Name of the certificate chain in the data directory.
 pub const CERTIFICATE_FILE: &str = "tls-certificate.pem";
 /// Name of the private key in the data directory.
 pub const KEY_FILE: &str = "tls-key.pem";
+
+/// Name of the certificate that was fetched, in the data directory: its key and its chain in one file, which so changes in
+/// one step. Until there is one it holds one of our own.
+pub const FETCHED_FILE: &str = "tls-letsencrypt.pem";
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -42,18 +49,103 @@ pub enum TlsError {
     Generate(#[from] rcgen::Error),
 }
 
+/// The files that TLS is done with.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Files {
+    /// The chain, PEM.
+    pub certificate: PathBuf,
+    /// Its private key, PEM. It may be the same file.
+    pub key: PathBuf,
+}
+
+impl Files {
+    /// The files of a choice, in `dir` unless they are the operator's; what is to be there and is not, is made.
+    ///
+    /// A certificate that is made names `names`, this machine by loopback besides.
+    ///
+    /// # Errors
+    /// When something cannot be made.
+    pub fn of(choice: &Choice<'_>, dir: &Path, names: &[String]) -> Result<Self, TlsError> {
+        match *choice {
+            Choice::Own { certificate, key } => Ok(Self { certificate: certificate.into(), key: key.into() }),
+            Choice::SelfSigned => {
+                let (certificate, key) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
+                if !certificate.exists() && !key.exists() {
+                    let made = generate(names)?;
+                    // The key first: a certificate without its key would not be made anew.
+                    write(&key, made.key.as_bytes(), 0o600)?;
+                    write(&certificate, made.certificate.as_bytes(), 0o644)?;
+                }
+                Ok(Self { certificate, key })
+            }
+            Choice::Fetched { .. } => {
+                let file = dir.join(FETCHED_FILE);
+                if !file.exists() {
+                    let made = generate(names)?;
+                    replace(&file, format!("{}{}", made.key, made.certificate).as_bytes())?;
+                }
+                Ok(Self { certificate: file.clone(), key: file })
+            }
+        }
+    }
+
+    /// The server's TLS settings with them.
+    ///
+    /// # Errors
+    /// As [`from_files`].
+    pub fn read(&self) -> Result<Arc<ServerConfig>, TlsError> {
+        from_files(&self.certificate, &self.key)
+    }
+}
+
+/// Files in use, which may be read anew.
+pub(crate) struct InUse {
+    files: Files,
+    acceptor: RwLock<TlsAcceptor>,
+}
+
+impl InUse {
+    pub(crate) fn read(files: Files) -> Result<Self, TlsError> {
+        let acceptor = RwLock::new(files.read()?.into());
+        Ok(Self { files, acceptor })
+    }
+
+    /// For a new connection.
+    pub(crate) fn acceptor(&self) -> TlsAcceptor {
+        self.acceptor.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// Reads the files anew; what cannot be used does not take the place of what can.
+    pub(crate) fn reload(&self) {
+        match self.files.read() {
+            Ok(config) => {
+                *self.acceptor.write().unwrap_or_else(PoisonError::into_inner) = config.into();
+                tracing::info!(file = %self.files.certificate.display(), "the certificate was read anew");
+            }
+            Err(error) => tracing::warn!("the new certificate is not taken: {error}"),
+        }
+    }
+}
+
 /// The server's TLS settings, from the files in `dir`; both are made when neither is there.
-///
-/// A certificate that is made names `names`, this machine by loopback besides.
 ///
 /// # Errors
 /// When the files cannot be read, written or understood.
 pub fn server_config(dir: &Path, names: &[String]) -> Result<Arc<ServerConfig>, TlsError> {
-    let (certificate, key) = (dir.join(CERTIFICATE_FILE), dir.join(KEY_FILE));
-    if !certificate.exists() && !key.exists() {
-        generate(&certificate, &key, names)?;
+    Files::of(&Choice::SelfSigned, dir, names)?.read()
+}
+
+/// Whom this machine trusts, as its system says; `SSL_CERT_FILE` says it in place of that.
+///
+/// # Errors
+/// When there is nobody, in words for an operator.
+pub(crate) fn trusted() -> Result<RootCertStore, String> {
+    let mut roots = RootCertStore::empty();
+    let (known, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
+    if known == 0 {
+        return Err("this machine has no certificates to check with; install ca-certificates".into());
     }
-    from_files(&certificate, &key)
+    Ok(roots)
 }
 
 /// The server's TLS settings, with a certificate chain and its key, both PEM.
@@ -86,7 +178,13 @@ pub fn from_files(certificate: &Path, key: &Path) -> Result<Arc<ServerConfig>, T
     Ok(Arc::new(config))
 }
 
-fn generate(certificate: &Path, key: &Path, more: &[String]) -> Result<(), TlsError> {
+/// As PEM.
+struct Made {
+    certificate: String,
+    key: String,
+}
+
+fn generate(more: &[String]) -> Result<Made, TlsError> {
     let mut names = vec!["localhost".to_owned(), "127.0.0.1".to_owned(), "::1".to_owned()];
     names.extend_from_slice(more);
     names.sort();
@@ -98,9 +196,7 @@ fn generate(certificate: &Path, key: &Path, more: &[String]) -> Result<(), TlsEr
     params.not_after = date_time_ymd(2045, 1, 1);
     let pair = KeyPair::generate()?;
     let made = params.self_signed(&pair)?;
-    // The key first: a certificate without its key would not be made anew.
-    write(key, pair.serialize_pem().as_bytes(), 0o600)?;
-    write(certificate, made.pem().as_bytes(), 0o644)
+    Ok(Made { certificate: made.pem(), key: pair.serialize_pem() })
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
@@ -119,6 +215,16 @@ pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> 
     let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
     file.write_all(bytes)?;
     file.sync_all()
+}
+
+/// Puts a file that only its owner may read in the place of another, in one step.
+pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
+    let new = path.with_extension("new");
+    let replaced = match std::fs::remove_file(&new) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        _ => write_new(&new, bytes, 0o600).and_then(|()| std::fs::rename(&new, path)),
+    };
+    replaced.map_err(|error| TlsError::File { path: path.display().to_string(), error })
 }
 
 #[cfg(test)]
@@ -155,5 +261,17 @@ mod tests {
         std::fs::remove_file(dir.join(KEY_FILE)).unwrap();
         let error = server_config(&dir, &[]).unwrap_err().to_string();
         assert!(error.contains(CERTIFICATE_FILE) || error.contains(KEY_FILE), "{error}");
+    }
+    #[test]
+    fn until_one_is_fetched_there_is_one_of_our_own_in_one_private_file() {
+        let dir = scratch("fetched");
+        let choice = Choice::Fetched { name: "meet.example.org".into() };
+        let files = Files::of(&choice, &dir, &["meet.example.org".into()]).unwrap();
+        assert_eq!(files.certificate, files.key);
+        files.read().unwrap();
+        assert_eq!(std::fs::metadata(&files.key).unwrap().permissions().mode() & 0o777, 0o600);
+        let first = std::fs::read(&files.key).unwrap();
+        assert_eq!(std::fs::read(Files::of(&choice, &dir, &[]).unwrap().key).unwrap(), first);
+        assert_eq!(std::fs::read_dir(&dir).unwrap().count(), 1, "nothing is left beside it");
     }
 }

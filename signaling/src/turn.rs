@@ -8,7 +8,6 @@ use base64::engine::general_purpose::STANDARD;
 
 use crate::app::App;
 use crate::config::Turn;
-use crate::http::Origin;
 use crate::openvidu::ids;
 use crate::session::IceServer;
 
@@ -30,7 +29,7 @@ impl App {
         let addresses: Vec<IpAddr> = relay.addresses.iter().filter_map(|ip| ip.parse().ok()).collect();
         let config = &self.config.server;
         // Browsers refuse a certificate that nobody vouches for, and say nothing.
-        let domain = config.certificate_file.as_ref().and(config.public_url.as_ref()).map(Origin::host);
+        let domain = config.certificate.vouched_host();
         let https_port = config.http_socket.as_ref().map(|_| config.https_port);
         let server =
             TurnServer { options: &self.config.turn, secret, addresses: &addresses, domain, https_port };

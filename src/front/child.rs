@@ -54,6 +54,9 @@ impl Child {
         for ip in &options.public_ips {
             child.flag("--public-ip", ip);
         }
+        if let Some(url) = &options.public_url {
+            child.flag("--public-url", url);
+        }
         if options.ice_tcp {
             child.arguments.push("--ice-tcp".into());
         }

@@ -5,10 +5,11 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, Command, CommandFactory, Parser};
-use millrace_settings::keys::{KEYS, Key};
+use clap::{Arg, ArgAction, Command, CommandFactory, Parser, ValueEnum as _};
+use millrace_settings::keys::{KEYS, Key, by_flag};
 use millrace_settings::{EXIT_CONFIG, Problems, Settings};
-use millrace_signaling::config::SECRET_LEN_MIN;
+use millrace_signaling::config::{Certificate, CertificateType, SECRET_LEN_MIN};
+use millrace_signaling::http::Origin;
 
 use super::{Options, import};
 
@@ -83,7 +84,7 @@ fn check(file: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
     let problems = match Settings::load(file, &millrace_settings::environment()) {
         Ok(settings) => {
             settings.warnings.iter().for_each(|warning| eprintln!("millrace: warning: {warning}"));
-            let problems = faults(&settings);
+            let problems = faults(&settings, None);
             if problems.0.is_empty() {
                 match &settings.file {
                     Some(path) => writeln!(out, "{}: nothing is wrong", path.display())?,
@@ -99,8 +100,8 @@ fn check(file: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
     Ok(ExitCode::from(EXIT_CONFIG))
 }
 
-/// What any of the programs would not take.
-pub(super) fn faults(settings: &Settings) -> Problems {
+/// What any of the programs would not take. A public URL among the flags wins.
+pub(super) fn faults(settings: &Settings, public_url: Option<&str>) -> Problems {
     let mut found = Vec::new();
     for command in programs() {
         let before = found.len();
@@ -117,11 +118,25 @@ pub(super) fn faults(settings: &Settings) -> Problems {
             faults.push(format!("{}: the secret has less than {SECRET_LEN_MIN} bytes", value.origin));
         }
     }
-    let is_set = |flag: &str| KEYS.iter().any(|key| key.flag == flag && settings.get(key).is_some());
-    if is_set("certificate-file") != is_set("certificate-key-file") {
-        faults.push("server.certificate-file and server.certificate-key-file: give both or neither".into());
+    if let Err(error) = certificate(settings, public_url).choice() {
+        faults.push(error.to_string());
     }
     Problems(faults)
+}
+
+/// What is set of it; what cannot be read is told of by itself.
+fn certificate(settings: &Settings, public_url: Option<&str>) -> Certificate {
+    let text = |flag| by_flag(flag).and_then(|key| settings.get(key)).map(|value| value.texts.concat());
+    Certificate {
+        certificate_type: text("certificate-type")
+            .and_then(|name| CertificateType::from_str(&name, false).ok()),
+        certificate_file: text("certificate-file").map(PathBuf::from),
+        certificate_key_file: text("certificate-key-file").map(PathBuf::from),
+        public_url: public_url
+            .map(str::to_owned)
+            .or(text("public-url"))
+            .and_then(|url| Origin::parse(&url).ok()),
+    }
 }
 
 fn show(file: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
@@ -188,8 +203,6 @@ pub(super) fn key_table() -> String {
 
 #[cfg(test)]
 mod tests {
-    use millrace_settings::keys::by_flag;
-
     use super::*;
 
     /// Options that are of the moment, or between the front command and its children.

@@ -150,9 +150,9 @@ mod tests {
     #[test]
     fn the_table_shows_no_secret_and_shouts_what_matters() {
         let variables =
-            parse_env("OPENVIDU_SECRET=very secret\nCERTIFICATE_TYPE=letsencrypt\nCALL_X=1\n").unwrap();
+            parse_env("OPENVIDU_SECRET=very secret\nOPENVIDU_RECORDING=true\nCALL_X=1\n").unwrap();
         let text = report(&translate(&variables, Path::new("/x")));
-        assert!(text.starts_with("LEFT   CERTIFICATE_TYPE") && text.contains("certbot"), "{text}");
+        assert!(text.starts_with("LEFT   OPENVIDU_RECORDING") && text.contains("no recording"), "{text}");
         assert!(text.contains("left   CALL_X") && !text.contains("very secret"), "{text}");
     }
 }

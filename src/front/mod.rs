@@ -88,7 +88,7 @@ fn front(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Err(failure) => return failure.report("millrace"),
     };
     // Before anything runs: what a child would not take ends the front command too.
-    let faults = config::faults(&settings);
+    let faults = config::faults(&settings, options.public_url.as_deref());
     if !faults.0.is_empty() {
         return millrace_settings::Failure::Settings(faults).report("millrace");
     }

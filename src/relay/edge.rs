@@ -3,7 +3,7 @@
 use std::net::{Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
-use millrace_signaling::tls;
+use millrace_signaling::tls::Files;
 
 use super::StartError;
 use crate::config::Config;
@@ -70,20 +70,11 @@ fn clients_max() -> usize {
     allowed.saturating_sub(DESCRIPTORS_ELSEWHERE) / DESCRIPTORS_PER_CLIENT
 }
 
-/// The operator's certificate, or the one of our own that signaling would use; that is made when it is not there.
+/// The files that signaling would use too; what is made here is made when it is not there.
 fn certificate(config: &Config) -> Result<CertificateFiles, StartError> {
-    let options = &config.edge;
-    match (&options.certificate_file, &options.certificate_key_file) {
-        (Some(certificate), Some(key)) => {
-            Ok(CertificateFiles { certificate: certificate.clone(), key: key.clone() })
-        }
-        (None, None) => {
-            let host = options.public_url.as_ref().map(|url| url.host().trim_matches(['[', ']']).to_owned());
-            let names: Vec<_> = config.public_ips.iter().map(ToString::to_string).chain(host).collect();
-            tls::server_config(&config.data_dir, &names).map_err(edge::StartError::from)?;
-            let file = |name| config.data_dir.join(name);
-            Ok(CertificateFiles { certificate: file(tls::CERTIFICATE_FILE), key: file(tls::KEY_FILE) })
-        }
-        _ => Err(StartError::HalfCertificate),
-    }
+    let options = &config.edge.certificate;
+    let names: Vec<_> =
+        config.public_ips.iter().map(ToString::to_string).chain(options.public_host()).collect();
+    let files = Files::of(&options.choice()?, &config.data_dir, &names).map_err(edge::StartError::from)?;
+    Ok(CertificateFiles { certificate: files.certificate, key: files.key })
 }

@@ -15,6 +15,7 @@ use std::thread;
 use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
+use millrace_signaling::config::ConfigError;
 use signal_hook::consts::{SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
@@ -91,9 +92,9 @@ pub enum StartError {
     /// What clients reach by TCP and TLS.
     #[error(transparent)]
     Edge(#[from] crate::edge::StartError),
-    /// A certificate is nothing without its key.
-    #[error("--certificate-file and --certificate-key-file: give both or neither")]
-    HalfCertificate,
+    /// What is said about the certificate of HTTPS does not go together.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
     /// The control socket.
     #[error("the control socket {path} cannot be made: {error}; choose another with --control-socket")]
     Control {
@@ -125,7 +126,7 @@ pub fn main(config: &Config) -> ExitCode {
         Err(error) => {
             tracing::error!("{error}");
             // What is set does not become right by another start.
-            let is_set_wrong = matches!(error, StartError::HalfCertificate);
+            let is_set_wrong = matches!(error, StartError::Settings(_));
             if is_set_wrong { ExitCode::from(millrace_settings::EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
     }

@@ -7,7 +7,7 @@ use crate::report::{Outcome, Report};
 use crate::shell::{exists, program, root, run};
 
 /// A program, and the Debian package that brings it.
-const DEBIAN: [(&str, &str); 10] = [
+const DEBIAN: [(&str, &str); 11] = [
     ("chromium", "chromium"),
     ("node", "nodejs"),
     ("npm", "npm"),
@@ -18,6 +18,7 @@ const DEBIAN: [(&str, &str); 10] = [
     ("openssl", "openssl"),
     ("certutil", "libnss3-tools"),
     ("turnutils_uclient", COTURN),
+    ("pebble", "pebble"),
 ];
 
 /// Its client is what we want. Its server, which Debian starts, would take the ports of ours.

@@ -13,7 +13,7 @@ use hyper_util::rt::TokioIo;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
 use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::task::JoinSet;
@@ -21,6 +21,7 @@ use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
 use super::Endpoint;
+use crate::tls;
 
 /// Longest answer that is read to keep its connection, in bytes.
 const ANSWER_LEN_MAX: usize = 64 * 1024;
@@ -126,12 +127,7 @@ fn connector(verify: bool) -> Result<TlsConnector, String> {
         .with_safe_default_protocol_versions()
         .map_err(|error| error.to_string())?;
     let mut config = if verify {
-        let mut roots = RootCertStore::empty();
-        let (known, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-        if known == 0 {
-            return Err("this machine has no certificates to check with; install ca-certificates".into());
-        }
-        builder.with_root_certificates(roots).with_no_client_auth()
+        builder.with_root_certificates(tls::trusted()?).with_no_client_auth()
     } else {
         let anybody = Arc::new(Anybody(provider));
         builder.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth()

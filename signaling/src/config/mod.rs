@@ -1,5 +1,6 @@
 //! What the operator says, and what it means: one file for each group of options.
 
+mod certificate;
 mod compat;
 mod events;
 mod garbage;
@@ -13,6 +14,7 @@ mod turn;
 
 use clap::Parser;
 
+pub use certificate::{Acme, Certificate, CertificateType, Choice, LETS_ENCRYPT};
 pub use compat::{Compat, ReportedVersion};
 pub use events::Events;
 pub use garbage::Garbage;
@@ -31,6 +33,10 @@ pub struct Config {
     /// Where the server is found, and what it keeps where.
     #[command(flatten)]
     pub server: Server,
+
+    /// How certificates are fetched.
+    #[command(flatten)]
+    pub acme: Acme,
 
     /// What streams may be and where they go.
     #[command(flatten)]
@@ -86,6 +92,9 @@ pub enum ConfigError {
     /// A certificate is nothing without its key.
     #[error("--certificate-file and --certificate-key-file: give both or neither")]
     HalfCertificate,
+    /// What is said about the certificate does not go together.
+    #[error("--certificate-type: {0}")]
+    Certificate(String),
     /// A file or directory of the data directory cannot be used.
     #[error("--data-dir: {path}: {error}")]
     DataDir {

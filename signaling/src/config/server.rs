@@ -5,8 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::ConfigError;
-use crate::http::Origin;
+use super::{Certificate, ConfigError};
 use crate::openvidu::ids;
 use crate::tls::write_new;
 
@@ -40,13 +39,9 @@ pub struct Server {
     #[arg(long, env = "MILLRACE_SECRET", hide_env_values = true)]
     pub secret: Option<String>,
 
-    /// Certificate chain of HTTPS, PEM. Without it one of our own is made and kept in the data directory.
-    #[arg(long, env = "MILLRACE_CERTIFICATE_FILE", value_name = "FILE")]
-    pub certificate_file: Option<PathBuf>,
-
-    /// Private key of that certificate, PEM.
-    #[arg(long, env = "MILLRACE_CERTIFICATE_KEY_FILE", value_name = "FILE")]
-    pub certificate_key_file: Option<PathBuf>,
+    /// Whose certificate it has, and where clients reach it.
+    #[command(flatten)]
+    pub certificate: Certificate,
 
     /// The relay's control socket.
     #[arg(long, env = "MILLRACE_CONTROL_SOCKET", default_value = "millrace-data/control.sock")]
@@ -56,11 +51,6 @@ pub struct Server {
     /// or names loopback.
     #[arg(long, env = "MILLRACE_PUBLIC_IP", value_delimiter = ',')]
     pub public_ip: Vec<IpAddr>,
-
-    /// Where clients reach this server, as https://host:port, for tokens and the public URL. Without it, what the
-    /// caller itself used counts.
-    #[arg(long, env = "MILLRACE_PUBLIC_URL", value_parser = Origin::parse)]
-    pub public_url: Option<Origin>,
 
     /// File to write, once everything is ready, with the ports in use and the process id as JSON.
     #[arg(long, env = "MILLRACE_READY_FILE")]
@@ -82,22 +72,9 @@ impl Server {
         builder.recursive(true).mode(0o700).create(&self.data_dir).map_err(data_dir_error(&self.data_dir))
     }
 
-    /// The operator's certificate and its key, if there are any.
-    ///
-    /// # Errors
-    /// When there is only one of the two.
-    pub fn certificate(&self) -> Result<Option<(&Path, &Path)>, ConfigError> {
-        match (self.certificate_file.as_deref(), self.certificate_key_file.as_deref()) {
-            (Some(certificate), Some(key)) => Ok(Some((certificate, key))),
-            (None, None) => Ok(None),
-            _ => Err(ConfigError::HalfCertificate),
-        }
-    }
-
     /// The names that clients know this machine by, for a certificate of our own.
     pub fn names(&self) -> Vec<String> {
-        let host = self.public_url.as_ref().map(|url| url.host().trim_matches(['[', ']']).to_owned());
-        self.public_ip.iter().map(ToString::to_string).chain(host).collect()
+        self.public_ip.iter().map(ToString::to_string).chain(self.certificate.public_host()).collect()
     }
 
     /// The secret: given, on file, or drawn now and written there.
@@ -157,15 +134,6 @@ mod tests {
         let secret = config.resolve_secret().unwrap();
         assert_eq!(secret.len(), 32);
         assert_eq!(config.resolve_secret().unwrap(), secret);
-    }
-
-    #[test]
-    fn a_certificate_needs_its_key() {
-        assert_eq!(config("no-certificate", &[]).certificate().unwrap(), None);
-        let both = config("both", &["--certificate-file", "c", "--certificate-key-file", "k"]);
-        assert_eq!(both.certificate().unwrap(), Some((Path::new("c"), Path::new("k"))));
-        let half = config("half", &["--certificate-file", "c"]);
-        assert!(matches!(half.certificate(), Err(ConfigError::HalfCertificate)));
     }
 
     #[test]

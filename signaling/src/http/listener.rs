@@ -12,18 +12,17 @@ use axum::response::{IntoResponse as _, Response};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use rustls::ServerConfig;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::{TcpListener, UnixListener};
 use tokio::sync::OwnedSemaphorePermit;
 use tokio::time::{sleep, timeout};
-use tokio_rustls::TlsAcceptor;
 use tower::ServiceExt as _;
 
 use super::Via;
 use super::proxy::{self, Ends};
 use super::room::{Room, Seat};
 use crate::config::Limits;
+use crate::tls::InUse;
 
 /// How long a TLS handshake may take, or the word of who is there; and the header of a request.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(5);
@@ -45,15 +44,15 @@ pub struct Listener {
 }
 
 enum Socket {
-    Tls(TcpListener, TlsAcceptor),
+    Tls(TcpListener, Arc<InUse>),
     Plain(TcpListener),
     Edge(UnixListener),
 }
 
 impl Listener {
     /// With TLS.
-    pub fn secure(socket: TcpListener, config: Arc<ServerConfig>) -> Self {
-        Self { socket: Socket::Tls(socket, config.into()) }
+    pub(crate) const fn secure(socket: TcpListener, certificate: Arc<InUse>) -> Self {
+        Self { socket: Socket::Tls(socket, certificate) }
     }
 
     /// Without. For loopback.
@@ -101,7 +100,7 @@ impl Listener {
                 let _ = stream.set_nodelay(true);
                 // Before TLS there is no way to say why.
                 let Some(seat) = take_seat(room, via, free) else { return Ok(()) };
-                let handshake = timeout(HANDSHAKE_TIMEOUT, tls.accept(stream));
+                let handshake = timeout(HANDSHAKE_TIMEOUT, tls.acceptor().accept(stream));
                 tokio::spawn(async move {
                     if let Ok(Ok(stream)) = handshake.await {
                         converse(stream, via, router, seat).await;

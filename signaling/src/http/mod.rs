@@ -2,6 +2,7 @@
 
 mod info;
 mod listener;
+pub(crate) mod plain;
 mod proxy;
 mod room;
 mod via;

@@ -69,7 +69,7 @@ impl Via {
     /// Where clients reach us, for URLs that are handed on: what the operator says; else what the caller itself used,
     /// unless it is an application on this machine that does so by loopback, where its users are not.
     pub fn origin(&self, headers: &HeaderMap, config: &Config) -> Origin {
-        if let Some(url) = &config.server.public_url {
+        if let Some(url) = &config.server.certificate.public_url {
             return url.clone();
         }
         let public = config.server.public_ip.iter().copied().find(|ip| !ip.is_loopback());
@@ -91,7 +91,7 @@ impl Via {
     }
 }
 
-fn named(headers: &HeaderMap) -> Option<&str> {
+pub(super) fn named(headers: &HeaderMap) -> Option<&str> {
     headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_authority(host))
 }
 

@@ -1,0 +1,188 @@
+//! A certificate that is fetched from a certificate authority and renewed (ACME, RFC 8555), by an answer over plain HTTP (HTTP-01).
+//!
+//! The file of the certificate is what the relay's edge serves HTTPS with; it looks by itself whether that has changed. Its first
+//! line says what it was fetched for and where, so that another name or another authority has another one fetched.
+
+mod account;
+mod answers;
+mod authority;
+mod life;
+mod order;
+mod trouble;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use instant_acme::Account;
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
+use tokio::time::{sleep, timeout};
+
+use crate::clock::now_ms;
+use crate::tls::{self, Files, InUse};
+pub(crate) use answers::Answers;
+use life::Life;
+use trouble::Trouble;
+
+/// Longest time one attempt may take.
+const ATTEMPT_MAX: Duration = Duration::from_secs(300);
+/// Longest pause between two attempts, and between two looks at the clock, which may be set.
+const PAUSE_MAX: Duration = Duration::from_secs(6 * 3_600);
+const LOOK_MAX: Duration = Duration::from_secs(3_600);
+
+/// Fetches one certificate, over and over.
+pub(crate) struct Acme {
+    /// What for.
+    pub(crate) name: String,
+    /// Where the authority may write to.
+    pub(crate) email: Option<String>,
+    /// URL of the authority's directory.
+    pub(crate) directory: String,
+    /// Where everything is kept.
+    pub(crate) data_dir: PathBuf,
+    /// What the authority is answered with.
+    pub(crate) answers: Arc<Answers>,
+    /// Pause after the first attempt in vain.
+    pub(crate) pause: Duration,
+    /// Who serves HTTPS, if that is this process.
+    pub(crate) in_use: Option<Arc<InUse>>,
+}
+
+impl Acme {
+    /// Keeps a certificate there for as long as the runtime lives.
+    pub(crate) async fn keep(self) {
+        let mut pause = self.pause;
+        loop {
+            if let Some(wait) = self.wait() {
+                sleep(wait.min(LOOK_MAX)).await;
+                continue;
+            }
+            tracing::info!(
+                name = self.name,
+                directory = self.directory,
+                "a certificate is asked for; until it is there the one before it is served, at first one of our own"
+            );
+            let attempt = timeout(ATTEMPT_MAX, self.fetch());
+            match attempt.await.unwrap_or(Err(Trouble::Timeout)) {
+                Ok(life) => {
+                    let days = life.left_ms(now_ms()) / 86_400_000;
+                    tracing::info!(name = self.name, "the certificate is there, for {days} days");
+                    if let Some(in_use) = &self.in_use {
+                        in_use.reload();
+                    }
+                    pause = self.pause;
+                    if self.wait().is_none() {
+                        // The clock of one of us is wrong. The authority is not run down for it.
+                        tracing::error!(
+                            "the certificate is nearly over already; is the clock of this machine right?"
+                        );
+                        sleep(self.pause).await;
+                    }
+                }
+                Err(trouble) => {
+                    if trouble.is_of_the_account() {
+                        account::forget(&self.data_dir);
+                    }
+                    let wait = trouble.pause(pause);
+                    tracing::error!(
+                        name = self.name,
+                        "no certificate: {trouble}. {} Tried again in {} s.",
+                        trouble.advice(),
+                        wait.as_secs()
+                    );
+                    sleep(wait).await;
+                    pause = (pause * 2).min(PAUSE_MAX);
+                }
+            }
+        }
+    }
+
+    /// How long until a certificate has to be fetched; `None` is now.
+    fn wait(&self) -> Option<Duration> {
+        let text = std::fs::read_to_string(self.file()).ok()?;
+        let is_ours = text.lines().next() == Some(&*self.title());
+        let life = Life::of(&CertificateDer::from_pem_slice(text.as_bytes()).ok()?)?;
+        let wait_ms = life.renewal_ms().saturating_sub(now_ms());
+        (is_ours && wait_ms > 0).then(|| Duration::from_millis(wait_ms))
+    }
+
+    async fn fetch(&self) -> Result<Life, Trouble> {
+        let account = self.account().await?;
+        let fetched = order::fetch(&account, &self.name, &self.answers).await?;
+        let chain = CertificateDer::from_pem_slice(fetched.chain.as_bytes());
+        let life = chain.ok().and_then(|leaf| Life::of(&leaf)).ok_or(Trouble::NoCertificate)?;
+        let file = self.file();
+        // Tried where it does no harm.
+        let trial = file.with_extension("trial");
+        tls::replace(&trial, format!("{}\n{}{}", self.title(), fetched.key, fetched.chain).as_bytes())?;
+        Files { certificate: trial.clone(), key: trial.clone() }.read()?;
+        let moved = std::fs::rename(&trial, &file);
+        moved.map_err(|error| tls::TlsError::File { path: file.display().to_string(), error })?;
+        Ok(life)
+    }
+
+    async fn account(&self) -> Result<Account, Trouble> {
+        account::open(&self.data_dir, &self.directory, self.email.as_deref()).await
+    }
+
+    fn file(&self) -> PathBuf {
+        self.data_dir.join(tls::FETCHED_FILE)
+    }
+
+    /// First line of the file.
+    fn title(&self) -> String {
+        format!("Certificate and key of {} from {}", self.name, self.directory)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rcgen::{CertificateParams, KeyPair, date_time_ymd};
+
+    use super::*;
+
+    fn acme(test: &str, name: &str) -> Acme {
+        let data_dir = std::env::temp_dir().join(format!("millrace-acme-{}-{test}", std::process::id()));
+        std::fs::create_dir_all(&data_dir).unwrap();
+        Acme {
+            name: name.into(),
+            email: None,
+            directory: "https://ca.example.org/dir".into(),
+            data_dir,
+            answers: Arc::default(),
+            pause: Duration::ZERO,
+            in_use: None,
+        }
+    }
+
+    fn written(acme: &Acme, title: &str, from: i32, to: i32) {
+        let mut params = CertificateParams::new(vec![acme.name.clone()]).unwrap();
+        (params.not_before, params.not_after) = (date_time_ymd(from, 1, 1), date_time_ymd(to, 1, 1));
+        let pair = KeyPair::generate().unwrap();
+        let pem = params.self_signed(&pair).unwrap().pem();
+        std::fs::write(acme.file(), format!("{title}\n{}{pem}", pair.serialize_pem())).unwrap();
+    }
+
+    #[test]
+    fn one_is_fetched_when_there_is_none_of_this_name_or_a_third_is_left() {
+        let acme = acme("due", "meet.example.org");
+        let _ = std::fs::remove_file(acme.file());
+        assert_eq!(acme.wait(), None, "none");
+        written(&acme, &acme.title(), 2020, 2400);
+        let years = acme.wait().unwrap().as_secs() / 86_400 / 365;
+        assert!((150..260).contains(&years), "{years}: two thirds of 380 years from 2020");
+        Files { certificate: acme.file(), key: acme.file() }.read().unwrap();
+        written(&acme, &acme.title(), 1990, 2030);
+        assert_eq!(acme.wait(), None, "less than a third is left since 2017");
+        written(
+            &acme,
+            "Certificate and key of other.example.org from https://ca.example.org/dir",
+            2020,
+            2400,
+        );
+        assert_eq!(acme.wait(), None, "another name");
+        Files::of(&crate::config::Choice::Fetched { name: acme.name.clone() }, &acme.data_dir, &[]).unwrap();
+        assert_eq!(acme.wait(), None, "one of our own");
+    }
+}

@@ -1,0 +1,216 @@
+//! Whose certificate HTTPS has.
+
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+
+use super::ConfigError;
+use crate::http::Origin;
+
+/// Where certificates come from unless the operator says otherwise.
+pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
+
+/// The port at which a certificate authority looks (RFC 8555, section 8.3).
+const CHALLENGE_PORT: u16 = 80;
+
+/// By the names of OpenVidu.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum CertificateType {
+    /// Made here, known to nobody.
+    #[value(name = "selfsigned")]
+    SelfSigned,
+    /// The operator's files.
+    #[value(name = "owncert")]
+    OwnCert,
+    /// Fetched from a certificate authority, and renewed.
+    #[value(name = "letsencrypt")]
+    LetsEncrypt,
+}
+
+/// The options of signaling and of the relay's edge, which both have to know the files.
+#[derive(Clone, Debug, Args)]
+#[allow(missing_docs, reason = "see the group of garbage")]
+pub struct Certificate {
+    /// Certificate of HTTPS: selfsigned (made here), owncert (the two files) or letsencrypt (fetched for the name in the public URL,
+    /// and renewed). Without it owncert if files are named, else selfsigned.
+    #[arg(long, env = "MILLRACE_CERTIFICATE_TYPE", value_name = "TYPE")]
+    pub certificate_type: Option<CertificateType>,
+
+    /// Certificate chain of HTTPS, PEM. Without it one of our own is made and kept in the data directory.
+    #[arg(long, env = "MILLRACE_CERTIFICATE_FILE", value_name = "FILE")]
+    pub certificate_file: Option<PathBuf>,
+
+    /// Private key of that certificate, PEM.
+    #[arg(long, env = "MILLRACE_CERTIFICATE_KEY_FILE", value_name = "FILE")]
+    pub certificate_key_file: Option<PathBuf>,
+
+    /// Where clients reach this server, as https://host:port, for tokens and the public URL. Without it, what the
+    /// caller itself used counts.
+    #[arg(long, env = "MILLRACE_PUBLIC_URL", value_parser = Origin::parse)]
+    pub public_url: Option<Origin>,
+}
+
+/// How certificates are fetched. Signaling alone does that.
+#[derive(Clone, Debug, Args)]
+#[allow(missing_docs, reason = "see the group of garbage")]
+pub struct Acme {
+    /// Address that the certificate authority may write to.
+    #[arg(long, env = "MILLRACE_LETSENCRYPT_EMAIL", value_name = "ADDRESS")]
+    pub letsencrypt_email: Option<String>,
+
+    /// The certificate authority (ACME) of certificate type letsencrypt.
+    #[arg(long, env = "MILLRACE_ACME_DIRECTORY", default_value = LETS_ENCRYPT, value_name = "URL", value_parser = directory)]
+    pub acme_directory: String,
+
+    /// Port of plain HTTP on every address, which leads browsers to HTTPS and answers the certificate authority. Without it
+    /// 80 with certificate type letsencrypt, else none. 0 is any free one.
+    #[arg(long, env = "MILLRACE_REDIRECT_PORT", value_name = "N")]
+    pub redirect_port: Option<u16>,
+}
+
+/// What the options come to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice<'a> {
+    /// One of our own.
+    SelfSigned,
+    /// The operator's.
+    Own {
+        /// The chain.
+        certificate: &'a Path,
+        /// Its key.
+        key: &'a Path,
+    },
+    /// One that is fetched.
+    Fetched {
+        /// What for.
+        name: String,
+    },
+}
+
+impl Certificate {
+    /// Which one it is.
+    ///
+    /// # Errors
+    /// When the options contradict each other, or there is no name to fetch one for.
+    pub fn choice(&self) -> Result<Choice<'_>, ConfigError> {
+        let files = match (self.certificate_file.as_deref(), self.certificate_key_file.as_deref()) {
+            (Some(certificate), Some(key)) => Some(Choice::Own { certificate, key }),
+            (None, None) => None,
+            _ => return Err(ConfigError::HalfCertificate),
+        };
+        match (self.certificate_type, files) {
+            (None | Some(CertificateType::OwnCert), Some(own)) => Ok(own),
+            (None | Some(CertificateType::SelfSigned), None) => Ok(Choice::SelfSigned),
+            (Some(CertificateType::OwnCert), None) => Err(ConfigError::Certificate(
+                "owncert needs --certificate-file and --certificate-key-file".into(),
+            )),
+            (Some(CertificateType::LetsEncrypt), None) => Ok(Choice::Fetched { name: self.name()? }),
+            (Some(_), Some(_)) => Err(ConfigError::Certificate(
+                "--certificate-file and --certificate-key-file are for owncert; leave them out, or the type"
+                    .into(),
+            )),
+        }
+    }
+
+    /// What a certificate is fetched for.
+    fn name(&self) -> Result<String, ConfigError> {
+        let host = self.public_url.as_ref().map(Origin::host).unwrap_or_default();
+        let is_ip = host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok();
+        if host.is_empty() || is_ip {
+            let what = if is_ip { format!("; {host} is an address") } else { String::new() };
+            return Err(ConfigError::Certificate(format!(
+                "letsencrypt needs a name in the public URL, such as --public-url=https://meet.example.org{what}"
+            )));
+        }
+        Ok(host.trim_end_matches('.').to_ascii_lowercase())
+    }
+
+    /// The host of the public URL, if somebody vouches for it.
+    pub fn vouched_host(&self) -> Option<&str> {
+        let is_own = matches!(self.choice(), Ok(Choice::SelfSigned) | Err(_));
+        self.public_url.as_ref().filter(|_| !is_own).map(Origin::host)
+    }
+
+    /// The host of the public URL, for a certificate of our own.
+    pub fn public_host(&self) -> Option<String> {
+        self.public_url.as_ref().map(|url| url.host().trim_matches(['[', ']']).to_owned())
+    }
+}
+
+impl Acme {
+    /// The port of plain HTTP, if there is one.
+    pub fn redirect_port(&self, choice: &Choice<'_>) -> Option<u16> {
+        self.redirect_port.or(matches!(choice, Choice::Fetched { .. }).then_some(CHALLENGE_PORT))
+    }
+}
+
+fn directory(url: &str) -> Result<String, String> {
+    let rest = url.strip_prefix("https://").unwrap_or_default();
+    let host = rest.split('/').next().unwrap_or_default();
+    if host.is_empty() || Origin::parse(&format!("https://{host}")).is_err() {
+        return Err("not of the form https://host/path".into());
+    }
+    Ok(url.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser as _;
+
+    use super::super::Config;
+    use super::*;
+
+    fn config(more: &[&str]) -> Config {
+        Config::try_parse_from(["x"].iter().chain(more)).unwrap()
+    }
+
+    fn refused(more: &[&str]) -> String {
+        config(more).server.certificate.choice().unwrap_err().to_string()
+    }
+
+    const FILES: [&str; 4] = ["--certificate-file", "c", "--certificate-key-file", "k"];
+
+    #[test]
+    fn a_certificate_needs_its_key() {
+        assert_eq!(config(&[]).server.certificate.choice().unwrap(), Choice::SelfSigned);
+        let own = Choice::Own { certificate: Path::new("c"), key: Path::new("k") };
+        assert_eq!(config(&FILES).server.certificate.choice().unwrap(), own);
+        let named = [&FILES[..], &["--certificate-type", "owncert"]].concat();
+        assert_eq!(config(&named).server.certificate.choice().unwrap(), own);
+        assert!(refused(&FILES[..2]).contains("both or neither"));
+        assert!(refused(&["--certificate-type", "owncert"]).contains("needs"));
+        for other in ["selfsigned", "letsencrypt"] {
+            let both = [&FILES[..], &["--certificate-type", other]].concat();
+            assert!(refused(&both).contains("are for owncert"), "{other}");
+        }
+    }
+
+    #[test]
+    fn one_is_fetched_for_a_name_only() {
+        let fetched = |url| ["--certificate-type", "letsencrypt", "--public-url", url];
+        for url in ["https://Meet.example.org.", "https://meet.example.org:4443"] {
+            let choice = Choice::Fetched { name: "meet.example.org".into() };
+            assert_eq!(config(&fetched(url)).server.certificate.choice().unwrap(), choice, "{url}");
+        }
+        for url in ["https://192.0.2.1", "https://[2001:db8::1]:4443"] {
+            assert!(refused(&fetched(url)).contains("is an address"), "{url}");
+        }
+        assert!(refused(&["--certificate-type", "letsencrypt"]).contains("needs a name"));
+    }
+
+    #[test]
+    fn plain_http_is_there_when_it_is_asked_for_or_needed() {
+        let port = |more: &[&str]| {
+            let config = config(more);
+            config.acme.redirect_port(&config.server.certificate.choice().unwrap())
+        };
+        let fetched = ["--certificate-type", "letsencrypt", "--public-url", "https://meet.example.org"];
+        assert_eq!(port(&[]), None);
+        assert_eq!(port(&["--redirect-port", "8080"]), Some(8080));
+        assert_eq!(port(&fetched), Some(80));
+        assert_eq!(port(&[&fetched[..], &["--redirect-port", "8080"]].concat()), Some(8080));
+        for bad in ["http://ca.example.org/dir", "ca.example.org", "https:///dir"] {
+            assert!(Config::try_parse_from(["x", "--acme-directory", bad]).is_err(), "{bad}");
+        }
+    }
+}
