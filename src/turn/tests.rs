@@ -1,6 +1,8 @@
 //! Two shards with TURN around them, in one thread: what a client sends to either media port arrives there, and the
 //! answer comes back to it.
 
+mod between;
+
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 
