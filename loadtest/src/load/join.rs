@@ -81,6 +81,7 @@ impl Port {
                 match dialogue.hear(&id, &message)? {
                     Heard::Answer(_) => return Ok(()),
                     Heard::Again => break,
+                    Heard::Refused(code) => return Err(ask.refused(code)),
                     Heard::Foreign => {}
                 }
             }

@@ -7,13 +7,13 @@ use std::time::{Duration, Instant};
 use stun::message::Message;
 
 use super::HERE;
-use super::dialogue::{Ask, Dialogue, Heard};
+use super::dialogue::{ALLOCATION_MISMATCH, Ask, Dialogue, Heard};
 use crate::failure::Failure;
 use crate::kernel::receive::{GRO_BUFFER_BYTES, ReceiveBatch};
 use crate::kernel::send::{Route, SendBatch};
 use crate::kernel::socket::{SocketOptions, UdpSocket, wait_readable};
 
-const TRIES: usize = 5;
+const TRIES: usize = 8;
 const TRY_TIME: Duration = Duration::from_millis(500);
 
 /// A client with an allocation, or about to have one.
@@ -75,8 +75,8 @@ impl Client {
             let (request, id) = self.dialogue.request(ask)?;
             send(&self.socket, self.server, &request);
             let deadline = Instant::now() + TRY_TIME;
-            let mut again = false;
-            while !again && Instant::now() < deadline {
+            let (mut again, mut mismatch) = (false, false);
+            while !again && !mismatch && Instant::now() < deadline {
                 let left = deadline.saturating_duration_since(Instant::now());
                 wait_readable(&[&self.socket], Some(left))?;
                 // An error is of an earlier send; the next try tells.
@@ -85,10 +85,17 @@ impl Client {
                         match self.dialogue.hear(&id, datagram)? {
                             Heard::Answer(answer) => return Ok(*answer),
                             Heard::Again => again = true,
+                            Heard::Refused(ALLOCATION_MISMATCH) if matches!(ask, Ask::Allocate) => {
+                                mismatch = true;
+                            }
+                            Heard::Refused(code) => return Err(ask.refused(code)),
                             Heard::Foreign => {}
                         }
                     }
                 }
+            }
+            if mismatch {
+                self.socket = bind()?;
             }
         }
         Err(Failure::Turn(format!("no answer to {}", ask.name())))

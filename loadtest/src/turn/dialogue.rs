@@ -29,6 +29,8 @@ const UDP: [u8; 4] = [17, 0, 0, 0];
 /// The request is repeated with what the answer says.
 const UNAUTHORIZED: u16 = 401;
 const STALE_NONCE: u16 = 438;
+/// The server knows this address as somebody else's, who went a moment ago: another one is taken (RFC 8656 §7.4).
+pub const ALLOCATION_MISMATCH: u16 = 437;
 
 /// What a client asks for.
 #[derive(Clone, Copy, Debug)]
@@ -50,6 +52,12 @@ impl Ask {
             Self::BindChannel(_) => "ChannelBind",
             Self::Release => "Refresh",
         }
+    }
+
+    /// That it is refused.
+    #[must_use]
+    pub fn refused(self, code: u16) -> Failure {
+        Failure::Turn(format!("{} is refused with {code}", self.name()))
     }
 
     const fn method(self) -> stun::message::Method {
@@ -82,6 +90,8 @@ pub enum Heard {
     Foreign,
     /// The request is to be made again, with what the server has just said.
     Again,
+    /// An answer that refuses it, with its code.
+    Refused(u16),
     /// The answer.
     Answer(Box<Message>),
 }
@@ -91,7 +101,6 @@ pub enum Heard {
 pub struct Dialogue {
     realm: String,
     nonce: String,
-    asked: Option<Ask>,
 }
 
 impl Dialogue {
@@ -99,8 +108,7 @@ impl Dialogue {
     ///
     /// # Errors
     /// [`Failure::Turn`] when it cannot be written.
-    pub fn request(&mut self, ask: Ask) -> Result<(Vec<u8>, TransactionId), Failure> {
-        self.asked = Some(ask);
+    pub fn request(&self, ask: Ask) -> Result<(Vec<u8>, TransactionId), Failure> {
         let mut message = Message::new();
         message.typ = MessageType::new(ask.method(), CLASS_REQUEST);
         message.new_transaction_id().map_err(failed)?;
@@ -121,7 +129,7 @@ impl Dialogue {
     /// Takes a datagram that came after a request.
     ///
     /// # Errors
-    /// [`Failure::Turn`] when the server refuses what was asked for.
+    /// [`Failure::Turn`] when the answer lacks what it must have.
     pub fn hear(&mut self, id: &TransactionId, datagram: &[u8]) -> Result<Heard, Failure> {
         let mut message = Message::new();
         let is_it = is_message(datagram)
@@ -137,8 +145,7 @@ impl Dialogue {
         code.get_from(&message).map_err(failed)?;
         let is_challenge = code.code.0 == STALE_NONCE || code.code.0 == UNAUTHORIZED && self.nonce.is_empty();
         if !is_challenge {
-            let asked = self.asked.map_or("a request", Ask::name);
-            return Err(Failure::Turn(format!("{asked} is refused with {}", code.code.0)));
+            return Ok(Heard::Refused(code.code.0));
         }
         let text = |kind| TextAttribute::get_from_as(&message, kind).map_err(failed);
         (self.realm, self.nonce) = (text(ATTR_REALM)?.text, text(ATTR_NONCE)?.text);
@@ -210,8 +217,8 @@ mod tests {
         MessageIntegrity::new_long_term_integrity(user, realm, password).check(&mut proven).unwrap();
         assert!(matches!(dialogue.hear(&id, &answer(&request, None)).unwrap(), Heard::Answer(_)));
         for code in [CODE_UNAUTHORIZED, CODE_FORBIDDEN] {
-            let why = dialogue.hear(&id, &answer(&request, Some(code))).unwrap_err().to_string();
-            assert!(why.contains("Allocate") && why.contains(&code.0.to_string()), "{why}");
+            let heard = dialogue.hear(&id, &answer(&request, Some(code))).unwrap();
+            assert!(matches!(heard, Heard::Refused(number) if number == code.0), "{heard:?}");
         }
     }
 
