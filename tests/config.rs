@@ -264,7 +264,7 @@ fn an_openvidu_env_becomes_a_file_that_is_right() {
     fs::write(
         &env,
         "# OpenVidu configuration\nDOMAIN_OR_PUBLIC_IP=meet.example.org\nOPENVIDU_SECRET=MY_SECRET\n\
-         CERTIFICATE_TYPE=owncert\nLETSENCRYPT_EMAIL=user@example.com\nHTTP_PORT=80\nOPENVIDU_RECORDING=false\n\
+         CERTIFICATE_TYPE=owncert\nLETSENCRYPT_EMAIL=user@example.com\nHTTP_PORT=80\nALLOWED_ACCESS_TO_RESTAPI=198.51.100.1, 198.51.100.0/24\nOPENVIDU_RECORDING=false\n\
          OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH=600\nOPENVIDU_STREAMS_FORCED_VIDEO_CODEC=VP8\n\
          OPENVIDU_SESSIONS_GARBAGE_INTERVAL=60\nOPENVIDU_WEBHOOK_EVENTS=\nCALL_RECORDING=ENABLED\n",
     )
@@ -293,6 +293,7 @@ fn an_openvidu_env_becomes_a_file_that_is_right() {
         ("server.https-port", "443"),
         ("server.redirect-port", "80"),
         ("server.letsencrypt-email", "user@example.com"),
+        ("server.rest-allow", "198.51.100.1, 198.51.100.0/24"),
         ("server.certificate-file", certificate.to_str().unwrap()),
         ("streams.video-max-recv-kbps", "600"),
         ("garbage.interval-s", "60"),

@@ -62,6 +62,8 @@ pub const KEYS: &[Key] = &[
     one("server.certificate-key-file", "certificate-key-file"),
     one("server.letsencrypt-email", "letsencrypt-email").as_in_openvidu("LETSENCRYPT_EMAIL"),
     one("server.acme-directory", "acme-directory"),
+    list("server.rest-allow", "rest-allow").as_in_openvidu("ALLOWED_ACCESS_TO_RESTAPI"),
+    list("server.dashboard-allow", "dashboard-allow").as_in_openvidu("ALLOWED_ACCESS_TO_DASHBOARD"),
     one("server.data-dir", "data-dir"),
     one("server.control-socket", "control-socket"),
     one("relay.media-port", "media-port"),

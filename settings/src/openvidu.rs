@@ -45,8 +45,6 @@ enum Rule {
     Note(&'static str),
     /// What it asks for does not exist; `false` is what we do anyway.
     OnlyOff(&'static str),
-    /// Whatever it asks for, leaving it out would be dangerous.
-    OnlyEmpty(&'static str),
     /// Read by `translate` itself.
     Known,
 }
@@ -66,8 +64,6 @@ const RULES: &[(&str, Rule)] = &[
     ("HTTPS_PROTOCOLS", Rule::Note("TLS 1.2 and 1.3, always")),
     ("HTTPS_CIPHERS", Rule::Note("those of TLS 1.2 and 1.3 that are not broken, always")),
     ("HTTPS_HSTS", Rule::Note(NGINX)),
-    ("ALLOWED_ACCESS_TO_DASHBOARD", Rule::OnlyEmpty("there is no filter by address; use the firewall")),
-    ("ALLOWED_ACCESS_TO_RESTAPI", Rule::OnlyEmpty("there is no filter by address; use the firewall")),
     ("OPENVIDU_RECORDING", Rule::OnlyOff(RECORDING)),
     ("OPENVIDU_RECORDING_*", Rule::Note(RECORDING)),
     ("OPENVIDU_WEBRTC_SIMULCAST", Rule::Note("clients are told of no simulcast")),
@@ -131,7 +127,6 @@ pub fn translate(variables: &BTreeMap<String, String>, dir: &Path) -> Translatio
                 let off = value.eq_ignore_ascii_case("false");
                 all.leave(name, if off { "off, as here" } else { why }, !off);
             }
-            Some(Rule::OnlyEmpty(why)) => all.leave(name, why, true),
             Some(Rule::Known) => all.convert(name, value, variables, dir),
             None => all.leave(name, &unknown(name), false),
         }
@@ -362,7 +357,6 @@ mod tests {
         for (text, left) in [
             ("CERTIFICATE_TYPE=else", "CERTIFICATE_TYPE!"),
             ("CERTIFICATE_TYPE=selfsigned", "CERTIFICATE_TYPE"),
-            ("ALLOWED_ACCESS_TO_RESTAPI=192.0.2.0/24", "ALLOWED_ACCESS_TO_RESTAPI!"),
             ("OPENVIDU_RECORDING=true", "OPENVIDU_RECORDING!"),
             ("OPENVIDU_RECORDING=false", "OPENVIDU_RECORDING"),
             ("OPENVIDU_RECORDING_PATH=/opt", "OPENVIDU_RECORDING_PATH"),

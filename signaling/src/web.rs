@@ -21,12 +21,17 @@ const POLICY: &str = "default-src 'self'; connect-src 'self' ws: wss:; img-src '
                       style-src 'self' 'unsafe-inline'; object-src 'none'; base-uri 'none'; \
                       form-action 'none'; frame-ancestors 'none'";
 
-/// The pages and what they load.
-pub fn router<S: Clone + Send + Sync + 'static>() -> Router<S> {
+/// The call page and what it loads.
+pub fn call_page<S: Clone + Send + Sync + 'static>() -> Router<S> {
     Router::new()
         .route("/", get(|| async { file("text/html; charset=utf-8", PAGE) }))
         .route("/app.js", get(|| async { file("text/javascript; charset=utf-8", SCRIPT) }))
         .route("/app.css", get(|| async { file("text/css; charset=utf-8", STYLE) }))
+}
+
+/// The page about the REST API and what it loads.
+pub fn api_page<S: Clone + Send + Sync + 'static>() -> Router<S> {
+    Router::new()
         .route("/millrace/api", get(|| async { file("text/html; charset=utf-8", API_PAGE) }))
         .route("/millrace/api.js", get(|| async { file("text/javascript; charset=utf-8", API_SCRIPT) }))
         .route("/millrace/api.css", get(|| async { file("text/css; charset=utf-8", API_STYLE) }))

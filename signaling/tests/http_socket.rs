@@ -8,6 +8,7 @@ use std::net::Ipv6Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
+use millrace_signaling::http::Net;
 use support::{World, basic, scratch};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
@@ -117,4 +118,44 @@ async fn a_port_takes_nobody_s_word_for_who_is_there() {
     let mut answer = Vec::new();
     let _ = stream.read_to_end(&mut answer).await;
     assert!(!answer.starts_with(b"HTTP/1.1 200"), "{}", String::from_utf8_lossy(&answer));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_comes_from_elsewhere_is_refused_whatever_he_knows() {
+    let path = scratch().join("http.sock");
+    let world = World::with(1, |config| {
+        config.server.http_socket = Some(path.clone());
+        config.rest.support_deprecated_api = true;
+        config.rest.rest_allow = ["192.0.2.7", "198.51.100.0/24"].map(|net| Net::parse(net).unwrap()).into();
+        config.rest.dashboard_allow = vec![Net::parse("192.0.2.8").unwrap()];
+    })
+    .await;
+    let secret = basic(support::SECRET);
+    let status = async |path_of_socket: &PathBuf, host, path: &str| {
+        let request =
+            format!("GET {path} HTTP/1.1\r\nHost: h\r\nAuthorization: {secret}\r\nConnection: close\r\n\r\n");
+        let answer = exchange(&mut passed_on(path_of_socket, host).await, &request).await;
+        answer.split(' ').nth(1).unwrap_or_default().to_owned()
+    };
+    for (served_path, from_7, from_8, from_9) in [
+        ("/openvidu/api/sessions", "200", "403", "403"),
+        ("/openvidu/api/config/openvidu-publicurl", "200", "403", "403"),
+        ("/api/sessions", "200", "403", "403"),
+        ("/config", "200", "403", "403"),
+        ("/millrace/stats", "200", "403", "403"),
+        ("/openvidu/cdr/none", "404", "403", "403"),
+        ("/millrace/api", "403", "200", "403"),
+        ("/millrace/openapi.json", "403", "200", "403"),
+        ("/openvidu/info", "403", "400", "403"),
+        ("/", "200", "200", "200"),
+        ("/millrace/ready", "200", "200", "200"),
+        ("/openvidu/accept-certificate", "200", "200", "200"),
+        ("/openvidu", "400", "400", "400"),
+    ] {
+        for (host, wanted) in [(7, from_7), (8, from_8), (9, from_9)] {
+            assert_eq!(status(&path, host, served_path).await, wanted, "{served_path} from 192.0.2.{host}");
+        }
+    }
+    // An application on the same machine.
+    assert_eq!(world.rest("GET", "/openvidu/api/sessions", "").await.status, 200);
 }

@@ -2,6 +2,7 @@
 
 mod info;
 mod listener;
+mod net;
 pub(crate) mod plain;
 mod proxy;
 mod room;
@@ -10,8 +11,9 @@ mod via;
 use std::sync::Arc;
 
 use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
-use axum::extract::{DefaultBodyLimit, Extension, Path, State};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
 use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
 use axum::{Router, middleware};
@@ -22,6 +24,7 @@ use crate::relay::LinkError;
 use crate::session::Generation;
 use crate::{stats, web};
 pub use listener::Listener;
+pub use net::Net;
 pub use room::{Room, Seat};
 pub use via::{Origin, Via};
 
@@ -38,27 +41,58 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/millrace/debug/panic/{shard}", post(inject_panic))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::require_secret))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::limit_rate));
+    let api = Router::new().nest("/openvidu/api", rest::router(app)).merge(rest::beside(app)).merge(protected);
+    let dashboard = Router::new()
+        .route("/millrace/openapi.json", get(rest::openapi))
+        .route("/openvidu/info", get(info::info))
+        .merge(web::api_page());
+    let (api, dashboard) = if app.config.rest.support_deprecated_api {
+        (api.merge(rest::deprecated(app)), dashboard.route("/info", get(info::info)))
+    } else {
+        (api, dashboard)
+    };
     let served = Router::new()
-        .nest("/openvidu/api", rest::router(app))
         .route("/openvidu", get(open_socket))
         .route("/room", get(open_first_generation_socket))
         .route("/millrace/ready", get(ready))
-        .route("/millrace/openapi.json", get(rest::openapi))
-        .route("/openvidu/info", get(info::info))
         .route("/openvidu/accept-certificate", get(info::accept_certificate))
-        .merge(rest::beside(app))
-        .merge(protected)
-        .merge(web::router());
-    let served = if app.config.rest.support_deprecated_api { served.merge(deprecated(app)) } else { served };
+        .merge(web::call_page())
+        .merge(api.layer(middleware::from_fn_with_state(Arc::clone(app), only_api_users)))
+        .merge(dashboard.layer(middleware::from_fn_with_state(Arc::clone(app), only_operators)));
+    let served = if app.config.rest.support_deprecated_api {
+        served.route("/accept-certificate", get(info::accept_certificate))
+    } else {
+        served
+    };
     let body_len_max = app.config.limits.message_len_bytes_max;
     served.layer(DefaultBodyLimit::max(body_len_max)).with_state(Arc::clone(app))
 }
 
-/// The paths of older releases.
-fn deprecated(app: &Arc<App>) -> Router<Arc<App>> {
-    rest::deprecated(app)
-        .route("/info", get(info::info))
-        .route("/accept-certificate", get(info::accept_certificate))
+async fn only_api_users(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    request: Request,
+    next: Next,
+) -> Response {
+    only_from(&app.config.rest.rest_allow, via, request, next).await
+}
+
+async fn only_operators(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    request: Request,
+    next: Next,
+) -> Response {
+    only_from(&app.config.rest.dashboard_allow, via, request, next).await
+}
+
+/// Before all else: who is not let in learns nothing, not even whether a secret is right.
+async fn only_from(allowed: &[Net], via: Via, request: Request, next: Next) -> Response {
+    if net::lets(allowed, via.remote) {
+        return next.run(request).await;
+    }
+    tracing::debug!(remote = %via.remote, path = request.uri().path(), "not from there");
+    StatusCode::FORBIDDEN.into_response()
 }
 
 type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
