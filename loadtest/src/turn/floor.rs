@@ -5,7 +5,7 @@
 //! UDP_SEGMENT).
 
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -17,15 +17,18 @@ use super::client::bind;
 use super::stage::Stage;
 use crate::failure::Failure;
 use crate::kernel::affinity::pin_this_thread;
-use crate::kernel::clock::thread_cpu_ns;
 use crate::kernel::priority::prefer_this_thread;
 use crate::kernel::receive::{GRO_BUFFER_BYTES, ReceiveBatch};
 use crate::kernel::send::{Route, SendBatch};
 use crate::kernel::socket::{SocketOptions, UdpSocket, wait_readable};
 use crate::kernel::uring::Uring;
+use crate::load::proc::CpuTimes;
 
-/// After this long without a packet the loop shows its CPU time.
-const IDLE: Duration = Duration::from_millis(10);
+/// Longest wait for a packet. Far off, as a relay's: a clock that is set for each wait costs as much as the packet.
+const IDLE: Duration = Duration::from_secs(1);
+/// Of the loop's thread, and in words; single packets first.
+const NAMES: [(&str, &str); 2] =
+    [("floor-single", "floor, single packets"), ("floor-runs", "floor, in runs")];
 const RECEIVES: usize = 32;
 const MESSAGES: usize = 64;
 /// 32 of the longest are 47 KiB.
@@ -37,16 +40,10 @@ const SEND_BYTES: usize = 256 << 10;
 pub struct Floor {
     in_runs: bool,
     address: SocketAddr,
-    shared: Arc<Shared>,
+    stop: Arc<AtomicBool>,
     /// Where the packets of each flow go.
     sinks: mpsc::SyncSender<Vec<SocketAddr>>,
     thread: Option<JoinHandle<io::Result<()>>>,
-}
-
-#[derive(Default)]
-struct Shared {
-    stop: AtomicBool,
-    cpu_ns: AtomicU64,
 }
 
 impl Floor {
@@ -58,10 +55,11 @@ impl Floor {
         let options = SocketOptions { pktinfo: false, gro: in_runs, ..SocketOptions::default() };
         let socket = UdpSocket::bind((HERE, 0).into(), &options)?;
         let address = socket.address();
-        let shared = Arc::new(Shared::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let thread_name = NAMES[usize::from(in_runs)].0.to_owned();
         let (sinks, told) = mpsc::sync_channel::<Vec<SocketAddr>>(1);
-        let thread = thread::Builder::new().name("turn-floor".to_owned()).spawn({
-            let shared = Arc::clone(&shared);
+        let thread = thread::Builder::new().name(thread_name).spawn({
+            let stop = Arc::clone(&stop);
             move || {
                 if let Some(core) = core {
                     pin_this_thread(&[core])?;
@@ -69,22 +67,24 @@ impl Floor {
                 let _ = prefer_this_thread();
                 // Nobody tells when there is no stage.
                 let Ok(sinks) = told.recv() else { return Ok(()) };
-                debug_assert_eq!(sinks.len(), flows);
+                if sinks.len() != flows {
+                    return Ok(());
+                }
                 let routes: Vec<Route> = sinks.into_iter().map(Route::from).collect();
                 if in_runs {
-                    pass_runs(&socket, &routes, &shared)
+                    pass_runs(&socket, &routes, &stop)
                 } else {
-                    pass_singly(&socket, &routes, &shared)
+                    pass_singly(&socket, &routes, &stop)
                 }
             }
         })?;
-        Ok(Self { in_runs, address, shared, sinks, thread: Some(thread) })
+        Ok(Self { in_runs, address, stop, sinks, thread: Some(thread) })
     }
 
     /// In words.
     #[must_use]
     pub const fn name(&self) -> &'static str {
-        if self.in_runs { "floor, in runs" } else { "floor, single packets" }
+        NAMES[self.in_runs as usize].1
     }
 
     /// Flows through the loop, as many as the case has.
@@ -105,18 +105,21 @@ impl Floor {
         Ok(stage)
     }
 
-    /// CPU time of the loop up to when it was idle last.
+    /// CPU time of the loop so far; exact while it waits.
     #[must_use]
     pub fn cpu_ns(&self) -> u64 {
-        self.shared.cpu_ns.load(Ordering::Acquire)
+        let times = CpuTimes::of(std::process::id());
+        times.since(&CpuTimes::default(), NAMES[usize::from(self.in_runs)].0).named_ns
     }
 }
 
 impl Drop for Floor {
     fn drop(&mut self) {
-        self.shared.stop.store(true, Ordering::Relaxed);
+        self.stop.store(true, Ordering::Relaxed);
         // Ends the wait of a loop that was never told.
         let _ = self.sinks.try_send(Vec::new());
+        // And this the wait for a packet; without it that ends by itself.
+        let _ = std::net::UdpSocket::bind((HERE, 0)).and_then(|socket| socket.send_to(&[0], self.address));
         if let Some(thread) = self.thread.take()
             && let Ok(Err(error)) = thread.join()
         {
@@ -129,12 +132,10 @@ fn flow_of(packet: &[u8]) -> usize {
     packet.first_chunk().map_or(usize::MAX, |number| u32::from_be_bytes(*number) as usize)
 }
 
-fn pass_singly(socket: &UdpSocket, routes: &[Route], shared: &Shared) -> io::Result<()> {
+fn pass_singly(socket: &UdpSocket, routes: &[Route], stop: &AtomicBool) -> io::Result<()> {
     let mut ring = Uring::open(socket, MESSAGES, SEND_BYTES)?;
-    while !shared.stop.load(Ordering::Relaxed) {
-        if ring.turn(IDLE)? == 0 {
-            shared.cpu_ns.store(thread_cpu_ns(), Ordering::Release);
-        }
+    while !stop.load(Ordering::Relaxed) {
+        ring.turn(IDLE)?;
         let (inlet, outlet) = ring.halves();
         for packet in inlet.datagrams() {
             let Some(route) = routes.get(flow_of(packet)) else { continue };
@@ -147,12 +148,11 @@ fn pass_singly(socket: &UdpSocket, routes: &[Route], shared: &Shared) -> io::Res
     Ok(())
 }
 
-fn pass_runs(socket: &UdpSocket, routes: &[Route], shared: &Shared) -> io::Result<()> {
+fn pass_runs(socket: &UdpSocket, routes: &[Route], stop: &AtomicBool) -> io::Result<()> {
     let mut receive = ReceiveBatch::new(RECEIVES, GRO_BUFFER_BYTES);
     let mut send = SendBatch::new(MESSAGES, SEND_BYTES);
-    while !shared.stop.load(Ordering::Relaxed) {
+    while !stop.load(Ordering::Relaxed) {
         if !wait_readable(&[socket], Some(IDLE))? {
-            shared.cpu_ns.store(thread_cpu_ns(), Ordering::Release);
             continue;
         }
         receive.receive(socket)?;

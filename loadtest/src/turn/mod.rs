@@ -146,7 +146,7 @@ mod tests {
                 // They fit every buffer, however slow the machine is.
                 assert_eq!((stretch.sent, stretch.lost()), (100, 0), "{load:?}");
             }
-            assert!(floor.cpu_ns() > 0);
+            assert!(floor.cpu_ns() > 0, "its thread is known by its name");
         }
     }
 }
