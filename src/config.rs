@@ -5,7 +5,7 @@ pub mod turn;
 use std::net::IpAddr;
 use std::path::PathBuf;
 
-use millrace_signaling::config::Certificate;
+use millrace_signaling::config::{Certificate, Log};
 
 /// The relay's command line. Every flag can be given as an environment variable too.
 #[derive(Clone, Debug, clap::Parser)]
@@ -43,6 +43,10 @@ pub struct Config {
     /// Its TURN server.
     #[command(flatten)]
     pub turn: turn::TurnOptions,
+
+    /// How much is logged.
+    #[command(flatten)]
+    pub log: Log,
 
     /// File to write one line of JSON to once every shard runs: {"backend":…,"shards":[{"id":…,"port":…}],"turn_port":…,"https_port":…,"pid":…}.
     #[arg(long, value_name = "FILE")]

@@ -194,6 +194,38 @@ fn a_start_with_wrong_settings_ends_with_a_status_of_its_own() {
     assert!(err.contains("needs a name") && err.contains("192.0.2.7"), "{err}");
 }
 
+#[test]
+fn what_only_a_child_refuses_ends_all_with_that_status() {
+    let data = scratch("child").join("data");
+    fs::create_dir_all(&data).unwrap();
+    // Of an earlier run, and cut off since.
+    fs::write(data.join("secret"), "short").unwrap();
+    let ports =
+        ["--https-port", "0", "--http-port", "0", "--media-port", "0", "--turn", "false", "--shards", "1"];
+    let output = millrace(&ports).arg("--data-dir").arg(&data).output().unwrap();
+    let (_, err) = said(&output);
+    assert_eq!(output.status.code(), WRONG, "{err}");
+    assert!(
+        err.contains("the secret has 5 bytes") && err.contains("signaling does not take its settings"),
+        "{err}"
+    );
+}
+
+#[test]
+fn how_much_is_logged_is_a_setting_like_others() {
+    let dir = scratch("log");
+    let file = written(&dir, "[log]\nfilter = \"warn,millrace=debug\"\n");
+    let path = file.to_str().unwrap();
+    let output = millrace(&["config", "show", "--config", path]).output().unwrap();
+    assert_eq!(shown(&output, "log.filter"), ("warn,millrace=debug".into(), format!("{path}:2")));
+    let output =
+        millrace(&["config", "show", "--config", path]).env("MILLRACE_LOG", "trace").output().unwrap();
+    assert_eq!(shown(&output, "log.filter"), ("trace".into(), "MILLRACE_LOG".into()));
+    let output = millrace(&["config", "check"]).env("MILLRACE_LOG", "millrace=loud").output().unwrap();
+    assert_eq!(output.status.code(), WRONG);
+    assert!(said(&output).1.contains("log.filter"), "{output:?}");
+}
+
 /// A started server, ended with the test.
 struct Server(Child);
 

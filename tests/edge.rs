@@ -144,3 +144,21 @@ fn the_relay_comes_back_to_the_same_port() {
         }
     }
 }
+
+#[test]
+fn hanging_up_reads_the_certificate_anew_and_ends_nothing() {
+    let server = Server::start("hang-up");
+    assert_eq!(server.stats()["edge"]["edge_certificate_renewed"], 0);
+    let told = Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status().unwrap();
+    assert!(told.success());
+    let start = Instant::now();
+    loop {
+        let stats = server.stats();
+        assert_eq!(stats["relay"]["pid"], server.ready["pids"]["relay"]);
+        assert_eq!(stats["signaling"]["pid"], server.ready["pids"]["signaling"]);
+        if stats["edge"]["edge_certificate_renewed"] == 1 {
+            return;
+        }
+        assert!(start.elapsed() < PATIENCE, "{stats}");
+    }
+}

@@ -24,7 +24,7 @@ const ABSENT: &str = "there is nothing of the kind";
 const DATABASE: &str =
     "users are in no database; turn.secret makes credentials, turn.static-users names a few";
 const ADDRESSES: &str = "every address of this machine is listened on; the firewall says which are reached";
-const LOG: &str = "logs go to standard error; the variable MILLRACE_LOG says how much";
+const LOG: &str = "logs go to standard error; log.filter says how much";
 
 /// By name; a trailing `*` stands for any rest.
 const RULES: &[(&str, Rule)] = &[

@@ -130,6 +130,7 @@ pub const KEYS: &[Key] = &[
     one("compat.support-deprecated-api", "support-deprecated-api").as_in_openvidu("SUPPORT_DEPRECATED_API"),
     one("compat.first-generation-secret", "first-generation-secret"),
     one("compat.reported-version", "reported-version"),
+    one("log.filter", "log"),
 ];
 
 /// The key of an option.

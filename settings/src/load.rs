@@ -16,8 +16,7 @@ pub type Environment = BTreeMap<String, String>;
 pub const FILE_VARIABLE: &str = "MILLRACE_CONFIG";
 
 /// Variables that are no settings of the table.
-const OTHER_VARIABLES: [&str; 4] =
-    [FILE_VARIABLE, "MILLRACE_LOG", "MILLRACE_READY_FILE", "MILLRACE_ALLOW_FAULT_INJECTION"];
+const OTHER_VARIABLES: [&str; 3] = [FILE_VARIABLE, "MILLRACE_READY_FILE", "MILLRACE_ALLOW_FAULT_INJECTION"];
 
 /// Longest file of a secret that is read, in bytes.
 const SECRET_LEN_MAX: usize = 4096;

@@ -76,7 +76,7 @@ const RULES: &[(&str, Rule)] = &[
     ("COTURN_*", Rule::Note(TURN)),
     ("MEDIA_NODES_PUBLIC_IPS", Rule::Note("there are no media nodes; give the address as server.public-ip")),
     ("KMS_*", Rule::Note("there is no Kurento")),
-    ("OV_CE_DEBUG_LEVEL", Rule::Note("the variable MILLRACE_LOG says how much is logged")),
+    ("OV_CE_DEBUG_LEVEL", Rule::Note("log.filter says how much is logged")),
     ("JAVA_OPTIONS", Rule::Note("there is no Java")),
     ("CALL_*", Rule::Note("of the application OpenVidu Call")),
     ("OPENVIDU_PRO_*", Rule::Note("of another edition")),

@@ -1,17 +1,13 @@
 //! The signaling process.
 
-use std::io::IsTerminal as _;
-
-use tracing_subscriber::EnvFilter;
+use millrace_signaling::Config;
 
 fn main() -> std::process::ExitCode {
-    let filter = EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| EnvFilter::new("info"));
-    let ansi = std::io::stderr().is_terminal();
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_ansi(ansi).init();
-    let (config, settings) = match millrace_settings::parse(std::env::args_os()) {
+    let (config, settings) = match millrace_settings::parse::<Config>(std::env::args_os()) {
         Ok(parsed) => parsed,
         Err(failure) => return failure.report("millrace-signaling"),
     };
+    config.log.start();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }

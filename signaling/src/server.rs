@@ -72,10 +72,14 @@ pub fn run(config: Config) -> Result<(), StartError> {
     let outcome = runtime.block_on(async {
         let mut terminate = signal(SignalKind::terminate())?;
         let mut interrupt = signal(SignalKind::interrupt())?;
+        let mut hang_up = signal(SignalKind::hangup())?;
         let server = Server::start(config).await?;
-        tokio::select! {
-            _ = terminate.recv() => {}
-            _ = interrupt.recv() => {}
+        loop {
+            tokio::select! {
+                _ = terminate.recv() => break,
+                _ = interrupt.recv() => break,
+                _ = hang_up.recv() => server.reload(),
+            }
         }
         tracing::info!("told to end");
         server.app.settle().await;
@@ -109,6 +113,7 @@ pub struct Server {
     pub redirect_port: Option<u16>,
     app: Arc<App>,
     rooms: Vec<Arc<Room>>,
+    certificate: Option<Arc<InUse>>,
 }
 
 impl Server {
@@ -153,7 +158,12 @@ impl Server {
         memory::look_after(&app, rooms.clone());
         tracing::info!(https_port, http_port, redirect_port, "listening");
         tokio::spawn(announce(Arc::clone(&app), https_port, http_port));
-        Ok(Self { https_port, http_port, redirect_port, app, rooms })
+        Ok(Self { https_port, http_port, redirect_port, app, rooms, certificate: https.certificate })
+    }
+
+    /// Reads the certificate anew, if HTTPS is served here.
+    pub fn reload(&self) {
+        self.certificate.iter().for_each(|certificate| certificate.reload());
     }
 
     /// TCP connections that are open, WebSockets among them.

@@ -48,8 +48,7 @@ impl Keeper {
         Ok(Self { files, acceptor: RefCell::new(acceptor), read: Cell::new(read), looked: Cell::new(None) })
     }
 
-    /// For a new connection. Looks at the files at most once a second; what cannot be used does not take the place of
-    /// what can.
+    /// For a new connection. Looks at the files at most once a second.
     pub(super) fn acceptor(&self, now: Instant, counters: &Counters) -> TlsAcceptor {
         let due = self.looked.get().is_none_or(|looked| now.duration_since(looked) >= LOOK_INTERVAL);
         if due {
@@ -61,9 +60,13 @@ impl Keeper {
 
     fn reload_if_changed(&self, counters: &Counters) {
         let Ok(stamp) = stamp(&self.files) else { return };
-        if self.read.replace(Some(stamp)) == Some(stamp) {
-            return;
+        if self.read.replace(Some(stamp)) != Some(stamp) {
+            self.reload(counters);
         }
+    }
+
+    /// Reads the files; what cannot be used does not take the place of what can.
+    pub(super) fn reload(&self, counters: &Counters) {
         match read_files(&self.files) {
             Ok(acceptor) => {
                 tracing::info!(file = %self.files.certificate.display(), "the certificate was read anew");

@@ -33,7 +33,7 @@ use std::time::Duration;
 
 use millrace_signaling::tls::TlsError;
 use socket2::{Domain, Socket, Type};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
 
 use crate::crypto::mac::HmacSha256Key;
@@ -144,6 +144,7 @@ pub struct Edge {
     /// The media ports that are served by TCP too.
     pub ice_tcp_ports: Vec<u16>,
     counters: Arc<Counters>,
+    reload: Arc<Notify>,
     _alive: oneshot::Sender<()>,
 }
 
@@ -194,12 +195,14 @@ impl Edge {
         let certificate = config.certificate.map(Keeper::load).transpose()?;
         let counters = Arc::<Counters>::default();
         let (alive, ended) = oneshot::channel();
+        let reload = Arc::<Notify>::default();
         let edge = Self {
             https_port,
             turn_tcp_port,
             turn_tls_port,
             ice_tcp_ports,
             counters: Arc::clone(&counters),
+            reload: Arc::clone(&reload),
             _alive: alive,
         };
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
@@ -218,10 +221,21 @@ impl Edge {
                 let door = Door::new(serves, config.room, Rc::clone(&shared));
                 connections.spawn_local(door.keep(listener));
             }
+            connections.spawn_local(async move {
+                loop {
+                    reload.notified().await;
+                    shared.reload();
+                }
+            });
             // An error says that the owner is gone, which is all that it can say.
             let _ = connections.block_on(&runtime, ended);
         })?;
         Ok(edge)
+    }
+
+    /// Reads the certificate anew, changed or not.
+    pub fn reload(&self) {
+        self.reload.notify_one();
     }
 
     /// What was counted so far.
@@ -231,6 +245,12 @@ impl Edge {
 }
 
 impl Shared {
+    fn reload(&self) {
+        if let Some(certificate) = &self.certificate {
+            certificate.reload(&self.counters);
+        }
+    }
+
     fn count(&self, what: Count) {
         self.counters.add(what);
     }

@@ -1,16 +1,18 @@
 //! One child process: how it is started, and started again.
 
 use std::ffi::OsString;
-use std::io::{self, Read};
+use std::io::{self, Read, Write as _};
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{self, Command, ExitStatus, Stdio};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use millrace_settings::{Settings, setting_variables};
+use millrace_settings::{EXIT_CONFIG, Settings, setting_variables};
 use millrace_signaling::memory::TUNABLES;
+use signal_hook::consts::{SIGHUP, SIGTERM};
 
-use super::Options;
+use super::{FrontError, Options};
 
 /// First argument of the relay's process.
 pub(super) const RELAY: &str = "__relay";
@@ -117,6 +119,7 @@ impl Child {
         child.flag("--control-socket", options.data_dir.join("control.sock").display());
         child.flag("--http-socket", options.data_dir.join("http.sock").display());
         child.flag("--ready-file", ready_file.display());
+        child.flag("--log", &options.log.log);
         if options.allow_fault_injection {
             child.arguments.push("--allow-fault-injection".into());
         }
@@ -170,9 +173,16 @@ impl Child {
         self.process.as_mut()?.try_wait().ok().flatten()
     }
 
+    /// Whether it ended with the status that says: not with these settings.
+    pub(super) fn check(&self, status: ExitStatus) -> Result<(), FrontError> {
+        let is_set_wrong = status.code() == Some(i32::from(EXIT_CONFIG));
+        if is_set_wrong { Err(FrontError::Refused { name: self.name }) } else { Ok(()) }
+    }
+
     /// Starts it again if it has ended: at once, or after a wait when it ended soon after its last start.
-    pub(super) fn restart_if_ended(&mut self) {
+    pub(super) fn restart_if_ended(&mut self) -> Result<(), FrontError> {
         if let Some(status) = self.ended() {
+            self.check(status)?;
             tracing::warn!("{} ended ({status}) and is started again", self.name);
             self.process = None;
             let steady = self.started_at.elapsed() >= STEADY_AFTER;
@@ -188,6 +198,15 @@ impl Child {
             tracing::error!(%error, "{} could not be started; trying again", self.name);
             self.started_at = Instant::now();
             self.back_off();
+        }
+        Ok(())
+    }
+
+    /// Has it read anew what may have changed.
+    pub(super) fn reload(&mut self) {
+        let Some(stdin) = self.process.as_mut().and_then(|process| process.stdin.as_mut()) else { return };
+        if let Err(error) = stdin.write_all(b"\n") {
+            tracing::warn!(%error, "{} was not told to read anew", self.name);
         }
     }
 
@@ -218,12 +237,17 @@ impl Drop for Child {
     }
 }
 
-/// In a child: ends the process, in order, when standard input ends.
-pub(super) fn end_with_stdin() {
+/// In a child: ends the process, in order, when standard input ends, and has it read anew what may have changed when
+/// something comes. Both the same way that a terminal or systemd would take.
+pub(super) fn follow_stdin() {
+    // The process itself listens later, and until then it is not to end of it. What is read then is new anyway.
+    let _ = signal_hook::flag::register(SIGHUP, Arc::default());
     std::thread::spawn(|| {
-        let _ = io::stdin().read_to_end(&mut Vec::new());
-        // The same way that a terminal or systemd would take.
-        if signal_hook::low_level::raise(signal_hook::consts::SIGTERM).is_err() {
+        let mut byte = [0];
+        while matches!(io::stdin().read(&mut byte), Ok(1)) {
+            let _ = signal_hook::low_level::raise(SIGHUP);
+        }
+        if signal_hook::low_level::raise(SIGTERM).is_err() {
             process::exit(0);
         }
     });

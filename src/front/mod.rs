@@ -12,14 +12,14 @@ mod secret;
 
 use std::ffi::OsString;
 use std::fs;
-use std::io::{self, Write};
+use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, select, tick};
 use millrace_settings::Settings;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use child::Child;
@@ -48,6 +48,12 @@ pub enum FrontError {
         /// What happened to it.
         what: String,
     },
+    /// A process ended because it cannot run with its settings, which no other start changes.
+    #[error("{name} does not take its settings; its messages stand above")]
+    Refused {
+        /// `relay` or `signaling`.
+        name: &'static str,
+    },
     /// Signals or standard output cannot be used.
     #[error("{0}")]
     Io(#[from] io::Error),
@@ -59,7 +65,7 @@ pub fn main() -> ExitCode {
     let program = arguments.next().unwrap_or_default();
     match std::env::args().nth(1).as_deref() {
         Some(child::RELAY) => {
-            child::end_with_stdin();
+            child::follow_stdin();
             match millrace_settings::parse::<crate::config::Config>(
                 std::iter::once(program).chain(arguments.skip(1)),
             ) {
@@ -68,10 +74,12 @@ pub fn main() -> ExitCode {
             }
         }
         Some(child::SIGNALING) => {
-            child::end_with_stdin();
-            match millrace_settings::parse(std::iter::once(program).chain(arguments.skip(1))) {
+            child::follow_stdin();
+            match millrace_settings::parse::<millrace_signaling::Config>(
+                std::iter::once(program).chain(arguments.skip(1)),
+            ) {
                 Ok((config, _)) => {
-                    log_to_stderr();
+                    config.log.start();
                     millrace_signaling::run_to_the_end(config)
                 }
                 Err(failure) => failure.report("millrace signaling"),
@@ -96,20 +104,14 @@ fn front(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("millrace: {error}");
-            ExitCode::FAILURE
+            let is_set_wrong = matches!(error, FrontError::Refused { .. });
+            if is_set_wrong { ExitCode::from(millrace_settings::EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }
 
-/// Logs go to standard error in every process; `MILLRACE_LOG` says how much (`info`, `debug`, `millrace=trace`, …).
-fn log_to_stderr() {
-    let filter = tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG")
-        .unwrap_or_else(|_| crate::relay::LOG_FILTER.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
-}
-
 fn run(options: &Options, settings: &Settings) -> Result<(), FrontError> {
-    log_to_stderr();
+    options.log.start();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
@@ -132,12 +134,15 @@ fn run(options: &Options, settings: &Settings) -> Result<(), FrontError> {
     signaling.pin_port("--http-port", signaling_ready.http_port);
 
     announce(options, &secret, &relay_ready, &signaling_ready)?;
-    look_after([relay, signaling], &stop);
-    Ok(())
+    look_after([relay, signaling], &stop)
 }
 
+/// Who closes the terminal ends what runs in it. Elsewhere SIGHUP means to read anew what may have changed.
 fn stop_signals() -> io::Result<Receiver<i32>> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    if !io::stdin().is_terminal() {
+        signals.handle().add_signal(SIGHUP)?;
+    }
     let (sender, receiver) = bounded(1);
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
@@ -147,19 +152,29 @@ fn stop_signals() -> io::Result<Receiver<i32>> {
     Ok(receiver)
 }
 
-/// Restarts whoever ends, until a signal comes; then ends all of them.
-fn look_after(mut children: [Child; 2], stop: &Receiver<i32>) {
+/// Restarts whoever ends, until a signal comes or one does not take its settings; then ends all of them.
+fn look_after(mut children: [Child; 2], stop: &Receiver<i32>) -> Result<(), FrontError> {
     let care = tick(CARE_INTERVAL);
-    loop {
+    let ended = 'care: loop {
         select! {
-            recv(stop) -> _ => break,
-            recv(care) -> _ => children.iter_mut().for_each(Child::restart_if_ended),
+            recv(stop) -> signal => match signal {
+                Ok(SIGHUP) => children.iter_mut().for_each(Child::reload),
+                _ => break Ok(()),
+            },
+            recv(care) -> _ => {
+                for child in &mut children {
+                    if let Err(error) = child.restart_if_ended() {
+                        break 'care Err(error);
+                    }
+                }
+            }
         }
-    }
+    };
     // Signaling first, so that nobody new gets in.
     for child in children.iter_mut().rev() {
         child.stop();
     }
+    ended
 }
 
 fn announce(

@@ -3,6 +3,8 @@
 use std::net::IpAddr;
 use std::path::PathBuf;
 
+use millrace_signaling::config::Log;
+
 use crate::config::BackendChoice;
 use crate::config::turn::TurnOptions;
 
@@ -76,6 +78,10 @@ pub struct Options {
     /// reads such a page has the secret.
     #[arg(long, env = "MILLRACE_FIRST_GENERATION_SECRET")]
     pub first_generation_secret: bool,
+
+    /// How much is logged.
+    #[command(flatten)]
+    pub log: Log,
 
     /// Print one line of JSON on standard output once all is ready, for programs; logs go to standard error.
     #[arg(long)]

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use signal_hook::consts::SIGHUP;
 
 use super::child::Child;
 use super::{CARE_INTERVAL, FrontError, Options};
@@ -59,7 +60,8 @@ pub(super) fn wait<T: DeserializeOwned>(
     let start = Instant::now();
     while start.elapsed() < READY_TIMEOUT {
         match stop.recv_timeout(CARE_INTERVAL) {
-            Err(RecvTimeoutError::Timeout) => {}
+            // What there is to be read anew is being read.
+            Err(RecvTimeoutError::Timeout) | Ok(SIGHUP) => {}
             Ok(_) | Err(RecvTimeoutError::Disconnected) => {
                 child.stop();
                 return Ok(None);
@@ -71,6 +73,7 @@ pub(super) fn wait<T: DeserializeOwned>(
             return Ok(Some(word));
         }
         if let Some(status) = child.ended() {
+            child.check(status)?;
             return Err(failed(format!("ended before it was ready ({status})")));
         }
     }

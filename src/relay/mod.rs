@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use crossbeam_channel::{Sender, bounded};
 use millrace_signaling::config::ConfigError;
-use signal_hook::consts::{SIGINT, SIGTERM};
+use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
 use crate::config::{BackendChoice, Config};
@@ -38,10 +38,6 @@ use crate::shard::ShardConfig;
 const STOP_INTERVAL: Duration = Duration::from_millis(10);
 /// Looks at a lock that is taken: five seconds' worth.
 const LOCK_TRIES: u32 = 500;
-
-/// What is logged unless `MILLRACE_LOG` says otherwise. The DTLS library warns about what strangers send; here such
-/// things are counted.
-pub(crate) const LOG_FILTER: &str = "info,dimpl=off";
 
 /// Why the relay does not start.
 #[derive(Debug, thiserror::Error)]
@@ -118,9 +114,7 @@ pub enum StartError {
 
 /// Runs the relay until it is told to end.
 pub fn main(config: &Config) -> ExitCode {
-    let filter =
-        tracing_subscriber::EnvFilter::try_from_env("MILLRACE_LOG").unwrap_or_else(|_| LOG_FILTER.into());
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    config.log.start();
     match run(config) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
@@ -133,7 +127,7 @@ pub fn main(config: &Config) -> ExitCode {
 }
 
 fn run(config: &Config) -> Result<(), StartError> {
-    let mut signals = Signals::new([SIGINT, SIGTERM])?;
+    let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     panics::log_aside();
     fs::create_dir_all(&config.data_dir)
         .map_err(|error| StartError::Data { path: config.data_dir.display().to_string(), error })?;
@@ -172,7 +166,12 @@ fn run(config: &Config) -> Result<(), StartError> {
         say_ready(path, &identity, &handles, edge.as_ref())
             .map_err(|error| StartError::Data { path: path.display().to_string(), error })?;
     }
-    let _ = signals.forever().next();
+    for signal in signals.forever() {
+        if signal != SIGHUP {
+            break;
+        }
+        edge.iter().for_each(Edge::reload);
+    }
     stop(&shards);
     Ok(())
 }

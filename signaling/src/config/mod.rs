@@ -6,6 +6,7 @@ mod events;
 mod garbage;
 mod ice;
 mod limits;
+mod log;
 mod rest;
 mod server;
 mod streams;
@@ -20,6 +21,7 @@ pub use events::Events;
 pub use garbage::Garbage;
 pub use ice::Ice;
 pub use limits::Limits;
+pub use log::Log;
 pub use rest::Rest;
 pub use server::{SECRET_FILE, SECRET_LEN_MIN, Server};
 pub use streams::Streams;
@@ -69,6 +71,10 @@ pub struct Config {
     /// What of the REST API is served.
     #[command(flatten)]
     pub rest: Rest,
+
+    /// How much is logged.
+    #[command(flatten)]
+    pub log: Log,
 
     /// Periods that only tests change.
     #[arg(skip)]

@@ -41,7 +41,8 @@ pub fn router(app: &Arc<App>) -> Router {
         .route("/millrace/debug/panic/{shard}", post(inject_panic))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::require_secret))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::limit_rate));
-    let api = Router::new().nest("/openvidu/api", rest::router(app)).merge(rest::beside(app)).merge(protected);
+    let api =
+        Router::new().nest("/openvidu/api", rest::router(app)).merge(rest::beside(app)).merge(protected);
     let dashboard = Router::new()
         .route("/millrace/openapi.json", get(rest::openapi))
         .route("/openvidu/info", get(info::info))

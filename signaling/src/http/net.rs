@@ -20,7 +20,8 @@ impl Net {
             return Ok(Self { range: None });
         }
         let (ip, len) = text.split_once('/').map_or((text, None), |(ip, len)| (ip, Some(len)));
-        let ip: IpAddr = ip.parse().map_err(|_| format!("'{text}' is no address, no range of addresses, and not all"))?;
+        let ip: IpAddr =
+            ip.parse().map_err(|_| format!("'{text}' is no address, no range of addresses, and not all"))?;
         let len_max = if ip.is_ipv4() { 32 } else { 128 };
         let len = len.map_or(Some(len_max), |len| len.parse().ok()).filter(|len| *len <= len_max);
         let len = len.ok_or_else(|| format!("'{text}': behind / there is a number of up to {len_max}"))?;
@@ -84,7 +85,9 @@ mod tests {
 
     #[test]
     fn what_is_no_range_is_refused() {
-        for bad in ["", "none", "198.51.100", "198.51.100.0/33", "198.51.100.0/", "2001:db8::/129", "h.example.org"] {
+        for bad in
+            ["", "none", "198.51.100", "198.51.100.0/33", "198.51.100.0/", "2001:db8::/129", "h.example.org"]
+        {
             assert!(Net::parse(bad).is_err(), "{bad}");
         }
     }
