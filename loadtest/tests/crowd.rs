@@ -39,6 +39,10 @@ impl Server {
             "0",
             "--media-port",
             "0",
+            "--turn-port",
+            "0",
+            "--turn-tls-port",
+            "0",
             "--shards",
             "1",
         ]);
