@@ -129,7 +129,8 @@ pub trait Egress {
     fn reserved(&mut self) -> &mut [u8];
 
     /// Opens the real socket of an allocation on `address` of this machine; what comes there arrives by a path of the
-    /// same `via`. A second address of the other family joins the first.
+    /// same `via`. A second address of the other family joins the first; one that is open already stays, as after a panic
+    /// of the shard; another port of the same family takes the place of the first.
     ///
     /// # Errors
     /// What the kernel said, such as a port in use.
@@ -144,8 +145,8 @@ pub trait Egress {
         false
     }
 
-    /// Closes what [`Egress::open`] opened. What was queued for it still leaves.
-    fn close(&mut self, via: Via) {
-        let _ = via;
+    /// Closes what [`Egress::open`] opened for the family of `address`. What was queued for it still leaves.
+    fn close(&mut self, via: Via, address: SocketAddr) {
+        let _ = (via, address);
     }
 }

@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::ops::RangeInclusive;
 
+use crate::turn::HTTPS_PORT;
 use millrace_turn::server::{Cidr, Config, Credentials, Limits, PeerPolicy, Quota};
 
 /// Flags of the TURN server, the same on the front command.
@@ -157,7 +158,7 @@ pub struct Facts<'a> {
     pub media_ports: &'a [u16],
     /// The port TURN got.
     pub port: u16,
-    /// The secrets, where none is set.
+    /// The secret in use.
     pub secret: &'a str,
 }
 
@@ -180,13 +181,11 @@ impl TurnOptions {
         arguments
     }
 
-    /// What is secret, as variables of the relay's environment: arguments are for everyone to read.
+    /// What is secret besides the secret in use, as variables of the relay's environment: arguments are for everyone to
+    /// read.
     pub fn secrets(&self) -> Vec<(String, String)> {
         let mut secrets = Vec::new();
         let mut add = |name: &str, value: &str| secrets.push((name.to_owned(), value.to_owned()));
-        if let Some(secret) = &self.secret {
-            add("MILLRACE_TURN_SECRET", secret);
-        }
         if let Some(secret) = &self.secret_previous {
             add("MILLRACE_TURN_SECRET_PREVIOUS", secret);
         }
@@ -205,7 +204,7 @@ impl TurnOptions {
     }
 
     fn config(&self, facts: &Facts<'_>, shard: usize, shards: usize) -> Config {
-        let secret = self.secret.as_deref().unwrap_or(facts.secret);
+        let secret = facts.secret;
         let secrets = [Some(secret), self.secret_previous.as_deref()];
         let credentials = Credentials {
             realm: self.realm.clone(),
@@ -235,11 +234,12 @@ impl TurnOptions {
         let everywhere = |port: &u16| {
             facts.addresses.iter().map(move |&ip| SocketAddr::new(ip, *port)).collect::<Vec<_>>()
         };
+        let own_ports = [Some(facts.port), self.udp_443.then_some(HTTPS_PORT)].into_iter().flatten();
         PeerPolicy {
             media: facts.media_ports.iter().flat_map(everywhere).collect(),
             allow: self.allow.clone(),
             deny: self.deny.clone(),
-            own: vec![SocketAddr::from(([0, 0, 0, 0], facts.port))],
+            own: own_ports.map(|port| SocketAddr::from(([0, 0, 0, 0], port))).collect(),
             host: facts.addresses.to_vec(),
         }
     }

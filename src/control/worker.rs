@@ -282,9 +282,9 @@ impl Worker<'_, '_> {
             if words {
                 self.media.pause();
             }
-            self.shard.handle_parcels(now, &mut parcels, &mut self.turn.around(server_time(now), egress));
+            self.shard.handle_parcels(now, &mut parcels, &mut self.turn.around(now, egress));
             if parcels.iter().any(|parcel| matches!(parcel.content, Content::Datagram(_))) {
-                self.turn.handle_parcels(server_time(now), &mut parcels, &mut self.shard, egress);
+                self.turn.handle_parcels(now, &mut parcels, &mut self.shard, egress);
             }
             parcels.into_iter().for_each(|parcel| self.port.give_back(parcel));
             if words {
@@ -326,7 +326,7 @@ impl Core for Worker<'_, '_> {
     fn handle_datagrams(&mut self, now: Timestamp, trains: Trains<'_>, egress: &mut impl Egress) {
         let (media, others) = turn::split(trains);
         if !media.is_empty() {
-            self.shard.handle_datagrams(now, media, &mut self.turn.around(server_time(now), egress));
+            self.shard.handle_datagrams(now, media, &mut self.turn.around(now, egress));
         }
         if !others.is_empty() {
             self.turn.handle_datagrams(server_time(now), others, &mut self.shard, egress);
@@ -347,12 +347,12 @@ impl Core for Worker<'_, '_> {
 
     fn handle_deferred(&mut self, now: Timestamp, egress: &mut impl Egress) {
         self.media.pause();
-        self.shard.handle_deferred(now, &mut self.turn.around(server_time(now), egress));
+        self.shard.handle_deferred(now, &mut self.turn.around(now, egress));
         self.media.resume();
     }
 
     fn handle_timeout(&mut self, now: Timestamp, egress: &mut impl Egress) {
-        self.shard.handle_timeout(now, &mut self.turn.around(server_time(now), egress));
+        self.shard.handle_timeout(now, &mut self.turn.around(now, egress));
         if self.turn.next_deadline() <= now {
             self.turn.handle_timeout(server_time(now), egress);
         }

@@ -8,7 +8,6 @@ mod config;
 mod import;
 mod options;
 mod ready;
-mod secret;
 
 use std::ffi::OsString;
 use std::fs;
@@ -118,10 +117,16 @@ fn run(options: &Options, settings: &Settings) -> Result<(), FrontError> {
     let stop = stop_signals()?;
     let data = |error| FrontError::Data { path: options.data_dir.clone(), error };
     fs::create_dir_all(&options.data_dir).map_err(data)?;
-    let secret =
-        secret::load_or_make(&options.data_dir, secret::REST, options.secret.as_deref()).map_err(data)?;
+    let secret = crate::relay::secret::load_or_make(
+        &options.data_dir,
+        crate::relay::secret::REST,
+        options.secret.as_deref(),
+    )
+    .map_err(data)?;
     let turn_secret = options.turn.secret.as_deref();
-    let turn_secret = secret::load_or_make(&options.data_dir, secret::TURN, turn_secret).map_err(data)?;
+    let turn_secret =
+        crate::relay::secret::load_or_make(&options.data_dir, crate::relay::secret::TURN, turn_secret)
+            .map_err(data)?;
 
     let mut relay = Child::relay(options, settings, &turn_secret);
     let Some(relay_ready) = ready::wait::<RelayReady>(&mut relay, &stop)? else { return Ok(()) };

@@ -3,11 +3,11 @@
 //! Each has a place, the one that [`Via`] names, and is a descriptor for either family. They come and go; what still
 //! arrives for one that has gone belongs to nobody, which the generation tells.
 
-use super::socket::{Family, Purpose, bind_side};
+use super::socket::{Family, Purpose, bind_side, local_port};
 use crate::egress::Via;
+use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, OwnedFd, RawFd};
-use std::{array, io};
 
 /// A shard's side sockets.
 #[derive(Debug, Default)]
@@ -100,18 +100,18 @@ impl SideSockets {
         Token::new(via, family, self.generation)
     }
 
-    /// Takes both descriptors of a place out, to be closed.
-    pub(super) fn take(&mut self, via: Via) -> [Option<(Token, OwnedFd)>; 2] {
-        let Some(place) = via.place().and_then(|place| self.places.get_mut(place)) else {
-            return [None, None];
-        };
-        let generations = place.generations;
-        let take = |index: usize| {
-            let socket = place.sockets[index].take()?;
-            Some((Token::new(via, Family::ALL[index], generations[index]), socket))
-        };
-        let [ipv4, ipv6] = array::from_fn(take);
-        [ipv4, ipv6]
+    /// Takes a descriptor out, to be closed.
+    pub(super) fn take(&mut self, via: Via, family: Family) -> Option<(Token, OwnedFd)> {
+        let place = self.places.get_mut(via.place()?)?;
+        let socket = place.sockets[family as usize].take()?;
+        Some((Token::new(via, family, place.generations[family as usize]), socket))
+    }
+
+    /// Whether a place has a socket on the port and of the family of `address`.
+    pub(super) fn is_open(&self, via: Via, address: SocketAddr) -> bool {
+        let place = via.place().and_then(|place| self.places.get(place));
+        let socket = place.and_then(|place| place.sockets[Family::of(&address) as usize].as_ref());
+        socket.is_some_and(|socket| local_port(socket).is_ok_and(|port| port == address.port()))
     }
 
     /// What a run to `family` through `via` leaves from.
@@ -152,8 +152,8 @@ mod tests {
         let first = side.open(via, ANY.parse().unwrap()).unwrap();
         assert_eq!((first.via(), side.find(first)), (via, side.get(via, Family::Ipv4)));
         assert!(side.find(first).is_some() && side.get(via, Family::Ipv6).is_none());
-        let [taken, none] = side.take(via);
-        assert!(taken.is_some_and(|(token, _)| token == first) && none.is_none());
+        assert!(side.take(via, Family::Ipv6).is_none());
+        assert!(side.take(via, Family::Ipv4).is_some_and(|(token, _)| token == first));
         let second = side.open(via, ANY.parse().unwrap()).unwrap();
         assert_eq!(side.find(first), None, "another socket stands there now");
         assert!(side.find(second).is_some());

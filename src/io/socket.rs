@@ -214,7 +214,7 @@ pub(super) fn bind_side(address: SocketAddr, purpose: Purpose) -> io::Result<Own
     Ok(socket.into())
 }
 
-fn local_port(socket: &OwnedFd) -> io::Result<u16> {
+pub(super) fn local_port(socket: &OwnedFd) -> io::Result<u16> {
     let address = socket2::SockRef::from(socket).local_addr()?;
     address.as_socket().map(|address| address.port()).ok_or_else(|| io::ErrorKind::AddrNotAvailable.into())
 }

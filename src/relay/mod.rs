@@ -3,6 +3,7 @@
 
 mod edge;
 
+pub(crate) mod secret;
 mod turn;
 
 use std::fs;

@@ -53,7 +53,9 @@ impl<'a, 'm, E: Egress> Around<'a, 'm, E> {
         self.reserved = Reserved::Framed { slot, framing };
         room.get_mut(framing.header_len()..)
     }
+}
 
+impl<E> Around<'_, '_, E> {
     /// A reservation that was never committed.
     fn forget(&mut self) {
         if let Reserved::Crossing { datagram, .. } = mem::replace(&mut self.reserved, Reserved::Straight) {
@@ -104,8 +106,6 @@ impl<E: Egress> Egress for Around<'_, '_, E> {
 /// Whoever reserved and never committed, as before a panic, costs no buffer.
 impl<E> Drop for Around<'_, '_, E> {
     fn drop(&mut self) {
-        if let Reserved::Crossing { datagram, .. } = mem::replace(&mut self.reserved, Reserved::Straight) {
-            self.turn.crossing.recycle(datagram);
-        }
+        self.forget();
     }
 }

@@ -46,6 +46,9 @@ use crossing::Crossing;
 use outside::Sockets;
 use streams::{Heard, Streams, way_to};
 
+/// Port of [`Via::TURN_HTTPS`]. A client that speaks to both ports from one socket is two clients (RFC 8656 §2.1).
+pub const HTTPS_PORT: u16 = 443;
+
 /// Longest answer: an error with realm, nonce and the attributes that were not understood.
 const ANSWER_BYTES_MAX: usize = 576;
 
@@ -79,6 +82,10 @@ pub struct Turn<'m> {
     streams: Streams,
     /// Where answers are written: kept, for clearing it for each packet would show.
     answer: Box<[u8; ANSWER_BYTES_MAX]>,
+    /// As a client's last message found it. What goes to clients is judged by the monotonic clock alone.
+    unix_s: u64,
+    /// Datagrams that found no slot, or none as long.
+    lost: u64,
 }
 
 /// Takes out of a batch what did not come to the media socket. Costs a look at each train where nobody speaks TURN.
@@ -117,16 +124,18 @@ impl<'m> Turn<'m> {
         edge_key: Option<Arc<HmacSha256Key>>,
     ) -> Self {
         let answer = Box::new([0; ANSWER_BYTES_MAX]);
-        Self { server, media, port, crossing: Crossing::new(), streams: Streams::new(edge_key), answer }
+        let (crossing, streams) = (Crossing::new(), Streams::new(edge_key));
+        Self { server, media, port, crossing, streams, answer, unix_s: 0, lost: 0 }
     }
 
     /// What the shard is to send through: paths that end in an allocation lead to its client.
-    pub const fn around<'a, E: Egress>(
-        &'a mut self,
-        now: ServerTime,
-        egress: &'a mut E,
-    ) -> Around<'a, 'm, E> {
+    pub const fn around<'a, E: Egress>(&'a mut self, now: Timestamp, egress: &'a mut E) -> Around<'a, 'm, E> {
+        let now = self.server_time(now);
         Around::new(self, now, egress)
+    }
+
+    const fn server_time(&self, now: Timestamp) -> ServerTime {
+        ServerTime { monotonic_ns: now.as_nanos(), unix_s: self.unix_s }
     }
 
     /// Takes what came to other sockets than the one for media; `shard` gets what is for its media port.
@@ -137,6 +146,7 @@ impl<'m> Turn<'m> {
         shard: &mut Shard<'_>,
         egress: &mut impl Egress,
     ) {
+        self.unix_s = now.unix_s;
         let mut inside = Trains::new();
         for train in trains {
             let path = train.path;
@@ -162,7 +172,8 @@ impl<'m> Turn<'m> {
         egress: &mut impl Egress,
     ) {
         if !trains.is_empty() {
-            shard.handle_datagrams(time(now), trains, &mut self.around(now, egress));
+            let now = Timestamp::from_nanos(now.monotonic_ns);
+            shard.handle_datagrams(now, trains, &mut self.around(now, egress));
         }
     }
 
@@ -178,7 +189,8 @@ impl<'m> Turn<'m> {
             self.on_edge(now, path, message, egress);
             return None;
         }
-        let client = self.streams.client(path, self.port);
+        let port = if path.via == Via::TURN_HTTPS { HTTPS_PORT } else { self.port };
+        let client = self.streams.client(path, port);
         let server = self.server.as_mut()?;
         match server.handle_client(now, &client, message, &mut *self.answer, &mut Sockets(egress)) {
             Outcome::Answer(len) => {
@@ -216,7 +228,7 @@ impl<'m> Turn<'m> {
                 match self.server.as_ref().and_then(|server| server.slot_of(peer)) {
                     // Another client of this shard: the kernel need not carry it from one socket of ours to another.
                     Some(other) => self.send_to_client(now, other, peer, relayed, data, egress),
-                    None => outside::send(allocation, peer, data, egress),
+                    None => self.lost += u64::from(!outside::send(allocation, peer, data, egress)),
                 }
                 None
             }
@@ -256,10 +268,16 @@ impl<'m> Turn<'m> {
         let Some(server) = self.server.as_mut() else { return };
         let Some((client, framing)) = server.frame(now, slot, relayed, peer) else { return };
         let header_len = framing.header_len();
-        let Some(room) = egress.reserve(to_client_key(slot), &way_to(&client)) else { return };
-        let Some(place) = room.get_mut(header_len..header_len + data.len()) else { return };
-        place.copy_from_slice(data);
-        let Ok(len) = framing.finish(room, data.len()) else { return };
+        let room = egress.reserve(to_client_key(slot), &way_to(&client));
+        // A slot that is too short for the data and what goes around it is left alone by either.
+        let framed = room.and_then(|room| {
+            room.get_mut(header_len..header_len + data.len())?.copy_from_slice(data);
+            framing.finish(room, data.len()).ok()
+        });
+        let Some(len) = framed else {
+            self.lost += 1;
+            return;
+        };
         if server.note_to_client(now, slot, 1, data.len()) {
             egress.commit(len);
         }
@@ -268,11 +286,12 @@ impl<'m> Turn<'m> {
     /// Takes datagrams out of what came from other shards; `shard` gets those for its media port.
     pub fn handle_parcels(
         &mut self,
-        now: ServerTime,
+        now: Timestamp,
         parcels: &mut [Parcel],
         shard: &mut Shard<'_>,
         egress: &mut impl Egress,
     ) {
+        let now = self.server_time(now);
         let mut inside = Trains::new();
         for parcel in parcels {
             let Content::Datagram(datagram) = &mut parcel.content else { continue };
@@ -328,13 +347,9 @@ impl<'m> Turn<'m> {
     pub fn figures(&self) -> impl Iterator<Item = (&'static str, u64)> {
         let server = self.server.as_ref();
         let of_server = server.map(|server| figures::each(server.counters(), server.gauges()));
-        let dropped = ("turn_bridge_dropped", self.crossing.dropped());
-        of_server.into_iter().flatten().chain([dropped])
+        let dropped = [("turn_bridge_dropped", self.crossing.dropped()), ("turn_lost", self.lost)];
+        of_server.into_iter().flatten().chain(dropped)
     }
-}
-
-fn time(now: ServerTime) -> Timestamp {
-    Timestamp::from_nanos(now.monotonic_ns)
 }
 
 fn narrow(slot: Slot) -> u16 {

@@ -19,20 +19,22 @@ impl<E: Egress> Relay for Sockets<'_, E> {
         self.0.is_free(relayed)
     }
 
-    fn close(&mut self, allocation: Slot, _: SocketAddr) {
-        self.0.close(Via::relayed(narrow(allocation)));
+    fn close(&mut self, allocation: Slot, relayed: SocketAddr) {
+        self.0.close(Via::relayed(narrow(allocation)), relayed);
     }
 }
 
-/// Sends data of an allocation's client to `peer`. Where no slot is free it is lost, as datagrams are.
-pub(super) fn send(allocation: Slot, peer: SocketAddr, data: &[u8], egress: &mut impl Egress) {
+/// Sends data of an allocation's client to `peer`; false when no slot is free, or none is as long.
+#[must_use]
+pub(super) fn send(allocation: Slot, peer: SocketAddr, data: &[u8], egress: &mut impl Egress) -> bool {
     let local = match peer {
         SocketAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         SocketAddr::V6(_) => IpAddr::V6(Ipv6Addr::UNSPECIFIED),
     };
     let path = Path { local, remote: peer, via: Via::relayed(narrow(allocation)) };
-    let Some(room) = egress.reserve(to_peer_key(allocation), &path) else { return };
-    let Some(place) = room.get_mut(..data.len()) else { return };
+    let room = egress.reserve(to_peer_key(allocation), &path);
+    let Some(place) = room.and_then(|room| room.get_mut(..data.len())) else { return false };
     place.copy_from_slice(data);
     egress.commit(data.len());
+    true
 }

@@ -11,7 +11,10 @@ use crate::egress::{Path, Via};
 use crate::limits::STREAM_CLIENTS_MAX;
 use crate::wire::edge_hello::{self, Hello, Word};
 
-/// Who is behind which loopback address. Never iterated.
+/// Where the edge's sockets are. Other loopback addresses are other processes'.
+const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
+
+/// Who is behind which port of the edge. Never iterated.
 pub(super) struct Streams {
     key: Option<Arc<HmacSha256Key>>,
     by_port: HashMap<u16, Hello>,
@@ -34,7 +37,8 @@ impl Streams {
     /// Takes what claims to be a word of the edge.
     #[cold]
     pub(super) fn hear(&mut self, path: &Path, datagram: &[u8]) -> Heard {
-        let word = self.key.as_ref().and_then(|key| edge_hello::parse(datagram, key));
+        let key = self.key.as_ref().filter(|_| path.remote.ip() == LOOPBACK);
+        let word = key.and_then(|key| edge_hello::parse(datagram, key));
         let port = path.remote.port();
         match word {
             Some(Word::Hello(hello)) if self.by_port.len() < STREAM_CLIENTS_MAX => {
@@ -48,10 +52,10 @@ impl Streams {
         }
     }
 
-    /// Who speaks from `path`: the client itself, unless the edge said that it is somebody behind a stream.
+    /// Who speaks from `path` to `port` of ours: the client itself, unless the edge said that it is somebody behind a stream.
     #[inline]
     pub(super) fn client(&self, path: &Path, port: u16) -> Client {
-        if path.remote.ip().is_loopback()
+        if path.remote.ip() == LOOPBACK
             && let Some(hello) = self.by_port.get(&path.remote.port())
         {
             return client(hello, path.remote.port());
@@ -72,7 +76,6 @@ const fn client(hello: &Hello, port: u16) -> Client {
 
 /// How to reach a client.
 pub(super) fn way_to(client: &Client) -> Path {
-    const LOOPBACK: IpAddr = IpAddr::V4(Ipv4Addr::LOCALHOST);
     match client.transport {
         Transport::Udp => {
             Path { local: client.local.ip(), remote: client.remote, via: Via::from_bits(client.via) }

@@ -52,7 +52,12 @@ impl<'m> Side<'m> {
         let key = Some(Arc::new(HmacSha256Key::new(&EDGE_KEY)));
         let turn = Turn::new(config(), turn, [id; 32], NOW, media, 3478, key);
         let shard_config = ShardConfig { id: id.into(), shards: 2, ..world::shard_config() };
-        Self { shard: Shard::new(shard_config, records, time(NOW)), turn, outbox: Outbox::new(), now: NOW }
+        Self {
+            shard: Shard::new(shard_config, records, Timestamp::from_nanos(NOW.monotonic_ns)),
+            turn,
+            outbox: Outbox::new(),
+            now: NOW,
+        }
     }
 
     /// Takes one datagram of a TURN client; gives what leaves.
@@ -79,7 +84,8 @@ impl<'m> Side<'m> {
             parcels.push(parcel);
             Ok(())
         });
-        other.turn.handle_parcels(self.now, &mut parcels, &mut other.shard, &mut other.outbox);
+        let now = Timestamp::from_nanos(self.now.monotonic_ns);
+        other.turn.handle_parcels(now, &mut parcels, &mut other.shard, &mut other.outbox);
         for parcel in parcels.drain(..) {
             let Content::Datagram(datagram) = parcel.content else { unreachable!() };
             self.turn.recycle(datagram);
@@ -238,10 +244,39 @@ fn a_stream_behind_the_edge_is_its_own_client_and_ends_with_it() {
         side.take(LOOPBACK, Via::TURN, &channel_data(0x4000, &binding())).try_into().unwrap();
     assert_eq!(path.remote, LOOPBACK.parse().unwrap(), "it goes back by the edge");
     assert!(answer.len().is_multiple_of(4), "streams are padded");
-    // The same address without the edge is somebody else.
-    assert!(side.take(CLIENT, Via::TURN, &channel_data(0x4000, &binding())).is_empty());
+    // The same address without the edge is somebody else, and so is who has the same port at another address.
+    for other in [CLIENT, "127.0.0.2:50000", "[::1]:50000"] {
+        assert!(side.take(other, Via::TURN, &channel_data(0x4000, &binding())).is_empty(), "{other}");
+    }
     side.take(LOOPBACK, Via::TURN, &edge_hello::goodbye(&key));
     assert_eq!((side.figure("turn_allocations"), side.figure("turn_allocations_abandoned")), (0, 1));
+}
+
+#[test]
+fn who_speaks_to_two_ports_from_one_socket_is_two_clients() {
+    let mut memory = Memory::new();
+    let mut side = Side::new(&mut memory, 0);
+    let (relayed, nonce) = allocate(&mut side, CLIENT);
+    bind(&mut side, CLIENT, &nonce, 0x4000, PORTS[0]);
+    let udp = |writer: &mut Writer<'_>| writer.requested_transport(17);
+    let request = request(Method::ALLOCATE, Some(&nonce), udp);
+    let [(path, answer)] = side.take(CLIENT, Via::TURN_HTTPS, &request).try_into().unwrap();
+    let made = Message::parse(&answer).unwrap();
+    assert_eq!((made.class(), path.via), (Class::Success, Via::TURN_HTTPS));
+    assert_ne!(made.xor_relayed_address(), Some(relayed));
+    assert!(side.take(CLIENT, Via::TURN_HTTPS, &channel_data(0x4000, &binding())).is_empty());
+}
+
+#[test]
+fn what_fits_no_slot_is_counted() {
+    let mut memory = Memory::new();
+    let mut side = Side::new(&mut memory, 0);
+    let (relayed, nonce) = allocate(&mut side, CLIENT);
+    bind(&mut side, CLIENT, &nonce, 0x4000, PORTS[0]);
+    let Side { turn, outbox, now, .. } = &mut side;
+    let media = SocketAddr::new(HOST, PORTS[0]);
+    turn.send_to_client(*now, Slot(0), relayed, media, &[7; crate::egress::DATAGRAM_BYTES_MAX - 3], outbox);
+    assert_eq!((side.outbox.len(), side.figure("turn_lost")), (0, 1));
 }
 
 #[test]

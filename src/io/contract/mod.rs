@@ -69,6 +69,7 @@ on_both_backends! {
     each_socket_tells_itself_and_answers_from_itself
     an_opened_socket_sends_and_receives_until_it_is_closed
     many_opened_sockets_are_all_heard
+    one_family_of_an_opened_socket_ends_without_the_other_and_a_second_opening_keeps_it
 }
 
 fn refused() -> Option<String> {

@@ -58,7 +58,7 @@ pub(super) fn an_opened_socket_sends_and_receives_until_it_is_closed(kind: Backe
         assert_eq!(told.recv_timeout(PATIENCE), Ok((via, vec![round + 100])));
         shard.command(move |egress| {
             send(egress, RunKey(3), &Path { via, ..far_path }, &[round + 1; 10]);
-            egress.close(via);
+            egress.close(via, far_path.remote);
             if round == LAST_ROUND {
                 // Nobody has that socket any more.
                 send(egress, RunKey(3), &Path { via, ..far_path }, &[77]);
@@ -105,5 +105,40 @@ pub(super) fn many_opened_sockets_are_all_heard(kind: BackendKind) {
     let mut heard: Vec<u16> = (0..SOCKETS).map(|_| told.recv_timeout(PATIENCE).unwrap()).collect();
     heard.sort_unstable();
     assert!(heard.into_iter().eq(0..SOCKETS));
+    assert_eq!(shard.stop().send_errors, 0);
+}
+
+pub(super) fn one_family_of_an_opened_socket_ends_without_the_other_and_a_second_opening_keeps_it(
+    kind: BackendKind,
+) {
+    if !has_ipv6() {
+        return;
+    }
+    let far = [client("127.0.0.1"), client("::1")];
+    let paths = far.each_ref().map(loopback);
+    let shard = Shard::start(kind, 64, ignore());
+    let via = Via::relayed(9);
+    // Free a moment ago; on both families, as the sockets are.
+    let port = UdpSocket::bind("[::]:0").unwrap().local_addr().unwrap().port();
+    let address = move |path: &Path| SocketAddr::new(path.remote.ip(), port);
+    shard.command(move |egress| {
+        for path in &paths {
+            egress.open(via, address(path)).unwrap();
+            egress.open(via, address(path)).expect("it is open already");
+            send(egress, RunKey(3), &Path { via, ..*path }, &[1]);
+        }
+        egress.close(via, address(&paths[1]));
+        send(egress, RunKey(3), &Path { via, ..paths[0] }, &[2]);
+        // Another allocation stands there now, at another port.
+        egress.open(via, SocketAddr::new(paths[0].remote.ip(), 0)).unwrap();
+        send(egress, RunKey(3), &Path { via, ..paths[0] }, &[3]);
+    });
+    let mut from = [0; 8];
+    let mut heard = |far: &UdpSocket| {
+        let (_, address) = far.recv_from(&mut from).unwrap();
+        (from[0], address.port() == port)
+    };
+    assert_eq!([heard(&far[0]), heard(&far[0]), heard(&far[0])], [(1, true), (2, true), (3, false)]);
+    assert_eq!(heard(&far[1]), (1, true));
     assert_eq!(shard.stop().send_errors, 0);
 }

@@ -198,6 +198,10 @@ impl Egress for Sender {
     }
 
     fn open(&mut self, via: Via, address: SocketAddr) -> io::Result<()> {
+        if self.side.is_open(via, address) {
+            return Ok(());
+        }
+        self.close(via, address);
         let token = self.side.open(via, address)?;
         self.opened.push(token);
         Ok(())
@@ -207,9 +211,9 @@ impl Egress for Sender {
         SideSockets::could_open(address)
     }
 
-    fn close(&mut self, via: Via) {
+    fn close(&mut self, via: Via, address: SocketAddr) {
         self.flush();
-        drop(self.side.take(via));
+        drop(self.side.take(via, Family::of(&address)));
     }
 }
 

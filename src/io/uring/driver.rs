@@ -454,6 +454,10 @@ impl Egress for Driver {
     }
 
     fn open(&mut self, via: Via, address: SocketAddr) -> io::Result<()> {
+        if self.state.side.is_open(via, address) {
+            return Ok(());
+        }
+        self.close(via, address);
         let token = self.state.side.open(via, address)?;
         self.state.unarmed.push(token);
         Ok(())
@@ -463,11 +467,14 @@ impl Egress for Driver {
         SideSockets::could_open(address)
     }
 
-    fn close(&mut self, via: Via) {
+    fn close(&mut self, via: Via, address: SocketAddr) {
+        if self.state.side.get(via, Family::of(&address)).is_none() {
+            return;
+        }
         // Entries name the descriptor by its number until the kernel has taken them in.
         self.flush();
         self.enter(None);
-        for (token, socket) in self.state.side.take(via).into_iter().flatten() {
+        if let Some((token, socket)) = self.state.side.take(via, Family::of(&address)) {
             if !self.ring.has_room() {
                 self.enter(None);
             }
