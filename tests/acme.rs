@@ -76,9 +76,14 @@ impl Pebble {
             .stderr(Stdio::null())
             .spawn()
             .expect("pebble is needed: `cargo xtask setup` installs it");
-        let lines = lines(child.stdout.take().unwrap());
+        let output = child.stdout.take().unwrap();
         let pebble = Self { child, port, management_port, ca_file };
-        heard(&lines, "ACME directory available at");
+        // Pebble blocks when nobody reads its output.
+        drop(lines(output));
+        // It says that it listens before it does so, and opens the two ports in any order.
+        for port in [port, management_port] {
+            until_open(port);
+        }
         pebble
     }
 
@@ -183,6 +188,15 @@ fn lines(from: impl io::Read + Send + 'static) -> Receiver<String> {
         }
     });
     receiver
+}
+
+/// Waits until something accepts connections on this port.
+fn until_open(port: u16) {
+    let start = Instant::now();
+    while let Err(error) = TcpStream::connect(("127.0.0.1", port)) {
+        assert!(start.elapsed() < PATIENCE, "port {port} is not open: {error}");
+        std::thread::sleep(Duration::from_millis(10));
+    }
 }
 
 /// Waits for a line that has these words.

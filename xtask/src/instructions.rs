@@ -1,7 +1,7 @@
-//! Counts the hot path's instructions under callgrind and holds them against what is recorded.
+//! Counts the instructions of the packet path under callgrind, and compares them with recorded counts.
 //!
-//! A count does not depend on what else the machine does. The cipher is left out, for it is not ours and is another one on
-//! another processor, and so is the C library.
+//! A count does not depend on the load of the machine. Instructions of the cipher and of the C library are left out: they
+//! differ between processors.
 
 use std::collections::HashMap;
 use std::fs;
@@ -11,17 +11,17 @@ use std::process::Command;
 use crate::report::Outcome;
 use crate::shell::{cargo, exists, root};
 
-/// What is recorded: a line for each shape, its name and instructions for 100 delivered packets.
+/// The recorded counts. Each line has the name of a shape and its instructions for 100 delivered packets.
 const RECORD: &str = "benches/instructions.txt";
-/// In per cent, in either direction: less is to be recorded too, or it could be lost again unseen.
+/// Allowed difference in per cent. A lower count must be recorded too, or a later loss of the gain would pass.
 const TOLERANCE_PERCENT: u64 = 2;
-/// Sources and objects that are not counted.
+/// Parts of the paths of sources and objects that are not counted.
 const LEFT_OUT: [&str; 4] = ["/aws-lc/", "libc.so", "ld-linux", "/sysdeps/"];
 
-/// Counts every shape and compares, or records.
+/// Counts each shape, then compares or records the counts.
 pub(crate) fn check(record: bool) -> Outcome {
     if !exists("valgrind") {
-        return Outcome::Skipped("valgrind is not installed: apt-get install valgrind".into());
+        return Outcome::Failed("valgrind is missing: cargo xtask setup".into());
     }
     match count_all() {
         Err(why) => Outcome::Failed(why),
@@ -32,17 +32,17 @@ pub(crate) fn check(record: bool) -> Outcome {
 
 fn count_all() -> Result<Vec<(String, u64)>, String> {
     let program = built()?;
-    let shapes = said(&mut Command::new(&program))?;
+    let shapes = output_of(&mut Command::new(&program))?;
     let mut counted = Vec::new();
     for line in shapes.lines() {
-        let (name, packets) = line.split_once(' ').ok_or("a shape without its packets")?;
-        let packets: u64 = packets.parse().map_err(|_| "a shape without its packets")?;
+        let (name, packets) = line.split_once(' ').ok_or("the bench printed a shape without its packets")?;
+        let packets: u64 = packets.parse().map_err(|_| "the bench printed a shape without its packets")?;
         let counts = std::env::temp_dir().join(format!("instructions-{}-{name}", std::process::id()));
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--quiet", "--tool=callgrind", "--collect-atstart=no"]);
         valgrind.arg("--toggle-collect=instructions::counted*");
         valgrind.arg(format!("--callgrind-out-file={}", counts.display())).arg(&program).arg(name);
-        said(&mut valgrind)?;
+        output_of(&mut valgrind)?;
         let text = fs::read_to_string(&counts).map_err(|error| format!("{}: {error}", counts.display()))?;
         let _ = fs::remove_file(&counts);
         counted.push((name.to_owned(), own_cost(&text) * 100 / packets));
@@ -50,7 +50,7 @@ fn count_all() -> Result<Vec<(String, u64)>, String> {
     Ok(counted)
 }
 
-/// Builds the bench and finds it in what cargo says.
+/// Builds the bench and reads its path from the output of cargo.
 fn built() -> Result<PathBuf, String> {
     let arguments = ["bench", "--locked", "--package", "millrace", "--bench", "instructions", "--no-run"];
     let output = cargo(&arguments).output().map_err(|error| error.to_string())?;
@@ -59,7 +59,7 @@ fn built() -> Result<PathBuf, String> {
     found.map(|path| root().join(Path::new(path))).ok_or_else(|| format!("the bench was not built:\n{text}"))
 }
 
-fn said(command: &mut Command) -> Result<String, String> {
+fn output_of(command: &mut Command) -> Result<String, String> {
     let output = command.output().map_err(|error| error.to_string())?;
     if !output.status.success() {
         return Err(format!("{command:?}: {}", String::from_utf8_lossy(&output.stderr)));
@@ -67,8 +67,10 @@ fn said(command: &mut Command) -> Result<String, String> {
     String::from_utf8(output.stdout).map_err(|error| error.to_string())
 }
 
-/// Adds up callgrind's self costs, but for what is left out. A name is written out once and has a number from then on;
-/// the line behind `calls=` is the cost of what was called, which is counted where it arises.
+/// Adds up the self costs in callgrind's file, without the parts that are left out.
+///
+/// The file spells a name out once and then only gives its number. The line after `calls=` is the cost of a called
+/// function, which is counted at that function's own lines.
 fn own_cost(text: &str) -> u64 {
     let mut names: HashMap<(bool, &str), &str> = HashMap::new();
     let (mut file, mut object) = ("", "");
@@ -102,7 +104,7 @@ fn own_cost(text: &str) -> u64 {
     sum
 }
 
-/// `16 400`, `+3 4`, `* 7`: a place and its cost.
+/// Reads a position and its cost: `16 400`, `+3 4`, `* 7`.
 fn cost_of(line: &str) -> Option<u64> {
     let (place, cost) = line.split_once(' ')?;
     let is_place = place.starts_with(|first: char| first.is_ascii_digit() || "+-*".contains(first));
@@ -135,7 +137,7 @@ fn compare(counted: &[(String, u64)], record: &str) -> Outcome {
     if wrong.is_empty() {
         return Outcome::Passed;
     }
-    let remedy = "if it is meant to be so: cargo xtask instructions --record";
+    let remedy = "if the change is intended: cargo xtask instructions --record";
     Outcome::Failed(format!("more than {TOLERANCE_PERCENT} % off: {}; {remedy}", wrong.join(", ")))
 }
 
@@ -148,12 +150,12 @@ mod tests {
         fi=(3) /aws-lc/gcm.c\n9 70000\nfe=(1)\n20 30\n\nob=(2)\nfl=(2)\nfn=(2)\n1 5000\n\nsummary: 75440\n";
 
     #[test]
-    fn what_is_ours_is_counted_once() {
+    fn our_instructions_are_counted_once() {
         assert_eq!(own_cost(COUNTS), 400 + 4 + 6 + 30);
     }
 
     #[test]
-    fn a_count_that_moved_either_way_fails_and_a_missing_one_too() {
+    fn a_higher_a_lower_and_a_missing_count_fail() {
         let counted = [("a".to_owned(), 1_000), ("b".to_owned(), 1_020)];
         assert_eq!(compare(&counted, "a 1000\nb 1000\n"), Outcome::Passed);
         for record in ["a 1000\n", "a 1000\nb 990\n", "a 1050\nb 1020\n", ""] {

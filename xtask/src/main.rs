@@ -1,28 +1,23 @@
-//! Developer commands: `cargo xtask test` installs what it needs, builds and checks everything.
+//! The commands of a Millrace developer: `cargo xtask help` prints them.
 //!
-//! ```text
-//! cargo xtask setup            install Debian packages and npm packages that are missing
-//! cargo xtask test             all checks
-//! cargo xtask test --full      the same, with the load test at its full length
-//! cargo xtask test --only X    one group of them: lint, unit, smoke, network or browser
-//! cargo xtask web [--check]    build the call page's bundle, or compare it
-//! cargo xtask instructions     count the hot path's instructions and compare; --record keeps the new counts
-//! cargo xtask screenshot       take docs/call.png anew
-//! cargo xtask ci               `test` as the build server runs it
-//! ```
-//!
-//! Every step prints a header and the time it took; what a tool prints passes through as it comes. The last line
-//! of a test run is `N passed, N failed`: tests of cargo and node, and one for every step that is not a test run.
+//! Each step prints a header, passes the output of its tools through, and prints its result and its time. At the end
+//! a table repeats all results. The last line is `N passed, N failed`: it counts each test of cargo and node, and 1 for
+//! each other step.
 // A command-line tool for people speaks on stdout.
 #![allow(clippy::print_stdout)]
 
 mod api;
+mod deny;
 mod instructions;
+mod load;
 mod netns;
+mod python;
 mod report;
 mod server;
 mod setup;
 mod shell;
+mod size;
+mod skips;
 mod steps;
 mod uclient;
 mod units;
@@ -32,31 +27,63 @@ use std::process::ExitCode;
 use report::Report;
 use steps::{Effort, Group};
 
-const USAGE: &str = "usage: cargo xtask setup | test [--full | --only lint|unit|smoke|network|browser] | web [--check] | instructions [--record] | screenshot | ci";
+const HELP: &str = "\
+Commands for developers of Millrace. `cargo xtask test` is the one that matters: it is what CI runs.
+
+  cargo xtask test                   install what is missing, build everything, run all checks
+  cargo xtask test --only GROUP      run one group of checks
+  cargo xtask test --full            run all checks, and the load test for 30 s instead of 10 s
+  cargo xtask setup                  only install what is missing (Debian packages need root)
+  cargo xtask web                    build the call page into web/dist
+  cargo xtask web --check            compare web/dist with what its sources build
+  cargo xtask instructions           count the instructions of the packet path, compare with benches/instructions.txt
+  cargo xtask instructions --record  count them and write that file
+  cargo xtask screenshot             take docs/call.png again
+  cargo xtask help                   print this text
+
+Groups:
+";
+
+const AFTER_GROUPS: &str = "
+A run ends with a table of all steps and their times, and with the line `N passed, N failed`.
+A check that cannot run on this machine is skipped, with a reason. With CI=true in the environment a skipped check
+fails, unless xtask/src/skips.rs lists it.
+";
 
 fn main() -> ExitCode {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    let mut report = Report::new();
+    let mut report = Report::new(skips::Policy::of_environment());
     match words.as_slice() {
         ["setup"] => setup::everything(&mut report),
-        ["test"] | ["ci"] => steps::test(&mut report, &Group::ALL, Effort::Brief),
+        ["test"] => steps::test(&mut report, &Group::ALL, Effort::Brief),
         ["test", "--full"] => steps::test(&mut report, &Group::ALL, Effort::Full),
-        ["test", "--only", group] => match Group::named(group) {
+        ["test", "--only", name] => match Group::named(name) {
             Some(group) => steps::test(&mut report, &[group], Effort::Brief),
-            None => return misused(),
+            None => return misused(&format!("there is no group {name}")),
         },
         ["web"] => steps::web(&mut report, false),
         ["web", "--check"] => steps::web(&mut report, true),
         ["instructions"] => drop(report.step("instructions", || instructions::check(false))),
         ["instructions", "--record"] => drop(report.step("instructions", || instructions::check(true))),
         ["screenshot"] => steps::screenshot(&mut report),
-        _ => return misused(),
+        ["help" | "--help" | "-h"] => {
+            print!("{}", help());
+            return ExitCode::SUCCESS;
+        }
+        [] => return misused("a command is missing"),
+        _ => return misused(&format!("there is no command `{}`", words.join(" "))),
     }
     report.close()
 }
 
-fn misused() -> ExitCode {
-    println!("{USAGE}");
+fn help() -> String {
+    let groups: String =
+        Group::ALL.iter().map(|group| format!("  {:<8} {}\n", group.name(), group.about())).collect();
+    [HELP, &groups, AFTER_GROUPS].concat()
+}
+
+fn misused(why: &str) -> ExitCode {
+    println!("{why}\n\n{}", help());
     ExitCode::from(2)
 }

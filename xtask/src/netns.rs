@@ -1,4 +1,4 @@
-//! Every announced address, tried from another host: a small world of network namespaces.
+//! Each address that the server announces, tried from another host. The hosts are network namespaces.
 //!
 //! ```text
 //!   client                          router                                 server
@@ -8,8 +8,8 @@
 //!   nic1 10.71.2.1, fd71:2::1 ──────────────────────────────────────────── nic1 10.71.2.2, fd71:2::2
 //! ```
 //!
-//! Of the two addresses of nic0 the kernel would by itself always choose the same one: who answers from the other
-//! remembers where it was asked. The NAT leads to that other one, and does not know an answer from the first.
+//! By itself the kernel would answer from the first address of nic0 always. An answer from the second one shows that the
+//! relay answers from the address that a packet was sent to. The NAT leads to the second one and drops other answers.
 
 use std::collections::BTreeSet;
 use std::net::{IpAddr, SocketAddr};
@@ -21,10 +21,10 @@ use crate::server::{Server, in_namespace, text_field};
 use crate::setup::is_root;
 use crate::shell::exists;
 
-/// What the router's outside answers for.
+/// The public address: the router translates it.
 const PUBLIC: &str = "203.0.113.10";
 
-/// What the server is reached at.
+/// All addresses of the server.
 const ADDRESSES: [&str; 7] =
     ["10.71.1.2", "10.71.1.3", "10.71.2.2", PUBLIC, "fd71:1::2", "fd71:1::3", "fd71:2::2"];
 
@@ -63,40 +63,33 @@ ip netns exec $r iptables -t nat -A PREROUTING -i wan -d 203.0.113.10 -j DNAT --
 ip netns exec $r iptables -t nat -A POSTROUTING -o wan -s 10.71.1.3 -j SNAT --to-source 203.0.113.10
 ";
 
-/// A short call over each address, on both backends.
-pub(crate) fn every_address() -> Outcome {
+/// A short call over each address.
+pub(crate) fn every_address(backend: &str) -> Outcome {
     if !is_root() {
-        return Outcome::Skipped("only root makes network namespaces".into());
+        return Outcome::Skipped("only root may make network namespaces".into());
     }
     if let Some(missing) = ["ip", "iptables"].into_iter().find(|program| !exists(program)) {
         return Outcome::Failed(format!("{missing} is missing: cargo xtask setup"));
     }
     World::sweep();
-    let (mut passed, mut failed) = (0, 0);
-    for backend in ["uring", "mmsg"] {
-        let world = match World::new() {
-            Ok(world) => world,
-            Err(Refused::Namespaces(why)) => {
-                return Outcome::Skipped(format!("this root may not make network namespaces: {why}"));
-            }
-            Err(Refused::Rest(why)) => return Outcome::Failed(why),
-        };
-        match world.calls(backend) {
-            Ok(Some(failures)) => {
-                failed += failures;
-                passed += ADDRESSES.len() as u64 - failures;
-            }
-            Ok(None) => println!("{backend}: the kernel refuses it here"),
-            Err(why) => return Outcome::Failed(why),
+    let world = match World::new() {
+        Ok(world) => world,
+        Err(Refused::Namespaces(why)) => {
+            return Outcome::Skipped(format!("root may not make network namespaces here: {why}"));
         }
+        Err(Refused::Rest(why)) => return Outcome::Failed(why),
+    };
+    match world.calls(backend) {
+        Ok(Some(failed)) => Outcome::Counted { passed: ADDRESSES.len() as u64 - failed, failed },
+        Ok(None) => Outcome::Skipped(format!("the kernel refuses {backend}")),
+        Err(why) => Outcome::Failed(why),
     }
-    Outcome::Counted { passed, failed }
 }
 
-/// Whether this process may make network namespaces, or why not.
+/// Whether this process may make network namespaces; else the reason.
 pub(crate) fn may_be_made() -> Result<(), String> {
     if !is_root() {
-        return Err("only root makes them".into());
+        return Err("only root may make them".into());
     }
     let name = format!("{PREFIX}{}-x", std::process::id());
     let made = shell(&format!("ip netns add {name}"));
@@ -104,15 +97,15 @@ pub(crate) fn may_be_made() -> Result<(), String> {
     made.map(drop)
 }
 
-/// Why there is no world.
+/// Why the hosts could not be made.
 enum Refused {
-    /// Not one namespace could be made.
+    /// The kernel refused a namespace.
     Namespaces(String),
-    /// Something in them.
+    /// A namespace could not be configured.
     Rest(String),
 }
 
-/// Three hosts. They go when it is dropped, and their cables with them.
+/// Three hosts and their cables, removed when dropped.
 struct World {
     client: String,
     router: String,
@@ -136,7 +129,7 @@ impl World {
         [&self.client, &self.router, &self.server]
     }
 
-    /// Removes what a run left behind that was killed.
+    /// Removes the namespaces of runs that were killed.
     fn sweep() {
         let list = shell("ip netns list").unwrap_or_default();
         for name in list.lines().filter_map(|line| line.split(' ').next()) {
@@ -147,7 +140,7 @@ impl World {
         }
     }
 
-    /// How many addresses did not work; `None` where the backend does not.
+    /// Number of addresses that did not work; `None` where the kernel refuses the backend.
     fn calls(&self, backend: &str) -> Result<Option<u64>, String> {
         let server = Server::start_in(&self.server, backend, &["--public-ip", PUBLIC])?;
         if server.backend != backend {
@@ -166,7 +159,7 @@ impl World {
         Ok(Some(failures))
     }
 
-    /// Signaling and media over one address, publisher and viewer alike.
+    /// Signaling and media over one address, for a publisher and a viewer.
     fn call(&self, server: &Server, address: &str) -> Result<(), String> {
         let ip: IpAddr = address.parse().map_err(|error| format!("{address}: {error}"))?;
         let host = if ip.is_ipv6() { format!("[{address}]") } else { address.to_owned() };
@@ -197,11 +190,11 @@ impl Drop for World {
 }
 
 fn remove(namespace: &str) {
-    // One that was never made cannot be removed, and need not be.
+    // It fails where the namespace was never made.
     let _ = shell(&format!("ip netns delete {namespace}"));
 }
 
-/// Each address is announced once, the public one first.
+/// Checks that each address is announced once, the public one first.
 fn announces_all(report: &str) -> Result<(), String> {
     let list = report.split("\"candidates\":").nth(1).and_then(|rest| rest.split("\"remote\"").next());
     let announced: Vec<IpAddr> = list
@@ -216,10 +209,10 @@ fn announces_all(report: &str) -> Result<(), String> {
     if found == wanted && announced.len() == wanted.len() && first_is_public {
         return Ok(());
     }
-    Err(format!("announced are {announced:?}"))
+    Err(format!("the server announces {announced:?}"))
 }
 
-/// What the words of a shell print, or what they complain of.
+/// Runs words of a shell. Gives what they print, else their error.
 fn shell(words: &str) -> Result<String, String> {
     let output = Command::new("sh")
         .args(["-c", words])
@@ -261,7 +254,7 @@ mod tests {
     }
 
     #[test]
-    fn what_a_shell_complains_of_is_kept() {
+    fn the_error_of_a_shell_is_kept() {
         assert_eq!(shell("echo good"), Ok("good\n".into()));
         assert_eq!(shell("echo bad >&2; exit 1"), Err("bad".into()));
     }

@@ -1,4 +1,4 @@
-//! The product, started for a test: free ports, its own data folder, ended when dropped.
+//! The release build of the server, started for one check: free ports, a data folder of its own, ended when dropped.
 
 use std::io::{BufRead, BufReader};
 use std::path::PathBuf;
@@ -8,25 +8,25 @@ use std::time::{Duration, Instant};
 
 use crate::shell::root;
 
-/// How long a regular end may take before it is forced.
+/// After this time a server that does not end on SIGTERM is killed.
 const END_TIMEOUT: Duration = Duration::from_secs(5);
 
-/// A running server, as its first line on stdout describes it.
+/// A running server. Its first line on stdout has all of this.
 pub(crate) struct Server {
     child: Child,
     data: PathBuf,
-    /// Where it serves.
+    /// Address of its HTTP port, else of its HTTPS port.
     pub(crate) url: String,
-    /// Port of HTTPS, which it serves on every address.
+    /// Port of HTTPS, on every address.
     pub(crate) https_port: String,
     /// Password of its REST API.
     pub(crate) secret: String,
-    /// The backend it runs on, which is not always the one asked for.
+    /// The backend it runs on. It is `mmsg` where the kernel refuses `uring`.
     pub(crate) backend: String,
 }
 
 impl Server {
-    /// Starts the release build and waits until it says that it is ready.
+    /// Starts it and waits until it is ready.
     pub(crate) fn start(backend: &str) -> Result<Self, String> {
         Self::start_more(backend, &[])
     }
@@ -36,7 +36,7 @@ impl Server {
         Self::start_with(Command::new(binary("millrace")), backend, more)
     }
 
-    /// The same without any bound on how often it is called.
+    /// The same without limits on the rate of requests and of wrong secrets.
     pub(crate) fn start_unlimited(backend: &str) -> Result<Self, String> {
         let mut program = Command::new(binary("millrace"));
         program.env("MILLRACE_REST_PER_S_MAX", "0").env("MILLRACE_WRONG_SECRETS_PER_MIN_MAX", "0");
@@ -98,13 +98,13 @@ impl Server {
 
 impl Drop for Server {
     fn drop(&mut self) {
-        // The front command ends its children on SIGTERM; killed outright it would leave them behind.
+        // On SIGTERM the front command ends its children in order.
         let asked = Command::new("kill").arg(self.child.id().to_string()).status();
         let deadline = Instant::now() + END_TIMEOUT;
         while asked.is_ok() && Instant::now() < deadline && matches!(self.child.try_wait(), Ok(None)) {
             thread::sleep(Duration::from_millis(50));
         }
-        // Both fail when it has ended, which is what we want.
+        // Both fail where it has ended already.
         let _ = self.child.kill();
         let _ = self.child.wait();
         let _ = std::fs::remove_dir_all(&self.data);
@@ -116,21 +116,22 @@ pub(crate) fn binary(name: &str) -> PathBuf {
     root().join("target/release").join(name)
 }
 
-/// The same, to be run in a network namespace. It becomes the process that is started, so ending that ends it.
+/// A command that runs such a program in a network namespace. `ip` replaces itself by the program, so that a signal to
+/// the child reaches it.
 pub(crate) fn in_namespace(namespace: &str, name: &str) -> Command {
     let mut command = Command::new("ip");
     command.args(["netns", "exec", namespace]).arg(binary(name));
     command
 }
 
-/// The value of a text field in one line of JSON that holds no escapes, as ours does not.
+/// The value of a text field in one line of JSON without escapes.
 pub(crate) fn text_field(line: &str, name: &str) -> Option<String> {
     let after = line.split(&format!("\"{name}\":")).nth(1)?.trim_start();
     let value = after.strip_prefix('"')?.split('"').next()?;
     Some(value.to_owned())
 }
 
-/// The value of a port in such a line.
+/// The value of a number field in such a line, if it fits a port.
 pub(crate) fn number_field(line: &str, name: &str) -> Option<u16> {
     let after = line.split(&format!("\"{name}\":")).nth(1)?.trim_start();
     after.split(|letter: char| !letter.is_ascii_digit()).next()?.parse().ok()

@@ -1,4 +1,4 @@
-//! Running other programs: their output passes through, and is read on the way.
+//! Runs other programs. Their output passes through; the output of test runners is read on the way.
 
 use std::io::{BufRead, BufReader};
 use std::path::{Path, PathBuf};
@@ -6,31 +6,31 @@ use std::process::{Command, Stdio};
 
 use crate::report::Outcome;
 
-/// The workspace's root.
+/// The root folder of the workspace.
 pub(crate) fn root() -> PathBuf {
     let xtask = Path::new(env!("CARGO_MANIFEST_DIR"));
     xtask.parent().expect("xtask lies inside the workspace").to_path_buf()
 }
 
-/// A program to be run in a folder of the workspace, without a standard input to wait for.
+/// A command that runs a program in a folder of the workspace, with an empty standard input.
 pub(crate) fn program(name: &str, arguments: &[&str], folder: &str) -> Command {
     let mut command = Command::new(name);
     command.args(arguments).current_dir(root().join(folder)).stdin(Stdio::null());
     command
 }
 
-/// The same, ended when it takes longer than `limit_s`: a test that hangs is a test that failed.
+/// The same, killed after `limit_s` seconds, so that a check that hangs fails.
 pub(crate) fn program_within(limit_s: u32, name: &str, arguments: &[&str], folder: &str) -> Command {
     let limit = limit_s.to_string();
     let words = [&["--kill-after=10", &limit, name], arguments].concat();
     program("timeout", &words, folder)
 }
 
-/// The same cargo that runs us.
+/// A command of the cargo that runs this program.
 pub(crate) fn cargo(arguments: &[&str]) -> Command {
     let name = std::env::var("CARGO").unwrap_or_else(|_| "cargo".into());
     let mut command = program(&name, arguments, "");
-    // Cargo sets these for us, its child. Passed on, they would be part of what other crates are built with.
+    // Cargo sets these variables for this program. Other crates would be built again because of them.
     for (key, _) in
         std::env::vars().filter(|(key, _)| key.starts_with("CARGO_PKG_") || key == "CARGO_MANIFEST_DIR")
     {
@@ -39,16 +39,16 @@ pub(crate) fn cargo(arguments: &[&str]) -> Command {
     command
 }
 
-/// Is there such a program in PATH?
+/// Whether PATH has such a program.
 pub(crate) fn exists(name: &str) -> bool {
     let paths = std::env::var_os("PATH").unwrap_or_default();
-    // Debian keeps administrators' tools out of other people's PATH.
+    // On Debian these two are in the PATH of root only.
     std::env::split_paths(&paths)
         .chain(["/usr/sbin".into(), "/sbin".into()])
         .any(|folder: PathBuf| folder.join(name).is_file())
 }
 
-/// Runs a program; its exit status is the result.
+/// Runs a program. It passes where it exits with 0.
 pub(crate) fn run(command: &mut Command) -> Outcome {
     match command.status() {
         Ok(status) if status.success() => Outcome::Passed,
@@ -57,7 +57,7 @@ pub(crate) fn run(command: &mut Command) -> Outcome {
     }
 }
 
-/// Runs a test runner and adds up the counts that `count` finds in its lines as `(passed, failed)`.
+/// Runs a test runner and adds up what `count` reads from each line: `(passed, failed)`.
 pub(crate) fn run_tests(command: &mut Command, count: fn(&str) -> Option<(u64, u64)>) -> Outcome {
     let mut child = match command.stdout(Stdio::piped()).spawn() {
         Ok(child) => child,
@@ -75,15 +75,15 @@ pub(crate) fn run_tests(command: &mut Command, count: fn(&str) -> Option<(u64, u
         }
     }
     match child.wait() {
-        Ok(status) if status.success() && passed + failed == 0 => Outcome::Failed("it ran no test".into()),
+        Ok(status) if status.success() && passed + failed == 0 => Outcome::Failed("no test ran".into()),
         Ok(status) if status.success() => Outcome::Counted { passed, failed },
-        // It did not build, or it was killed: that is a failure too.
+        // It did not build, or it was killed.
         Ok(_) => Outcome::Counted { passed, failed: failed.max(1) },
-        Err(error) => Outcome::Failed(format!("{} was lost: {error}", shown(command))),
+        Err(error) => Outcome::Failed(format!("the end of {} is unknown: {error}", shown(command))),
     }
 }
 
-/// `test result: ok. 3 passed; 0 failed; …` of cargo's test harness.
+/// Reads `test result: ok. 3 passed; 0 failed; …`, which each test program of cargo prints.
 pub(crate) fn cargo_counts(line: &str) -> Option<(u64, u64)> {
     let counts = line.trim().strip_prefix("test result: ")?;
     let number = |word: &str| {
@@ -93,7 +93,7 @@ pub(crate) fn cargo_counts(line: &str) -> Option<(u64, u64)> {
     Some((number(" passed")?, number(" failed")?))
 }
 
-/// `# pass 3` and `# fail 0` of node's TAP report.
+/// Reads `# pass 3`, `# fail 0` and the like from node's TAP report.
 pub(crate) fn node_counts(line: &str) -> Option<(u64, u64)> {
     let mut words = line.strip_prefix("# ")?.split(' ');
     let (word, count) = (words.next()?, words.next()?.parse().ok()?);
@@ -102,6 +102,12 @@ pub(crate) fn node_counts(line: &str) -> Option<(u64, u64)> {
         "fail" | "cancelled" => Some((0, count)),
         _ => None,
     }
+}
+
+/// The same, but a skipped test counts as failed.
+pub(crate) fn node_counts_strictly(line: &str) -> Option<(u64, u64)> {
+    let skipped = line.strip_prefix("# skipped ").and_then(|count| count.parse().ok());
+    skipped.map(|count| (0, count)).or_else(|| node_counts(line))
 }
 
 fn shown(command: &Command) -> String {
@@ -126,6 +132,9 @@ mod tests {
         assert_eq!(node_counts("# fail 1"), Some((0, 1)));
         assert_eq!(node_counts("# tests 13"), None);
         assert_eq!(node_counts("ok 1 - pass 12"), None);
+        assert_eq!(node_counts("# skipped 2"), None);
+        assert_eq!(node_counts_strictly("# skipped 2"), Some((0, 2)));
+        assert_eq!(node_counts_strictly("# pass 12"), Some((12, 0)));
     }
 
     #[test]
@@ -141,6 +150,6 @@ mod tests {
         let mut command = program("sh", &["-c", "echo '# pass 2'; exit 0"], "");
         assert_eq!(run_tests(&mut command, node_counts), Outcome::Counted { passed: 2, failed: 0 });
         let mut command = program("true", &[], "");
-        assert_eq!(run_tests(&mut command, node_counts), Outcome::Failed("it ran no test".into()));
+        assert_eq!(run_tests(&mut command, node_counts), Outcome::Failed("no test ran".into()));
     }
 }

@@ -1,9 +1,10 @@
-//! Coturn's own client, as Debian ships it, against the relay's TURN server: what somebody else understands of RFC 8656.
+//! The TURN client of coturn, as Debian ships it, against the relay's TURN server: another implementation of RFC 8656.
 //!
-//! It says at the end what it sent and what came back to it. Everything runs on loopback, which `--turn-allow` opens:
-//! by itself the relay leads nobody there.
+//! At its end the client prints what it sent and what came back. All of it runs on loopback, which `--turn-allow` opens:
+//! by default the relay forwards nothing there.
 
-use std::net::{Ipv6Addr, TcpListener};
+use std::io::ErrorKind;
+use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::thread;
@@ -13,44 +14,43 @@ use crate::report::Outcome;
 use crate::server::{binary, number_field, text_field};
 use crate::shell::exists;
 
-/// The client, and what answers at the other end of its allocations. Both are of one Debian package.
+/// The client, and the peer that returns what it gets. Both are in one Debian package.
 const CLIENT: &str = "turnutils_uclient";
 const PEER: &str = "turnutils_peer";
 
-/// A static user of the test.
+/// Name and password of a user that the relay is started with.
 const USER: (&str, &str) = ("ann", "of-the-test");
 
-/// How long a start may take.
+/// After this time a relay that is not ready has failed.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
-/// Far more than one run takes.
+/// Pause between two looks at something that gives no event.
+const LOOK: Duration = Duration::from_millis(20);
+/// After so many seconds a client is killed. It takes far less.
 const LIMIT_S: &str = "100";
 
-/// Runs on both backends, one after the other; what belongs to one backend and one size runs at the same time.
-pub(crate) fn every_way() -> Outcome {
+/// Each transport, address family, way and direction. Clients with the same number of allocations run at the same time.
+pub(crate) fn every_way(backend: &str) -> Outcome {
     if let Some(missing) = [CLIENT, PEER].into_iter().find(|program| !exists(program)) {
         return Outcome::Failed(format!("{missing} is missing: cargo xtask setup"));
     }
+    let world = match World::start(backend) {
+        Ok(world) => world,
+        Err(why) => return Outcome::Failed(why),
+    };
+    if world.backend != backend {
+        return Outcome::Skipped(format!("the kernel refuses {backend}"));
+    }
     let (mut passed, mut failed) = (0, 0);
-    for backend in ["uring", "mmsg"] {
-        let world = match World::start(backend) {
-            Ok(world) => world,
-            Err(why) => return Outcome::Failed(why),
-        };
-        if world.backend != backend {
-            println!("{backend}: the kernel refuses it here");
-            continue;
-        }
-        for runs in [small(), many()] {
-            for (name, result) in world.run(runs) {
-                match result {
-                    Ok(said) => {
-                        passed += 1;
-                        println!("{backend}: {name}: {said}");
-                    }
-                    Err(why) => {
-                        failed += 1;
-                        println!("{backend}: {name}: FAILED: {why}");
-                    }
+    for runs in [small(), many()] {
+        for (name, result) in world.run(runs) {
+            match result {
+                Ok(figures) => {
+                    passed += 1;
+                    println!("{name}: {figures}");
+                }
+                Err(why) => {
+                    failed += 1;
+                    println!("{name}: FAILED: {why}");
                 }
             }
         }
@@ -64,25 +64,25 @@ enum Transport {
     Udp,
     Tcp,
     Tls,
-    /// TLS on the port that HTTPS has.
+    /// TLS on the port of HTTPS.
     Https,
 }
 
-/// One call of the client.
+/// One run of the client.
 #[derive(Clone, Copy, Debug)]
 struct Run {
     transport: Transport,
     ipv6: bool,
-    /// Indications instead of channels.
+    /// Send indications (RFC 8656, section 11) instead of channels.
     send: bool,
-    /// From one allocation to another, instead of to a peer.
+    /// From one allocation to another instead of to the peer.
     among_clients: bool,
     allocations: u32,
     messages: u32,
     interval_ms: u32,
 }
 
-/// Every way with two allocations.
+/// All combinations, with two allocations each.
 fn small() -> Vec<Run> {
     let mut runs = Vec::new();
     for transport in [Transport::Udp, Transport::Tcp, Transport::Tls, Transport::Https] {
@@ -104,7 +104,7 @@ fn small() -> Vec<Run> {
     runs
 }
 
-/// A hundred allocations at a time, by each transport.
+/// A hundred allocations by UDP, by TCP and by TLS.
 fn many() -> Vec<Run> {
     let run = |transport, among_clients| Run {
         transport,
@@ -135,7 +135,7 @@ impl Run {
             Transport::Https => world.https_port,
         };
         let mut command = Command::new("timeout");
-        // -c: pairs of ports are left out on purpose.
+        // -c: without pairs of ports, which the relay does not give.
         command.args([LIMIT_S, CLIENT, "-c", "-u", USER.0, "-w", USER.1, "-L", address]);
         let numbers = [
             ("-p", u32::from(port)),
@@ -161,12 +161,12 @@ impl Run {
         command
     }
 
-    /// What it sent, if all of that came back.
+    /// Checks what the client printed: all that it sent must have come back. Gives the figures.
     fn check(&self, said: &str) -> Result<String, String> {
         let words = || {
             said.lines().rev().take(20).collect::<Vec<_>>().into_iter().rev().collect::<Vec<_>>().join("\n")
         };
-        let summary = Summary::read(said).ok_or_else(|| format!("it gave no summary:\n{}", words()))?;
+        let summary = Summary::read(said).ok_or_else(|| format!("it printed no summary:\n{}", words()))?;
         let expected = u64::from(self.allocations * self.messages);
         if summary == (Summary { sent: expected, received: expected, lost: 0 }) {
             return Ok(format!("{expected} messages, none lost"));
@@ -175,7 +175,7 @@ impl Run {
     }
 }
 
-/// The client's last words.
+/// The last figures that the client prints.
 #[derive(Debug, PartialEq, Eq)]
 struct Summary {
     sent: u64,
@@ -184,7 +184,7 @@ struct Summary {
 }
 
 impl Summary {
-    /// The last figures it printed: it prints some while it runs.
+    /// Reads the last of them: the client prints figures while it runs too.
     fn read(said: &str) -> Option<Self> {
         let last = |word: &str| -> Option<u64> {
             let after = said.rsplit_once(word)?.1;
@@ -198,7 +198,7 @@ impl Summary {
     }
 }
 
-/// A relay and a peer.
+/// A running relay and a running peer.
 struct World {
     relay: Child,
     peer: Child,
@@ -226,7 +226,8 @@ impl World {
         let backend = String::new();
         let mut world =
             Self { relay, peer, folder, backend, turn_port: 0, tls_port, https_port: 0, peer_port };
-        let line = world.first_word(&ready)?;
+        world.await_peer()?;
+        let line = world.await_relay(&ready)?;
         let port = |name| number_field(&line, name).ok_or(format!("no {name} in: {line}"));
         world.turn_port = port("turn_port")?;
         world.https_port = port("https_port")?;
@@ -234,8 +235,26 @@ impl World {
         Ok(world)
     }
 
-    /// The line that the relay writes once every shard runs.
-    fn first_word(&mut self, ready: &Path) -> Result<String, String> {
+    /// Waits until the peer has opened its port. It prints nothing, but then the port cannot be taken again.
+    fn await_peer(&mut self) -> Result<(), String> {
+        let deadline = Instant::now() + READY_TIMEOUT;
+        loop {
+            let taken = UdpSocket::bind((Ipv4Addr::LOCALHOST, self.peer_port));
+            if taken.is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
+                return Ok(());
+            }
+            if let Ok(Some(status)) = self.peer.try_wait() {
+                return Err(format!("{PEER} ended with {status}"));
+            }
+            if Instant::now() > deadline {
+                return Err(format!("{PEER} did not open its port"));
+            }
+            thread::sleep(LOOK);
+        }
+    }
+
+    /// Waits for the line that the relay writes into its ready file, and gives it.
+    fn await_relay(&mut self, ready: &Path) -> Result<String, String> {
         let deadline = Instant::now() + READY_TIMEOUT;
         loop {
             match std::fs::read_to_string(ready) {
@@ -246,11 +265,11 @@ impl World {
             if let Ok(Some(status)) = self.relay.try_wait() {
                 return Err(format!("the relay ended with {status} before it was ready; its log is above"));
             }
-            thread::sleep(Duration::from_millis(20));
+            thread::sleep(LOOK);
         }
     }
 
-    /// Runs all of them at the same time.
+    /// Runs all of them at the same time. Gives the name and the result of each.
     fn run(&self, runs: Vec<Run>) -> Vec<(String, Result<String, String>)> {
         let started: Vec<_> = runs.into_iter().map(|run| (run, run.command(self).spawn())).collect();
         let ended = started.into_iter().map(|(run, child)| {
@@ -268,7 +287,7 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         for child in [&mut self.relay, &mut self.peer] {
-            // Both fail when it has ended, which is what we want.
+            // Both fail where it has ended already.
             let _ = child.kill();
             let _ = child.wait();
         }
@@ -276,7 +295,7 @@ impl Drop for World {
     }
 }
 
-/// Of two shards: the kernel spreads the clients over them.
+/// Starts a relay of two shards, over which the kernel spreads the clients.
 fn relay(backend: &str, folder: &Path, ready: &Path, tls_port: u16) -> Result<Child, String> {
     let (name, password) = USER;
     let mut command = Command::new(binary("millrace-relay"));
@@ -299,7 +318,7 @@ fn quiet(command: &mut Command) -> Result<Child, String> {
     command.spawn().map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))
 }
 
-/// A port that nobody has now. 0 means "none" to the relay's TLS and to the peer.
+/// A port that is free now, for programs to which port 0 means "no port".
 pub(crate) fn free_port() -> Result<u16, String> {
     let listener = TcpListener::bind(("127.0.0.1", 0));
     let address = listener.and_then(|listener| listener.local_addr());
@@ -324,7 +343,7 @@ mod tests {
         interval_ms: 20,
     };
 
-    /// As Debian 12's client prints it.
+    /// Output of the client of Debian 12.
     fn said(sent: u64, received: u64, lost: u64) -> String {
         format!(
             "2: : start_mclient: msz=2, tot_send_msgs=3, tot_recv_msgs=1, tot_send_bytes ~ 300, tot_recv_bytes ~ 100\n\
@@ -337,7 +356,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loss_a_shortfall_and_silence_are_noticed() {
+    fn a_loss_a_shortfall_and_silence_are_failures() {
         assert_eq!(RUN.check(&said(100, 100, 0)), Ok("100 messages, none lost".into()));
         assert!(RUN.check(&said(100, 99, 1)).is_err());
         assert!(RUN.check(&said(100, 100, 1)).is_err());
@@ -346,7 +365,7 @@ mod tests {
     }
 
     #[test]
-    fn every_way_is_tried() {
+    fn all_combinations_are_run() {
         let runs = small();
         assert_eq!(runs.len(), if has_ipv6() { 32 } else { 16 });
         assert!(many().iter().all(|run| run.allocations == 100));

@@ -1,4 +1,4 @@
-//! The systemd units, read by systemd itself.
+//! The systemd units, checked by `systemd-analyze verify`.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,17 +7,17 @@ use std::process::{Command, Stdio};
 use crate::report::Outcome;
 use crate::shell::{exists, root};
 
-/// Where the units expect the programs.
+/// How the paths of the programs begin in the units.
 const INSTALLED: &str = "/usr/bin/millrace-";
 
-/// Has every unit verified. A warning is a failure: an unknown key is only warned of, and means nothing then.
+/// Checks each unit. A warning fails too: systemd only warns of an unknown key, and then ignores it.
 pub(crate) fn verify() -> Outcome {
     if !exists("systemd-analyze") {
         return Outcome::Skipped("systemd-analyze is not installed".into());
     }
     let copy = std::env::temp_dir().join(format!("millrace-units-{}", std::process::id()));
     let outcome = copy_units(&copy).and_then(|units| analyze(&copy, &units));
-    // In the temporary directory; what cannot be removed does no harm.
+    // A copy that stays in the temporary folder does no harm.
     let _ = fs::remove_dir_all(&copy);
     match outcome {
         Ok(said) if said.is_empty() => Outcome::Passed,
@@ -25,7 +25,7 @@ pub(crate) fn verify() -> Outcome {
     }
 }
 
-/// Copies the units and lets them start a program that exists on this machine too.
+/// Copies the units, with this program in place of ours: systemd checks that the program of a unit exists.
 fn copy_units(copy: &Path) -> Result<Vec<PathBuf>, String> {
     let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
@@ -43,7 +43,7 @@ fn copy_units(copy: &Path) -> Result<Vec<PathBuf>, String> {
         units.push(unit);
     }
     units.sort();
-    if units.is_empty() { Err("there are no units".into()) } else { Ok(units) }
+    if units.is_empty() { Err("the folder systemd/ has no units".into()) } else { Ok(units) }
 }
 
 fn with_program(unit: &str, program: &Path) -> String {
@@ -56,10 +56,10 @@ fn with_program(unit: &str, program: &Path) -> String {
 
 fn analyze(copy: &Path, units: &[PathBuf]) -> Result<String, String> {
     let output = Command::new("systemd-analyze")
-        // Manual pages and documentation are not installed yet.
+        // The units name manual pages, which are not installed here.
         .args(["verify", "--man=no"])
         .args(units)
-        // The colon at the end: then where systemd's own units are.
+        // The colon at the end adds the folders of systemd's own units.
         .env("SYSTEMD_UNIT_PATH", format!("{}:", copy.display()))
         .stdin(Stdio::null())
         .output()
