@@ -9,9 +9,89 @@ use std::path::Path;
 
 use scan::{PathUse, Token, crate_paths, product_tokens, tokens};
 
-/// Every room of the relay and its layer. A room imports from rooms of lower layers; what else is allowed is in
-/// `SIDE_DOORS`. A new room gets its line here.
-const ROOMS: [(&str, u8); 29] = [
+/// One crate whose rooms are in order.
+struct House {
+    /// Its sources.
+    src: &'static str,
+    /// The name it has in paths.
+    name: &'static str,
+    /// Every room and its layer. A room imports from rooms of lower layers. A new room gets its line here.
+    rooms: &'static [(&'static str, u8)],
+    /// What else is allowed: from, to, and the one module behind the door (empty for the whole room).
+    side_doors: &'static [(&'static str, &'static str, &'static str)],
+}
+
+const HOUSES: [House; 2] = [
+    House { src: "src/", name: "millrace", rooms: &RELAY_ROOMS, side_doors: &RELAY_SIDE_DOORS },
+    House {
+        src: "signaling/src/",
+        name: "millrace_signaling",
+        rooms: &SIGNALING_ROOMS,
+        side_doors: &SIGNALING_SIDE_DOORS,
+    },
+];
+
+/// The rooms of signaling. Those of layer 6 are adapters: each speaks one protocol, and nothing below knows it.
+const SIGNALING_ROOMS: [(&str, u8); 27] = [
+    // 7: wiring only
+    ("main", 7),
+    ("server", 7),
+    ("routes", 7),
+    ("memory", 7),
+    // 6: adapters, one protocol each
+    ("openvidu", 6),
+    ("stats", 6),
+    ("web", 6),
+    // 5: the core: what a client or an application may do, and what follows
+    ("app", 5),
+    // 4: who is where
+    ("state", 4),
+    // 3: the kernel's doors
+    ("http", 3),
+    ("acme", 3),
+    ("relay", 3),
+    // 2: what the operator says
+    ("config", 2),
+    // 1: the model, and parts that know nothing of each other
+    ("cdr", 1),
+    ("delivery", 1),
+    ("ice_servers", 1),
+    ("origin", 1),
+    ("placement", 1),
+    ("rate", 1),
+    ("sdp", 1),
+    ("session", 1),
+    ("store", 1),
+    ("tls", 1),
+    // 0: vocabulary
+    ("clock", 0),
+    ("files", 0),
+    ("ids", 0),
+    ("net", 0),
+];
+
+const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 10] = [
+    // The program and the crate's face.
+    ("main", "server", ""),
+    ("server", "routes", ""),
+    ("server", "memory", ""),
+    // Notices become texts, facts become events.
+    ("delivery", "session", ""),
+    ("cdr", "session", ""),
+    // A webhook is called by TLS.
+    ("cdr", "tls", ""),
+    // Plain HTTP answers the questions of a certificate authority.
+    ("http", "acme", "Answers"),
+    // What one participant may say is a rate.
+    ("delivery", "rate", ""),
+    // The ICE servers of a connection are part of the model.
+    ("ice_servers", "session", ""),
+    // A URL has a host and a port, as an ICE server has.
+    ("origin", "ice_servers", "split_host"),
+];
+
+/// The rooms of the relay.
+const RELAY_ROOMS: [(&str, u8); 29] = [
     // 6: wiring only
     ("main", 6),
     ("bin", 6),
@@ -50,8 +130,7 @@ const ROOMS: [(&str, u8); 29] = [
     ("time", 0),
 ];
 
-/// What else is allowed: from, to, and the one module behind the door (empty for the whole room).
-const SIDE_DOORS: [(&str, &str, &str); 13] = [
+const RELAY_SIDE_DOORS: [(&str, &str, &str); 13] = [
     // The router writes through what a browser's streams out need, and sees nothing else of a browser.
     ("router", "peer", "outbound"),
     // TURN gives the shard what its clients send to the media port, and stands around what the shard sends.
@@ -98,28 +177,36 @@ const FOLDERS: [&str; 9] =
 
 // ------------------------------------------------------------------------------------------------ rules
 
-fn layer(room: &str) -> Option<u8> {
-    ROOMS.iter().find(|(name, _)| *name == room).map(|(_, layer)| *layer)
+impl House {
+    /// The house that a file stands in.
+    fn of(path: &str) -> Option<&'static Self> {
+        HOUSES.iter().find(|house| path.starts_with(house.src))
+    }
+
+    fn layer(&self, room: &str) -> Option<u8> {
+        self.rooms.iter().find(|(name, _)| *name == room).map(|(_, layer)| *layer)
+    }
 }
 
 /// What is wrong with `from` importing the path, if anything.
-fn wrong_import(from: &str, path: &[String]) -> Option<String> {
+fn wrong_import(house: &House, from: &str, path: &[String]) -> Option<String> {
     let to = path.first()?.as_str();
     let free = to == from || from == TESTING || to == TESTING;
     if free {
         return None;
     }
-    let Some(upper) = layer(from) else {
+    let Some(upper) = house.layer(from) else {
         return Some(format!("the room `{from}` has no layer yet; give it a line in ROOMS"));
     };
-    let Some(lower) = layer(to) else {
+    let Some(lower) = house.layer(to) else {
         return Some(format!(
             "`crate::{}` is not a room; import from the room where it lives",
             path.join("::")
         ));
     };
     let behind = path.get(1).map_or("", String::as_str);
-    let door = SIDE_DOORS
+    let door = house
+        .side_doors
         .iter()
         .any(|(f, t, module)| *f == from && *t == to && (module.is_empty() || *module == behind));
     // Vocabulary words may explain each other.
@@ -129,8 +216,8 @@ fn wrong_import(from: &str, path: &[String]) -> Option<String> {
 }
 
 /// `src/wire/rtp.rs` hangs at `wire::rtp`; `mod.rs` at its folder.
-fn module_of(path: &str) -> Vec<&str> {
-    let inner = path.trim_start_matches("src/").trim_end_matches(".rs");
+fn module_of<'p>(house: &House, path: &'p str) -> Vec<&'p str> {
+    let inner = path.trim_start_matches(house.src).trim_end_matches(".rs");
     let mut module: Vec<&str> = inner.split('/').collect();
     if module.last() == Some(&"mod") {
         module.pop();
@@ -139,15 +226,16 @@ fn module_of(path: &str) -> Vec<&str> {
 }
 
 fn import_faults(path: &str, text: &str) -> Vec<String> {
-    let module = module_of(path);
+    let Some(house) = House::of(path) else { return Vec::new() };
+    let module = module_of(house, path);
     let from = module[0];
     if from == "lib" {
         return Vec::new();
     }
     let fault = |used: PathUse| {
-        wrong_import(from, &used.segments).map(|words| format!("{path}:{}: {words}", used.line))
+        wrong_import(house, from, &used.segments).map(|words| format!("{path}:{}: {words}", used.line))
     };
-    crate_paths(text, &module, "millrace").into_iter().filter_map(fault).collect()
+    crate_paths(text, &module, house.name).into_iter().filter_map(fault).collect()
 }
 
 fn unsafe_faults(path: &str, text: &str) -> Vec<String> {
@@ -261,7 +349,7 @@ fn check(folders: &[&str], rule: fn(&str, &str) -> Vec<String>) {
 
 #[test]
 fn imports_run_downwards() {
-    check(&["src"], import_faults);
+    check(&["src", "signaling/src"], import_faults);
 }
 
 #[test]
@@ -305,6 +393,10 @@ fn notices_a_wrong_import() {
     refused(import_faults, "src/wire/rtp.rs", "use crate::Something;");
     refused(import_faults, "src/systemd.rs", "use millrace::front::Child;");
     refused(import_faults, "src/io/cycle.rs", "use crate::control::mailbox::Mailbox;");
+    refused(import_faults, "signaling/src/session/mod.rs", "use crate::app::App;");
+    refused(import_faults, "signaling/src/app/mod.rs", "use crate::openvidu::events;");
+    refused(import_faults, "signaling/src/state/mod.rs", "use crate::{session::Session, openvidu::rpc};");
+    refused(import_faults, "signaling/src/sdp/mod.rs", "use crate::session::Media;");
 }
 
 #[test]
@@ -328,6 +420,7 @@ fn accepts_a_right_import() {
     accepted(import_faults, "src/srtp/send.rs", "pub(in crate::peer) fn f<'a>(x: &'a str) -> char { '\"' }");
     accepted(import_faults, "src/main.rs", "use millrace::io::cycle;");
     accepted(import_faults, "src/ice/mod.rs", "mod tests { use crate::testing::net; }");
+    accepted(import_faults, "signaling/src/openvidu/rpc/mod.rs", "use crate::app::App; use super::events;");
 }
 
 #[test]

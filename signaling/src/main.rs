@@ -1,6 +1,7 @@
 //! The signaling process.
 
-use millrace_signaling::Config;
+use millrace_signaling::config::Config;
+use millrace_signaling::server;
 
 fn main() -> std::process::ExitCode {
     let (config, settings) = match millrace_settings::parse::<Config>(std::env::args_os()) {
@@ -11,5 +12,5 @@ fn main() -> std::process::ExitCode {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
-    millrace_signaling::run_to_the_end(config)
+    server::run_to_the_end(config)
 }

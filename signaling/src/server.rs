@@ -15,10 +15,12 @@ use tokio::time::Instant;
 
 use crate::acme::{Acme, Answers};
 use crate::app::App;
-use crate::cdr::Journal;
+use crate::cdr::{Journal, JournalError};
 use crate::config::{self, Choice, Config, ConfigError};
 use crate::http::{self, Listener, Room};
 use crate::memory;
+use crate::openvidu::DIALECTS;
+use crate::routes;
 use crate::store::{Embedded, StoreError};
 use crate::tls::{Files, InUse, TlsError};
 
@@ -34,6 +36,9 @@ pub enum StartError {
     /// A setting cannot be.
     #[error(transparent)]
     Config(#[from] ConfigError),
+    /// Events cannot be delivered or written as the settings ask.
+    #[error(transparent)]
+    Journal(#[from] JournalError),
     /// There is no TLS.
     #[error(transparent)]
     Tls(#[from] TlsError),
@@ -97,7 +102,7 @@ pub fn run_to_the_end(config: Config) -> ExitCode {
         Err(error) => {
             tracing::error!("{error}");
             // What is set does not become right by another start.
-            let is_set_wrong = matches!(error, StartError::Config(_));
+            let is_set_wrong = matches!(error, StartError::Config(_) | StartError::Journal(_));
             if is_set_wrong { ExitCode::from(millrace_settings::EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
     }
@@ -143,9 +148,9 @@ impl Server {
         let answers = Arc::<Answers>::default();
         let redirects = http::plain::router(&config, Arc::clone(&answers));
         let acme = fetched_for.map(|name| acme(&config, name, answers, https.certificate.clone()));
-        let app = App::start(config, &secret, Box::new(store), journal)?;
+        let app = App::start(config, &secret, Box::new(store), journal, &DIALECTS)?;
 
-        let (router, limits) = (http::router(&app), app.config.limits);
+        let (router, limits) = (routes::router(&app), app.config.limits);
         let plain = std::iter::once(http).chain(http_v6).map(Listener::plain);
         let listeners = std::iter::once(https.listener).chain(plain);
         let mut rooms: Vec<_> = listeners.map(|listener| listener.serve(router.clone(), limits)).collect();

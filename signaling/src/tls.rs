@@ -1,8 +1,6 @@
 //! TLS with a certificate made here on the first start, or with the operator's own in its place.
 
-use std::fs::OpenOptions;
-use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
@@ -14,7 +12,7 @@ use rustls::server::NoServerSessionStorage;
 use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::Choice;
+use crate::files::write_new;
 
 /// Name of the certificate chain in the data directory.
 pub const CERTIFICATE_FILE: &str = "tls-certificate.pem";
@@ -24,6 +22,25 @@ pub const KEY_FILE: &str = "tls-key.pem";
 /// Name of the certificate that was fetched, in the data directory: its key and its chain in one file, which so changes in
 /// one step. Until there is one it holds one of our own.
 pub const FETCHED_FILE: &str = "tls-letsencrypt.pem";
+
+/// Which certificate HTTPS has.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Choice<'a> {
+    /// One that is made here, which no browser trusts by itself.
+    SelfSigned,
+    /// The operator's files.
+    Own {
+        /// The chain.
+        certificate: &'a Path,
+        /// Its key.
+        key: &'a Path,
+    },
+    /// One that a certificate authority makes.
+    Fetched {
+        /// The name it is made for.
+        name: String,
+    },
+}
 
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
@@ -205,16 +222,6 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
 
 fn write(path: &Path, bytes: &[u8], mode: u32) -> Result<(), TlsError> {
     write_new(path, bytes, mode).map_err(|error| TlsError::File { path: path.display().to_string(), error })
-}
-
-/// Makes a file with `mode` from its first moment on. It must not exist.
-///
-/// # Errors
-/// As the system has them.
-pub(crate) fn write_new(path: &Path, bytes: &[u8], mode: u32) -> io::Result<()> {
-    let mut file = OpenOptions::new().write(true).create_new(true).mode(mode).open(path)?;
-    file.write_all(bytes)?;
-    file.sync_all()
 }
 
 /// Puts a file that only its owner may read in the place of another, in one step.

@@ -8,7 +8,7 @@ use std::net::Ipv6Addr;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
-use millrace_signaling::http::Net;
+use millrace_signaling::net::Net;
 use support::{World, basic, scratch};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};

@@ -3,7 +3,7 @@
 mod support;
 
 use millrace_signaling::config::ReportedVersion;
-use millrace_signaling::openvidu::ice_servers;
+use millrace_signaling::ice_servers;
 use serde_json::{Value, json};
 use support::{Client, World, join_params};
 

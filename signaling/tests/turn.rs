@@ -70,7 +70,7 @@ async fn servers_of_the_connection_or_of_the_operator_go_before() {
     assert_eq!(urls(&joined["customIceServers"]).len(), 2);
 
     let set = "url=turn:set,username=u,credential=c";
-    let set = millrace_signaling::openvidu::ice_servers::parse_text(set).unwrap();
+    let set = millrace_signaling::ice_servers::parse_text(set).unwrap();
     let world = World::with(1, |config| config.ice.servers = vec![set]).await;
     let session = world.session().await;
     let (_client, joined) = join(&world, &session).await;

@@ -9,7 +9,7 @@ use clap::{Arg, ArgAction, Command, CommandFactory, Parser, ValueEnum as _};
 use millrace_settings::keys::{KEYS, Key, by_flag};
 use millrace_settings::{EXIT_CONFIG, Problems, Settings};
 use millrace_signaling::config::{Certificate, CertificateType, SECRET_LEN_MIN};
-use millrace_signaling::http::Origin;
+use millrace_signaling::origin::Origin;
 
 use super::{Options, import};
 

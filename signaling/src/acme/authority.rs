@@ -20,7 +20,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_rustls::TlsConnector;
 
-use crate::openvidu::ice_servers::split_host;
+use crate::ice_servers::split_host;
 use crate::tls;
 
 /// Longest answer that is read, in bytes.

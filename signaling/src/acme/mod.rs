@@ -182,7 +182,7 @@ mod tests {
             2400,
         );
         assert_eq!(acme.wait(), None, "another name");
-        Files::of(&crate::config::Choice::Fetched { name: acme.name.clone() }, &acme.data_dir, &[]).unwrap();
+        Files::of(&tls::Choice::Fetched { name: acme.name.clone() }, &acme.data_dir, &[]).unwrap();
         assert_eq!(acme.wait(), None, "one of our own");
     }
 }

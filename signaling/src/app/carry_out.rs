@@ -3,15 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::extract::ws::Utf8Bytes;
 use tokio::sync::oneshot;
 
 use super::App;
 use crate::cdr::Moment;
 use crate::clock;
-use crate::openvidu::events;
-use crate::openvidu::rpc::Outbox;
-use crate::session::{Changes, Fact, Generation, Notification, PlacedPeer};
+use crate::delivery::{Dialect, Outbox, Text};
+use crate::session::{Changes, Fact, Notification, PlacedPeer};
 use crate::state::{Client, State};
 
 /// One answer that leaves once its change is durable.
@@ -19,7 +17,7 @@ pub struct Answer {
     /// Where to.
     pub outbox: Arc<Outbox>,
     /// The text frame.
-    pub text: Utf8Bytes,
+    pub text: Text,
 }
 
 impl App {
@@ -103,15 +101,18 @@ impl App {
     }
 }
 
-/// What leaves for whom: one text of a notice for all of one generation.
-fn messages(state: &State, notifications: &[Notification]) -> Vec<(Arc<Outbox>, Utf8Bytes)> {
+/// Which texts go to which outboxes. A notice is encoded once for each dialect, however many clients are sent it.
+fn messages(state: &State, notifications: &[Notification]) -> Vec<(Arc<Outbox>, Text)> {
     let mut messages = Vec::new();
     for Notification { to, notice } in notifications {
-        let mut texts: BTreeMap<Generation, Utf8Bytes> = BTreeMap::new();
+        let mut texts: Vec<(&Dialect, Option<Text>)> = Vec::new();
         for client in to.iter().filter_map(|to| state.clients.get(to)) {
-            let text = texts.entry(client.generation);
-            let text = text.or_insert_with_key(|&generation| events::notification(notice, generation).into());
-            messages.push((Arc::clone(&client.outbox), text.clone()));
+            let known = texts.iter().position(|(dialect, _)| *dialect == client.dialect);
+            let at = known.unwrap_or_else(|| {
+                texts.push((client.dialect, (client.dialect.encode)(notice)));
+                texts.len() - 1
+            });
+            messages.extend(texts[at].1.clone().map(|text| (Arc::clone(&client.outbox), text)));
         }
     }
     messages

@@ -5,7 +5,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
 use super::App;
-use crate::openvidu::ids;
+use crate::ids;
 use crate::session::IceServer;
 
 /// How long TURN credentials made here are good, in seconds.
@@ -67,7 +67,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::openvidu::ice_servers::parse_text;
+    use crate::ice_servers::parse_text;
 
     fn client(own: &[IceServer]) -> IceClient<'_> {
         IceClient { own, host: "localhost", media_port: 5_000, now_ms: 1_000_000 }

@@ -7,6 +7,7 @@ mod ice_servers;
 mod media_errors;
 mod recover;
 mod restore;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -22,6 +23,7 @@ use tokio::time::{Instant, sleep, timeout};
 use crate::cdr::Journal;
 use crate::clock;
 use crate::config::Config;
+use crate::delivery::Dialect;
 use crate::rate::Addresses;
 use crate::relay::Link;
 use crate::state::{Shared, State};
@@ -67,9 +69,10 @@ impl App {
         secret: &str,
         mut store: Box<dyn Store>,
         journal: Journal,
+        dialects: &[&'static Dialect],
     ) -> Result<Arc<Self>, StoreError> {
         let shared = Arc::new(Shared::default());
-        let restored = restore::restore(store.load()?);
+        let restored = restore::restore(store.load()?, dialects);
         tracing::info!(sessions = restored.sessions.len(), participants = restored.clients.len(), "restored");
         let waiting: Vec<String> = restored.clients.keys().cloned().collect();
         *shared.lock() = restored;

@@ -9,7 +9,7 @@ use millrace_control::RelayHello;
 use tokio::time::Instant;
 
 use super::App;
-use crate::session::{Attempt, Generation, Session};
+use crate::session::{Attempt, Session};
 
 /// Somebody who no longer gets what is sent.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,8 +65,8 @@ impl App {
         let lost_of = |session: &Session| {
             let mut lost = Vec::new();
             for (connection, viewer) in session.participants() {
-                // Clients of the first generation do not know the word.
-                if viewer.generation == Generation::First {
+                let client = state.clients.get(&viewer.rpc_session);
+                if !client.is_some_and(|client| client.dialect.takes_offers) {
                     continue;
                 }
                 let watched = viewer.subscriptions.iter().filter(|it| asked.contains(&it.media.id()));

@@ -4,12 +4,18 @@ use std::sync::Arc;
 
 use tokio::time::Instant;
 
-use crate::openvidu::rpc::{Budget, Outbox};
+use crate::delivery::{Budget, Dialect, Outbox};
 use crate::session::Session;
 use crate::state::{Client, State};
 
 /// The state that the stored values describe. One that does not read is left out: the others go on.
-pub(super) fn restore(values: Vec<(String, Vec<u8>)>) -> State {
+///
+/// A participant whose dialect is not among `dialects` speaks the first of them.
+pub(super) fn restore(values: Vec<(String, Vec<u8>)>, dialects: &[&'static Dialect]) -> State {
+    let dialect_of = |name: &str| {
+        let found = dialects.iter().find(|dialect| dialect.name == name);
+        *found.unwrap_or(&dialects[0])
+    };
     let mut state = State::default();
     for (id, value) in values {
         match serde_json::from_slice::<Session>(&value) {
@@ -18,7 +24,7 @@ pub(super) fn restore(values: Vec<(String, Vec<u8>)>) -> State {
                     let client = Client {
                         session: id.clone(),
                         connection: connection.id.clone(),
-                        generation: participant.generation,
+                        dialect: dialect_of(&participant.dialect),
                         outbox: Arc::new(Outbox::default()),
                         turn: Arc::default(),
                         budget: Budget::new(Instant::now()),

@@ -15,7 +15,6 @@ mod webhook;
 
 use serde_json::{Value, json};
 
-use crate::config::ConfigError;
 use crate::session::Fact;
 pub(crate) use endpoint::Endpoint;
 use event::Event;
@@ -28,7 +27,18 @@ pub(crate) use rotation::{is_ours as is_file_name, names as file_names};
 pub(crate) use webhook::Settings as WebhookSettings;
 use webhook::Webhook;
 
-/// Everybody who is told.
+/// Why events cannot be delivered or written as the settings ask.
+#[derive(Debug, thiserror::Error)]
+pub enum JournalError {
+    /// The webhook cannot be called.
+    #[error("--webhook: {0}")]
+    Webhook(String),
+    /// The call detail records cannot be written.
+    #[error("--cdr-path: {0}")]
+    File(String),
+}
+
+/// The receivers of events: an application's webhook and files of call detail records.
 #[derive(Default)]
 pub struct Journal {
     webhook: Option<Webhook>,
@@ -39,14 +49,12 @@ impl Journal {
     /// Starts what is wanted. Must be called within the runtime.
     ///
     /// # Errors
-    /// When it cannot be had; names the option.
-    pub fn start(webhook: Option<WebhookSettings>, file: Option<FileSettings>) -> Result<Self, ConfigError> {
-        let cannot_tell = |why| ConfigError::Events { option: "--webhook", why };
-        let webhook = webhook.map(Webhook::start).transpose().map_err(cannot_tell)?;
+    /// When the webhook's certificates or the directory of the records cannot be used.
+    pub fn start(webhook: Option<WebhookSettings>, file: Option<FileSettings>) -> Result<Self, JournalError> {
+        let webhook = webhook.map(Webhook::start).transpose().map_err(JournalError::Webhook)?;
         let start = |file: FileSettings| {
-            let why = |error| format!("{}: {error}", file.dir.display());
-            LogFile::start(&file)
-                .map_err(|error| ConfigError::Events { option: "--cdr-path", why: why(error) })
+            let why = |error| JournalError::File(format!("{}: {error}", file.dir.display()));
+            LogFile::start(&file).map_err(why)
         };
         Ok(Self { webhook, file: file.map(start).transpose()? })
     }

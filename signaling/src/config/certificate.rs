@@ -1,11 +1,12 @@
 //! Whose certificate HTTPS has.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use clap::{Args, ValueEnum};
 
 use super::ConfigError;
-use crate::http::Origin;
+use crate::origin::Origin;
+use crate::tls::Choice;
 
 /// Where certificates come from unless the operator says otherwise.
 pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
@@ -66,25 +67,6 @@ pub struct Acme {
     /// 80 with certificate type letsencrypt, else none. 0 is any free one.
     #[arg(long, env = "MILLRACE_REDIRECT_PORT", value_name = "N")]
     pub redirect_port: Option<u16>,
-}
-
-/// What the options come to.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Choice<'a> {
-    /// One of our own.
-    SelfSigned,
-    /// The operator's.
-    Own {
-        /// The chain.
-        certificate: &'a Path,
-        /// Its key.
-        key: &'a Path,
-    },
-    /// One that is fetched.
-    Fetched {
-        /// What for.
-        name: String,
-    },
 }
 
 impl Certificate {
@@ -155,6 +137,8 @@ fn directory(url: &str) -> Result<String, String> {
 
 #[cfg(test)]
 mod tests {
+    use std::path::Path;
+
     use clap::Parser as _;
 
     use super::super::Config;

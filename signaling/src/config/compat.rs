@@ -2,7 +2,8 @@
 
 use clap::Args;
 
-use crate::openvidu::VERSION;
+/// The OpenVidu release whose clients are served, and that this server reports where nothing else is set.
+pub const VERSION: &str = "2.32.2";
 
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::openvidu::ice_servers;
+use crate::ice_servers;
 use crate::session::IceServer;
 
 #[derive(Clone, Debug, Args)]

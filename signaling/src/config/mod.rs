@@ -15,8 +15,9 @@ mod turn;
 
 use clap::Parser;
 
-pub use certificate::{Acme, Certificate, CertificateType, Choice, LETS_ENCRYPT};
-pub use compat::{Compat, ReportedVersion};
+pub use crate::tls::Choice;
+pub use certificate::{Acme, Certificate, CertificateType, LETS_ENCRYPT};
+pub use compat::{Compat, ReportedVersion, VERSION};
 pub use events::Events;
 pub use garbage::Garbage;
 pub use ice::Ice;

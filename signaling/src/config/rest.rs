@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::http::Net;
+use crate::net::Net;
 
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]

@@ -6,8 +6,8 @@ use std::path::{Path, PathBuf};
 use clap::Args;
 
 use super::{Certificate, ConfigError};
-use crate::openvidu::ids;
-use crate::tls::write_new;
+use crate::files::write_new;
+use crate::ids;
 
 /// Shortest secret that is accepted, in bytes.
 pub const SECRET_LEN_MIN: usize = 8;

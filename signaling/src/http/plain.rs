@@ -12,7 +12,7 @@ use axum::routing::get;
 use super::via;
 use crate::acme::Answers;
 use crate::config::Config;
-use crate::openvidu::ice_servers::split_host;
+use crate::ice_servers::split_host;
 
 const HTTPS_PORT: u16 = 443;
 

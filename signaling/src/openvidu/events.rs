@@ -3,7 +3,8 @@
 use serde_json::{Map, Value, json};
 
 use super::{first, shapes};
-use crate::session::{Generation, Notice};
+use crate::openvidu::Generation;
+use crate::session::Notice;
 
 /// The text frame that tells a client of that generation of `notice`.
 pub fn notification(notice: &Notice, generation: Generation) -> String {

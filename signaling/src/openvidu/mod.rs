@@ -4,8 +4,8 @@ pub mod cdr;
 pub mod errors;
 pub mod events;
 pub mod first;
-pub mod ice_servers;
-pub mod ids;
+mod generation;
+pub mod info;
 pub mod json;
 pub mod negotiation;
 pub mod peer_stats;
@@ -13,5 +13,4 @@ pub mod rest;
 pub mod rpc;
 pub mod shapes;
 
-/// The release whose clients are served, and that we say we are where nothing else is wanted.
-pub const VERSION: &str = "2.32.2";
+pub use generation::{DIALECTS, Generation};

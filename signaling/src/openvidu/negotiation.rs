@@ -6,8 +6,8 @@ use std::net::{IpAddr, SocketAddr};
 use millrace_control::{CodecKind, MediaKind, RelayHello};
 
 use super::errors::{self, RpcError};
-use super::ids;
 use crate::config::Config;
+use crate::ids;
 use crate::sdp::{
     self, ForcedCodec, Formats, IceCredentials, Ids, KindIds, Negotiated, SdpError, Ssrcs, Terms,
 };

@@ -5,7 +5,8 @@ use serde_json::{Map, Value, json};
 use super::peer_stats;
 
 use super::first;
-use crate::session::{Connection, Generation, MediaOptions, Participant, Session, Stream, Subscription};
+use crate::openvidu::Generation;
+use crate::session::{Connection, MediaOptions, Participant, Session, Stream, Subscription};
 use crate::state::Peers;
 
 /// A list with its length.

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionProperties, Generation, Stream, Subscription};
+use super::{ConnectionProperties, Stream, Subscription};
 
 /// One person's place in a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -34,9 +34,9 @@ pub struct Participant {
     pub platform: String,
     /// Address it came from.
     pub ip: String,
-    /// What kind of client it is.
-    #[serde(default)]
-    pub generation: Generation,
+    /// Name of the dialect its client reads; empty for a client that an older release stored.
+    #[serde(default, alias = "generation")]
+    pub dialect: String,
     /// Id for logs.
     pub final_user_id: String,
     /// What it publishes.

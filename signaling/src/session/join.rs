@@ -1,6 +1,6 @@
 //! Somebody uses a token.
 
-use super::{Changes, Fact, Generation, Notice, Participant, Person, Refusal, Session};
+use super::{Changes, Fact, Notice, Participant, Person, Refusal, Session};
 
 /// Who arrives, with the ids drawn for them.
 #[derive(Clone, Debug)]
@@ -13,8 +13,8 @@ pub struct Arrival {
     pub platform: String,
     /// Address it comes from.
     pub ip: String,
-    /// What kind of client it is.
-    pub generation: Generation,
+    /// Name of the dialect its client reads.
+    pub dialect: String,
     /// New id for logs.
     pub final_user_id: String,
     /// The time, in ms since 1970.
@@ -44,7 +44,7 @@ impl Session {
             client_data: arrival.client_data,
             platform: arrival.platform,
             ip: arrival.ip,
-            generation: arrival.generation,
+            dialect: arrival.dialect,
             final_user_id: arrival.final_user_id,
             stream: None,
             subscriptions: Vec::new(),

@@ -7,7 +7,6 @@
 mod caps;
 mod connection;
 mod fact;
-mod generation;
 mod join;
 mod leave;
 mod media;
@@ -29,7 +28,6 @@ use serde::{Deserialize, Serialize};
 pub use caps::Caps;
 pub use connection::{Connection, Participant, RECORDER};
 pub use fact::{Fact, Flow, Person};
-pub use generation::Generation;
 pub use join::Arrival;
 pub use media::{Media, PlacedPeer};
 pub use notice::{Changes, Notice, Notification, Reason};
@@ -272,7 +270,7 @@ pub(crate) mod testing {
             client_data: String::new(),
             platform: "test".into(),
             ip: "127.0.0.1".into(),
-            generation: Generation::Second,
+            dialect: "test".into(),
             final_user_id: "0".into(),
             now_ms: 2_000,
         }
@@ -342,7 +340,7 @@ mod tests {
         let session: Session = serde_json::from_str(text).unwrap();
         assert_eq!(session.media().map(Media::id).collect::<Vec<_>>(), [7, 8]);
         let (_, publisher) = session.participant("con_A").unwrap();
-        assert_eq!(publisher.generation, Generation::Second);
+        assert_eq!(publisher.dialect, "");
         assert_eq!(publisher.stream.as_ref().unwrap().options.frame_rate, Some(30));
         let waiting = &session.connection("con_C").unwrap().properties;
         assert_eq!(waiting.kurento_options.as_ref().unwrap().video_max_recv_bandwidth, Some(500));

@@ -9,10 +9,10 @@ use millrace_control::{Command, Event, EventKind, RelayHello, Snapshot};
 
 use tokio::sync::Notify;
 
-use crate::openvidu::rpc::{Budget, Identity, Outbox};
+use crate::delivery::{Budget, Dialect, Outbox};
 use crate::placement;
 use crate::relay::Owner;
-use crate::session::{Generation, Media, Session, Stream};
+use crate::session::{Media, Session, Stream};
 pub use peers::{PeerNote, Peers, Texts};
 
 /// The model and who is connected.
@@ -48,14 +48,31 @@ pub struct Client {
     pub session: String,
     /// Its connection.
     pub connection: String,
-    /// What kind of client it is.
-    pub generation: Generation,
+    /// What its client reads.
+    pub dialect: &'static Dialect,
     /// What it is to be sent; it outlives the socket.
     pub outbox: Arc<Outbox>,
     /// Held by the one of its sockets that negotiates: two at once would move the same tracks to and fro.
     pub turn: Arc<Turn>,
     /// What it may make others be sent; it outlives the socket too.
     pub budget: Budget,
+}
+
+/// A participant.
+#[derive(Clone)]
+pub struct Identity {
+    /// Its session.
+    pub session: String,
+    /// Its connection.
+    pub connection: String,
+    /// Its private RPC session id.
+    pub rpc_session: String,
+    /// Its outbox.
+    pub outbox: Arc<Outbox>,
+    /// Held while it negotiates.
+    pub turn: Arc<Turn>,
+    /// Number of this socket at the outbox. Another reader there is a newer socket.
+    pub reader: u64,
 }
 
 impl State {

@@ -7,7 +7,7 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
-use super::super::{ice_servers, ids, shapes};
+use super::super::shapes;
 use super::Failure;
 use super::body::{Body, not_found};
 use super::fields::{CONNECTION_PROPERTIES, FILTERS_MAX, TOKEN_PROPERTIES};
@@ -16,6 +16,8 @@ use crate::app::App;
 use crate::clock;
 use crate::config::Limits;
 use crate::http::Via;
+use crate::ice_servers;
+use crate::ids;
 use crate::session::{Changes, Connection, ConnectionProperties, KurentoOptions, Reason, Refusal, Role};
 
 /// What the address of an IP camera may begin with.

@@ -7,7 +7,7 @@ use axum::extract::State;
 use axum::http::StatusCode;
 use serde_json::Value;
 
-use super::super::{ids, shapes};
+use super::super::shapes;
 use super::Failure;
 use super::body::{Body, not_found};
 use super::fields::{MEDIA_MODES, RECORDING_MODES, SESSION_PROPERTIES};
@@ -15,6 +15,7 @@ use super::request::{Named, Raw, Shown};
 use crate::app::App;
 use crate::clock;
 use crate::config::Streams;
+use crate::ids;
 use crate::session::{
     ForcedVideoCodec, MediaServer, Reason, Session, SessionProperties, default_recording_properties,
 };

@@ -9,14 +9,12 @@
 //!
 //! Who the caller is follows from its socket alone, never from what it sends.
 
-mod budget;
 mod instant;
 mod message;
 mod methods;
 mod moderation;
 mod negotiate;
 mod options;
-mod outbox;
 mod prepare;
 mod publish;
 mod room;
@@ -33,14 +31,13 @@ use tokio::time::{Instant, timeout_at};
 
 use super::errors::{self, RpcError};
 use crate::app::{Answer, App};
-use crate::session::Generation;
-use crate::state::Turn;
-pub use budget::Budget;
+use crate::delivery::Outbox;
+use crate::openvidu::Generation;
+use crate::state::Identity;
 pub use message::{Params, Request};
 use methods::Handler;
 pub use methods::{METHODS, Method};
 pub(crate) use moderation::signal_of;
-pub use outbox::{Outbox, Pull};
 pub use socket::serve;
 
 /// Joins one socket may try with tokens or sessions that are none.
@@ -63,23 +60,6 @@ pub struct Caller {
     identity: OnceLock<Identity>,
     /// Joins that were refused: guesses, perhaps.
     refused_joins: AtomicU32,
-}
-
-/// A participant.
-#[derive(Clone)]
-pub struct Identity {
-    /// Its session.
-    pub session: String,
-    /// Its connection.
-    pub connection: String,
-    /// Its private RPC session id.
-    pub rpc_session: String,
-    /// Its outbox.
-    pub outbox: Arc<Outbox>,
-    /// Held while it negotiates.
-    turn: Arc<Turn>,
-    /// Number of this socket at the outbox. Another reader there is a newer socket.
-    pub reader: u64,
 }
 
 /// A request on its way to whoever carries it out.

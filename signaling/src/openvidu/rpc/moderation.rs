@@ -9,7 +9,8 @@ use super::super::errors::{self, RpcError};
 use super::super::{first, json};
 use super::options::is_dimensions;
 use super::{Call, Caller, Identity, Outcome, Params};
-use crate::session::{Generation, Refusal, Signal};
+use crate::openvidu::Generation;
+use crate::session::{Refusal, Signal};
 use crate::state::State;
 
 /// Longest name of a property and of a reason, in bytes.

@@ -5,7 +5,8 @@ use serde_json::{Map, Value};
 use super::super::errors::{self, RpcError};
 use super::super::{first, json};
 use super::Params;
-use crate::session::{Generation, MediaOptions};
+use crate::openvidu::Generation;
+use crate::session::MediaOptions;
 
 /// Longest text among the options of a stream, in bytes.
 const OPTION_LEN_MAX: usize = 1_024;

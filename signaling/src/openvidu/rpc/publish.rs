@@ -3,12 +3,12 @@
 use serde_json::json;
 
 use super::super::errors::RpcError;
-use super::super::ids;
 use super::super::negotiation::Tracks;
 use super::negotiate::{Facts, Side, offer};
 use super::options::media_options;
 use super::{Call, Caller, Identity, Outcome};
 use crate::clock;
+use crate::ids;
 use crate::session::{Refusal, Stream};
 
 impl Caller {

@@ -6,15 +6,19 @@ use serde_json::{Map, Value, json};
 use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
-use super::super::{first, ice_servers, ids, shapes};
-use super::{Budget, Call, Caller, Identity, Outcome, Params, success};
+use super::super::{first, shapes};
+use super::{Call, Caller, Outcome, Params, success};
 use crate::app::IceClient;
 use crate::clock;
+use crate::delivery::Budget;
+use crate::ice_servers;
+use crate::ids;
+use crate::openvidu::Generation;
 use crate::session::{
-    Arrival, Changes, Connection, ConnectionProperties, Generation, IceServer, MediaServer, Participant,
-    RECORDER, Reason, Refusal, Role, Session, SessionProperties,
+    Arrival, Changes, Connection, ConnectionProperties, IceServer, MediaServer, Participant, RECORDER,
+    Reason, Refusal, Role, Session, SessionProperties,
 };
-use crate::state::{Client, State};
+use crate::state::{Client, Identity, State};
 
 /// Longest description of the client's platform that is kept, in characters.
 const PLATFORM_LEN_MAX: usize = 256;
@@ -39,7 +43,7 @@ impl Caller {
             client_data: client_data.unwrap_or_default().to_owned(),
             platform: platform.chars().take(PLATFORM_LEN_MAX).collect(),
             ip: self.ip.to_string(),
-            generation: self.generation,
+            dialect: self.generation.dialect().name.to_owned(),
             final_user_id: ids::final_user(),
             now_ms: clock::now_ms(),
         };
@@ -87,7 +91,7 @@ impl Caller {
         let client = Client {
             session: session.to_owned(),
             connection,
-            generation: self.generation,
+            dialect: self.generation.dialect(),
             outbox: Arc::clone(&self.own),
             turn,
             budget,
@@ -209,7 +213,7 @@ impl Caller {
         });
         let version = self.app.config.compat.reported_version.to_client(sdk_version);
         // Clients of the first generation know one way only.
-        let media_server = match participant.generation {
+        let media_server = match self.generation {
             Generation::First => MediaServer::Kurento,
             Generation::Second => session.properties.media_server,
         };

@@ -14,10 +14,12 @@ use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::super::errors::{self, RpcError};
 use super::methods::Handler;
-use super::{Call, Caller, Method, Outbox, Params, Pull, Request, success};
+use super::{Call, Caller, Method, Params, Request, success};
 use crate::app::App;
+use crate::delivery::{Outbox, Pull};
+use crate::openvidu::Generation;
 use crate::rate::{Bucket, Rate};
-use crate::session::{Generation, Reason};
+use crate::session::Reason;
 
 /// Requests of one socket that wait for their turn; one more ends it. Candidates do not wait here, so a browser may
 /// subscribe to this many streams at once.

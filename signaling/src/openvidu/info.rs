@@ -12,7 +12,7 @@ const GREETING: &str =
     concat!("Millrace ", env!("CARGO_PKG_VERSION"), ": the log is not sent over the network");
 
 /// Where older clients send a user whose browser does not trust the certificate yet: who sees this trusts it.
-pub(super) async fn accept_certificate() -> Html<&'static str> {
+pub async fn accept_certificate() -> Html<&'static str> {
     Html(
         "<!doctype html><html lang=\"en\"><meta charset=\"utf-8\"><title>Certificate accepted</title>\
           <p>Your browser accepts the certificate of this server. Go back to the application.</p></html>",
@@ -20,7 +20,7 @@ pub(super) async fn accept_certificate() -> Html<&'static str> {
 }
 
 /// Greets, and closes: nothing is kept open for strangers.
-pub(super) async fn info(upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Response {
+pub async fn info(upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Response {
     let upgrade = match upgrade {
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),

@@ -6,9 +6,9 @@ use aws_lc_rs::hmac;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 
-use crate::app::App;
+use super::App;
 use crate::config::Turn;
-use crate::openvidu::ids;
+use crate::ids;
 use crate::session::IceServer;
 
 /// Letters of a user name after the time it ends at, as in OpenVidu.
@@ -49,7 +49,7 @@ impl App {
 
 /// What is known of the relay's TURN server.
 #[derive(Clone, Copy, Debug)]
-pub struct TurnServer<'a> {
+pub(super) struct TurnServer<'a> {
     /// What is set.
     pub options: &'a Turn,
     /// The secret that both processes know.
@@ -64,7 +64,7 @@ pub struct TurnServer<'a> {
 
 /// The servers for one `user`, with credentials that are good from `now_ms` (since 1970) for as long as is set; none
 /// when TURN is off. UDP goes first: a client takes what costs it least, and TCP where that is all there is.
-pub fn turn_servers(server: TurnServer<'_>, now_ms: u64, user: &str) -> Vec<IceServer> {
+pub(super) fn turn_servers(server: TurnServer<'_>, now_ms: u64, user: &str) -> Vec<IceServer> {
     let options = server.options;
     if !options.enabled {
         return Vec::new();

@@ -1,0 +1,152 @@
+//! Which path is served by which part, and for which addresses.
+
+use std::sync::Arc;
+
+use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
+use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::middleware::Next;
+use axum::response::{IntoResponse as _, Response};
+use axum::routing::{get, post};
+use axum::{Router, middleware};
+
+use crate::app::App;
+use crate::http::{Seat, Via};
+use crate::net::{self, Net};
+use crate::openvidu::Generation;
+use crate::openvidu::{cdr, info, rest, rpc};
+use crate::relay::LinkError;
+use crate::{stats, web};
+
+/// What is read of a WebSocket at once, in bytes. The library's own 128 KiB are most of what a participant costs, and
+/// clients send little but an offer now and then.
+const READ_BUFFER_LEN: usize = 4 << 10;
+
+/// Everything that is served.
+pub(crate) fn router(app: &Arc<App>) -> Router {
+    let protected = Router::new()
+        .route("/millrace/stats", get(stats::stats))
+        .route("/openvidu/cdr", get(cdr::list))
+        .route("/openvidu/cdr/{file}", get(cdr::get))
+        .route("/millrace/debug/panic/{shard}", post(inject_panic))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), rest::require_secret))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), rest::limit_rate));
+    let api =
+        Router::new().nest("/openvidu/api", rest::router(app)).merge(rest::beside(app)).merge(protected);
+    let dashboard = Router::new()
+        .route("/millrace/openapi.json", get(rest::openapi))
+        .route("/openvidu/info", get(info::info))
+        .merge(web::api_page());
+    let (api, dashboard) = if app.config.rest.support_deprecated_api {
+        (api.merge(rest::deprecated(app)), dashboard.route("/info", get(info::info)))
+    } else {
+        (api, dashboard)
+    };
+    let served = Router::new()
+        .route("/openvidu", get(open_socket))
+        .route("/room", get(open_first_generation_socket))
+        .route("/millrace/ready", get(ready))
+        .route("/openvidu/accept-certificate", get(info::accept_certificate))
+        .merge(web::call_page())
+        .merge(api.layer(middleware::from_fn_with_state(Arc::clone(app), only_api_users)))
+        .merge(dashboard.layer(middleware::from_fn_with_state(Arc::clone(app), only_operators)));
+    let served = if app.config.rest.support_deprecated_api {
+        served.route("/accept-certificate", get(info::accept_certificate))
+    } else {
+        served
+    };
+    let body_len_max = app.config.limits.message_len_bytes_max;
+    served.layer(DefaultBodyLimit::max(body_len_max)).with_state(Arc::clone(app))
+}
+
+async fn only_api_users(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    request: Request,
+    next: Next,
+) -> Response {
+    only_from(&app.config.rest.rest_allow, via, request, next).await
+}
+
+async fn only_operators(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    request: Request,
+    next: Next,
+) -> Response {
+    only_from(&app.config.rest.dashboard_allow, via, request, next).await
+}
+
+/// Runs before authentication, so a blocked address cannot test secrets.
+async fn only_from(allowed: &[Net], via: Via, request: Request, next: Next) -> Response {
+    if net::lets(allowed, via.remote) {
+        return next.run(request).await;
+    }
+    tracing::debug!(remote = %via.remote, path = request.uri().path(), "not from there");
+    StatusCode::FORBIDDEN.into_response()
+}
+
+type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
+
+async fn open_socket(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    Extension(seat): Extension<Arc<Seat>>,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Response {
+    take_socket(app, &via, seat, &headers, upgrade, Generation::Second)
+}
+
+async fn open_first_generation_socket(
+    State(app): State<Arc<App>>,
+    Extension(via): Extension<Via>,
+    Extension(seat): Extension<Arc<Seat>>,
+    headers: HeaderMap,
+    upgrade: Upgrade,
+) -> Response {
+    take_socket(app, &via, seat, &headers, upgrade, Generation::First)
+}
+
+/// Takes the WebSocket of the RPC. No compression, bounded messages.
+fn take_socket(
+    app: Arc<App>,
+    via: &Via,
+    seat: Arc<Seat>,
+    headers: &HeaderMap,
+    upgrade: Upgrade,
+    generation: Generation,
+) -> Response {
+    let upgrade = match upgrade {
+        Ok(upgrade) => upgrade,
+        Err(rejection) => return rejection.into_response(),
+    };
+    let host = via.host_name(headers, &app.config);
+    let remote = via.remote;
+    let message_len_max = app.config.limits.message_len_bytes_max;
+    upgrade
+        .read_buffer_size(READ_BUFFER_LEN)
+        .max_message_size(message_len_max)
+        .max_frame_size(message_len_max)
+        .on_upgrade(move |socket| async move {
+            rpc::serve(app, socket, remote, host, generation).await;
+            drop(seat);
+        })
+}
+
+/// 200 while the relay is there, 503 while not.
+async fn ready(State(app): State<Arc<App>>) -> StatusCode {
+    if app.link.relay().is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
+}
+
+/// Makes a shard panic, where the operator allowed it.
+async fn inject_panic(State(app): State<Arc<App>>, Path(shard): Path<u32>) -> Response {
+    if !app.config.server.allow_fault_injection {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    match app.link.inject_panic(shard, app.relay_deadline()).await {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error @ LinkError::Rejected(..)) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+        Err(error) => (StatusCode::SERVICE_UNAVAILABLE, error.to_string()).into_response(),
+    }
+}
