@@ -1,51 +1,43 @@
-//! From which addresses something may be asked for.
+//! Address lists: from where the REST API and the dashboard may be asked.
 
 use std::net::IpAddr;
 
-/// One address, a range of them, or all.
+use ipnet::IpNet;
+
+/// One address, a range of them, or every address.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Net {
-    /// `None` is everywhere.
-    range: Option<(IpAddr, u8)>,
+    /// `None` is every address of both families.
+    range: Option<IpNet>,
 }
 
 impl Net {
     /// Reads `198.51.100.1`, `198.51.100.0/24`, `2001:db8::/32` or `all`.
     ///
     /// # Errors
-    /// When it is something else, in words for an operator.
+    /// For any other text. The message quotes it and names the forms, for an operator.
     pub fn parse(text: &str) -> Result<Self, String> {
         let text = text.trim();
         if text == "all" {
             return Ok(Self { range: None });
         }
-        let (ip, len) = text.split_once('/').map_or((text, None), |(ip, len)| (ip, Some(len)));
-        let ip: IpAddr =
-            ip.parse().map_err(|_| format!("'{text}' is no address, no range of addresses, and not all"))?;
-        let len_max = if ip.is_ipv4() { 32 } else { 128 };
-        let len = len.map_or(Some(len_max), |len| len.parse().ok()).filter(|len| *len <= len_max);
-        let len = len.ok_or_else(|| format!("'{text}': behind / there is a number of up to {len_max}"))?;
-        Ok(Self { range: Some((ip, len)) })
+        let range = text.parse::<IpNet>().or_else(|_| text.parse::<IpAddr>().map(IpNet::from));
+        let range = range.map_err(|_| {
+            format!(
+                "'{text}' is not an address (198.51.100.1), not a range (198.51.100.0/24 with at most /32, \
+                 2001:db8::/32 with at most /128) and not all"
+            )
+        })?;
+        Ok(Self { range: Some(range) })
     }
 
-    /// Whether an address is in it.
+    /// Whether an address is in it. IPv4 and IPv6 never match each other.
     pub fn contains(&self, ip: IpAddr) -> bool {
-        let Some((net, len)) = self.range else { return true };
-        match (net, ip) {
-            (IpAddr::V4(net), IpAddr::V4(ip)) => {
-                let differ = u32::from(net) ^ u32::from(ip);
-                differ.leading_zeros() >= u32::from(len)
-            }
-            (IpAddr::V6(net), IpAddr::V6(ip)) => {
-                let differ = u128::from(net) ^ u128::from(ip);
-                differ.leading_zeros() >= u32::from(len)
-            }
-            _ => false,
-        }
+        self.range.is_none_or(|range| range.contains(&ip))
     }
 }
 
-/// Whether somebody there may ask. An empty list lets everybody; who is on this machine may always, as with OpenVidu.
+/// Whether `ip` may ask. An empty list allows every address. Loopback is always allowed, as with OpenVidu.
 pub fn lets(list: &[Net], ip: IpAddr) -> bool {
     list.is_empty() || ip.is_loopback() || list.iter().any(|net| net.contains(ip))
 }
