@@ -1,4 +1,4 @@
-//! How often something may be done: so often at once, and so often over time.
+//! Rates: how much of something is allowed over time, and how much at once.
 
 mod addresses;
 
@@ -8,7 +8,7 @@ use tokio::time::Instant;
 
 pub use addresses::Addresses;
 
-/// So many of something in a period, and so many at once.
+/// An amount in a period, and the largest burst.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Rate {
     amount: u32,
@@ -17,18 +17,24 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// `amount` in a period, and `burst` of them at once after a pause; at least one. `None`, no bound at all, for an
-    /// amount of 0.
+    /// `amount` in a period, and up to `burst` at once after a pause; a burst of 0 counts as 1. An amount of 0 gives
+    /// `None`, which is no limit.
     pub fn new(amount: u32, period: Duration, burst: u32) -> Option<Self> {
         (amount > 0).then_some(Self { amount, period, burst: burst.max(1) })
     }
 
-    /// So many a second.
+    /// `amount` in a second.
     pub fn per_second(amount: u32, burst: u32) -> Option<Self> {
         Self::new(amount, Duration::from_secs(1), burst)
     }
 
-    /// In how much time so many are earned.
+    /// The rate of `count` clients together.
+    const fn times(self, count: u32) -> Self {
+        let (amount, burst) = (self.amount.saturating_mul(count), self.burst.saturating_mul(count));
+        Self { amount, burst, ..self }
+    }
+
+    /// The time in which `count` are earned.
     fn time_of(&self, count: usize) -> Duration {
         let count = u128::try_from(count).unwrap_or(u128::MAX);
         let nanos = count.saturating_mul(self.period.as_nanos()).div_ceil(u128::from(self.amount));
@@ -36,31 +42,30 @@ impl Rate {
     }
 }
 
-/// What somebody has done of what a rate allows.
+/// What one client has used of a rate (the generic cell rate algorithm of ITU-T I.371: one time stamp a client).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bucket {
-    /// When nothing of it counts any more.
+    /// When the whole burst is available again.
     whole_at: Instant,
 }
 
 impl Bucket {
-    /// Of somebody who has done nothing yet.
+    /// Nothing is used yet.
     pub const fn new(now: Instant) -> Self {
         Self { whole_at: now }
     }
 
-    /// Does `count` more.
+    /// Uses `count`.
     ///
     /// # Errors
-    /// With the time until that many may be done, when it is too soon; nothing is counted then. What is more than a
-    /// burst may never be done at once.
+    /// With the time until that many are available. Nothing is counted then. More than a burst is never available.
     pub fn spend(&mut self, now: Instant, rate: Rate, count: usize) -> Result<(), Duration> {
         self.check(now, rate, count)?;
         self.whole_at = self.whole_at.max(now) + rate.time_of(count);
         Ok(())
     }
 
-    /// Whether `count` more may be done.
+    /// Whether `count` are available.
     ///
     /// # Errors
     /// As for [`Self::spend`].
@@ -70,7 +75,7 @@ impl Bucket {
         if owed <= allowed { Ok(()) } else { Err(owed - allowed) }
     }
 
-    /// Whether nothing counts any more.
+    /// Whether the whole burst is available.
     pub fn is_whole(&self, now: Instant) -> bool {
         self.whole_at <= now
     }
@@ -97,7 +102,7 @@ mod tests {
         assert!(bucket.is_whole(start + 3 * SECOND));
         let late = start + 1_000_000 * SECOND;
         assert_eq!(bucket.spend(late, rate, 20), Ok(()));
-        assert!(bucket.spend(late, rate, 1).is_err(), "no more than one burst is kept");
+        assert!(bucket.spend(late, rate, 1).is_err(), "a burst never grows");
     }
 
     #[test]
