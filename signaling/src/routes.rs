@@ -29,6 +29,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         .route("/openvidu/cdr", get(cdr::list))
         .route("/openvidu/cdr/{file}", get(cdr::get))
         .route("/millrace/debug/panic/{shard}", post(inject_panic))
+        .layer(middleware::from_fn(rest::refuse_forged))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::require_secret))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::limit_rate));
     let api =

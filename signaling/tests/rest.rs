@@ -4,7 +4,7 @@ mod support;
 
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};
-use support::{Client, World, basic, request};
+use support::{Client, SECRET, World, basic, exchange, request};
 
 const API: &str = "/openvidu/api";
 
@@ -370,4 +370,42 @@ async fn faults_are_injected_only_where_that_is_allowed() {
     assert_eq!(world.rest("POST", "/millrace/debug/panic/1", "").await.status, 204);
     let held = world.relay.held();
     assert!(matches!(held.log.as_slice(), [(1, millrace_control::Command::InjectPanic(_))]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_form_of_another_site_changes_nothing() {
+    let world = World::with(1, |config| config.server.allow_fault_injection = true).await;
+    // What a browser sends that remembers the secret: <form method=post enctype=text/plain> with one field.
+    let post = async |path: &str, kind: &str, site: &str, body: &str| {
+        let request = format!(
+            "POST {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\nAuthorization: {}\r\nContent-Type: {kind}\r\n\
+             Sec-Fetch-Site: {site}\r\nSec-Fetch-Mode: navigate\r\nContent-Length: {}\r\n\r\n{body}",
+            basic(SECRET),
+            body.len()
+        );
+        exchange(world.port, request.as_bytes()).await.expect("an answer")
+    };
+    let sessions = format!("{API}/sessions");
+    let field = "{\"customSessionId\":\"forged\",\"x\":\"=\"}\r\n";
+    for kind in ["text/plain", "application/x-www-form-urlencoded", "multipart/form-data; boundary=x"] {
+        for site in ["cross-site", "same-site", "none"] {
+            let answer = post(&sessions, kind, site, field).await;
+            assert_eq!(answer.status, 415, "{kind} {site}: {answer:?}");
+            let told = answer.json();
+            assert_eq!((&told["status"], &told["path"]), (&json!(415), &json!(sessions)));
+            assert!(told["message"].as_str().unwrap().contains("application/json"), "{told}");
+        }
+    }
+    for path in [&*sessions, "/millrace/debug/panic/0"] {
+        let answer = post(path, "text/plain", "cross-site", "").await;
+        assert_eq!((answer.status, &answer.json()["path"]), (403, &json!(path)));
+    }
+    assert_eq!(world.rest("GET", &sessions, "").await.json()["numberOfElements"], 0);
+    assert!(world.relay.held().log.is_empty(), "no shard panicked");
+    // With the right header the same is an application's request, and one without a body needs none.
+    assert_eq!(
+        post(&sessions, "application/json", "none", "{\"customSessionId\":\"wanted\"}").await.status,
+        200
+    );
+    assert_eq!(post(&sessions, "application/x-www-form-urlencoded", "none", "").await.status, 200);
 }

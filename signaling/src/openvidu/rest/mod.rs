@@ -6,6 +6,7 @@
 mod body;
 mod connections;
 mod fields;
+mod forgery;
 mod openapi;
 mod request;
 mod routes;
@@ -34,6 +35,7 @@ use tokio::time::Instant;
 use crate::app::App;
 use crate::clock;
 use crate::http::Via;
+pub use forgery::refuse_forged;
 pub use openapi::openapi;
 use routes::{Access, ROUTES, Route};
 
@@ -65,8 +67,11 @@ const CONFIG: &str = "/config";
 
 /// Public and protected paths, each answer with what all of them carry.
 fn guarded(app: &Arc<App>, public: Router<Arc<App>>, protected: Router<Arc<App>>) -> Router<Arc<App>> {
+    let protected = protected
+        .layer(middleware::from_fn(refuse_forged))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), require_secret));
     public
-        .merge(protected.layer(middleware::from_fn_with_state(Arc::clone(app), require_secret)))
+        .merge(protected)
         .layer(middleware::from_fn_with_state(Arc::clone(app), limit_rate))
         .layer(middleware::from_fn(describe_failures))
         .layer(middleware::from_fn(allow_every_origin))

@@ -12,7 +12,8 @@ use super::fields::{CONNECTION_PROPERTIES, FAILURE, Field, Kind, Presence, SESSI
 use super::routes::{Access, Answer, Content, ROUTES, Route};
 
 const INTRODUCTION: &str = "The REST API of OpenVidu 2, as Millrace serves it. A key that is null is as good as absent; keys \
-     nobody knows are let through. Another method of a known path, or another path, is answered with 403.";
+     nobody knows are let through. Another method of a known path, or another path, is answered with 403; so is a POST \
+     without a body that a page of another site makes a browser send. A body comes with Content-Type: application/json.";
 
 /// Name of the one way to prove who calls.
 const SECRET: &str = "secret";
@@ -143,6 +144,7 @@ fn common_refusals(route: &Route, has_parameters: bool) -> Vec<(u16, &'static st
     }
     if route.body.is_some() {
         refusals.push((413, "The body is too long"));
+        refusals.push((415, "The body does not come with Content-Type: application/json"));
     }
     refusals.push((
         429,
