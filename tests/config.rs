@@ -2,15 +2,20 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::fs;
+use std::fs::{self, Permissions};
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
 /// `EX_CONFIG`.
 const WRONG: Option<i32> = Some(78);
+
+/// Free ports and one shard.
+const FREE_PORTS: [&str; 10] =
+    ["--https-port", "0", "--http-port", "0", "--media-port", "0", "--turn", "false", "--shards", "1"];
 
 fn scratch(name: &str) -> PathBuf {
     let dir = std::env::temp_dir().join(format!("millrace-config-test-{}-{name}", std::process::id()));
@@ -200,9 +205,7 @@ fn what_only_a_child_refuses_ends_all_with_that_status() {
     fs::create_dir_all(&data).unwrap();
     // Of an earlier run, and cut off since.
     fs::write(data.join("secret"), "short").unwrap();
-    let ports =
-        ["--https-port", "0", "--http-port", "0", "--media-port", "0", "--turn", "false", "--shards", "1"];
-    let output = millrace(&ports).arg("--data-dir").arg(&data).output().unwrap();
+    let output = millrace(&FREE_PORTS).arg("--data-dir").arg(&data).output().unwrap();
     let (_, err) = said(&output);
     assert_eq!(output.status.code(), WRONG, "{err}");
     assert!(
@@ -269,6 +272,70 @@ fn both_processes_run_with_what_the_file_says() {
     for (name, value) in [("MAX_RECV", 1111), ("MIN_RECV", 222), ("MIN_SEND", 333), ("MAX_SEND", 1111)] {
         assert_eq!(config[format!("OPENVIDU_STREAMS_VIDEO_{name}_BANDWIDTH")], value, "{config}");
     }
+}
+
+#[test]
+fn a_flag_of_one_process_is_a_flag_of_the_front_command() {
+    let data = scratch("flag").join("data");
+    let mut child = millrace(&[&FREE_PORTS[..], &["--json", "--secret", "from the file"]].concat())
+        .args(["--video-min-recv-kbps", "222", "--webhook-header", "A: b, c", "--webhook-header", "D: e"])
+        .args(["--webhook", "--webhook-endpoint", "https://app.example/hook", "--data-dir"])
+        .arg(&data)
+        // Flags win over every variable, in the children too.
+        .env("OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH", "333")
+        .stdout(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let _server = Server(child);
+    let mut line = String::new();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+    let config = get(ready["http_url"].as_str().unwrap(), "/openvidu/api/config");
+    assert_eq!(config["OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH"], 222, "{config}");
+    assert_eq!(config["OPENVIDU_WEBHOOK_HEADERS"], serde_json::json!(["A: b, c", "D: e"]), "{config}");
+}
+
+/// What the front command prints on standard output and standard error until it is ready.
+fn printed(data: &Path) -> (String, String) {
+    let log = data.with_extension("log");
+    let mut child = millrace(&FREE_PORTS)
+        .arg("--data-dir")
+        .arg(data)
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(&log).unwrap())
+        .spawn()
+        .unwrap();
+    let stdout = child.stdout.take().unwrap();
+    let _server = Server(child);
+    let mut out = String::new();
+    for line in BufReader::new(stdout).lines() {
+        let line = line.unwrap();
+        if line.starts_with("Ctrl-C") {
+            break;
+        }
+        out += &line;
+        out.push('\n');
+    }
+    (out, fs::read_to_string(&log).unwrap())
+}
+
+#[test]
+fn the_secret_is_printed_once_and_the_data_directory_is_private() {
+    let data = scratch("printed").join("data");
+    let mode = || fs::metadata(&data).unwrap().permissions().mode() & 0o777;
+    let (out, log) = printed(&data);
+    let secret = fs::read_to_string(data.join("secret")).unwrap();
+    assert!(out.contains(secret.trim()), "it was just made: {out}{log}");
+    assert_eq!(mode(), 0o700);
+
+    // As an earlier release made it.
+    fs::set_permissions(&data, Permissions::from_mode(0o755)).unwrap();
+    let (out, log) = printed(&data);
+    assert!(out.contains("Millrace is ready") && out.contains("in the file"), "{out}{log}");
+    assert!(!out.contains(secret.trim()) && !log.contains(secret.trim()), "{out}{log}");
+    assert_eq!(mode(), 0o700);
+    assert!(log.contains("its mode is 0700 now"), "{log}");
 }
 
 /// One request as OPENVIDUAPP with the secret "from the file".

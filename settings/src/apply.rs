@@ -5,7 +5,8 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 
 use clap::builder::Resettable;
-use clap::{Arg, ArgAction, Command, CommandFactory, FromArgMatches, error::ErrorKind};
+use clap::parser::ValueSource;
+use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, error::ErrorKind};
 
 use crate::keys::{self, KEYS, Key};
 use crate::load::{Environment, FILE_VARIABLE, Problems, Settings};
@@ -48,10 +49,10 @@ pub fn environment() -> Environment {
         .collect()
 }
 
-/// A program's options with everything that is set: by flags, the environment, the file, or by default.
+/// A program's options, and everything that is set by flags, the environment or the file.
 ///
 /// # Errors
-/// All that is wrong with the file and the environment, or the first that is wrong with the flags.
+/// Everything that is wrong with the file and the environment, or the first thing that is wrong with the flags.
 pub fn parse<C: CommandFactory + FromArgMatches>(
     arguments: impl IntoIterator<Item = OsString>,
 ) -> Result<(C, Settings), Failure> {
@@ -65,20 +66,22 @@ fn parse_with<C: CommandFactory + FromArgMatches>(
     let arguments: Vec<OsString> = arguments.into_iter().collect();
     let command = C::command().arg(file_option());
     let usage = |error: clap::Error| Failure::Usage(Box::new(error));
-    // Help is given whatever the settings are.
+    // Help works even if the settings are wrong.
     let asked =
         arguments.iter().any(|word| ["-h", "--help", "-V", "--version"].iter().any(|help| word == help));
-    let settings = if asked {
-        Settings::default()
-    } else {
-        Settings::load(named_file(&arguments).as_deref(), environment).map_err(Failure::Settings)?
-    };
+    if asked {
+        let matches = described(command).try_get_matches_from(arguments).map_err(usage)?;
+        return Ok((C::from_arg_matches(&matches).map_err(usage)?, Settings::default()));
+    }
+    let mut settings =
+        Settings::load(named_file(&arguments).as_deref(), environment).map_err(Failure::Settings)?;
     let problems = faults(&command, &settings);
     if !problems.is_empty() {
         return Err(Failure::Settings(Problems(problems.into_iter().map(|(_, words)| words).collect())));
     }
-    let mut matches =
-        applied(command, &settings, environment).try_get_matches_from(arguments).map_err(usage)?;
+    let command = applied(command, &settings);
+    let mut matches = command.clone().try_get_matches_from(arguments).map_err(usage)?;
+    add_flags(&mut settings, &command, &matches);
     Ok((C::from_arg_matches_mut(&mut matches).map_err(usage)?, settings))
 }
 
@@ -106,19 +109,36 @@ fn named_file(arguments: &[OsString]) -> Option<PathBuf> {
 }
 
 /// The options with what is set as their defaults.
-fn applied(command: Command, settings: &Settings, environment: &Environment) -> Command {
+fn applied(command: Command, settings: &Settings) -> Command {
     command.mut_args(|arg| {
         let Some(key) = arg.get_long().and_then(keys::by_flag) else { return arg };
-        let value = settings.get(key);
-        // What the environment says has been read; an empty variable says nothing.
-        let is_read =
-            arg.get_env().and_then(|name| name.to_str()).is_some_and(|name| environment.contains_key(name));
-        let arg = if value.is_some() || is_read { arg.env(Resettable::Reset) } else { arg };
-        match value {
+        // The environment has been read already, so clap must not read it again.
+        let arg = arg.env(Resettable::Reset);
+        match settings.get(key) {
             Some(value) => arg.default_values(value.texts.clone()),
             None => arg,
         }
     })
+}
+
+/// The options as help shows them: each with its variable, in groups named like the tables of the file.
+fn described(command: Command) -> Command {
+    command.mut_args(|arg| match arg.get_long().and_then(keys::by_flag) {
+        Some(key) => arg.env(key.variable()).hide_env_values(true).help_heading(key.parts().0),
+        None => arg,
+    })
+}
+
+/// Adds what the flags say to what is set otherwise.
+fn add_flags(settings: &mut Settings, command: &Command, matches: &ArgMatches) {
+    for arg in command.get_arguments() {
+        let Some(key) = arg.get_long().and_then(keys::by_flag) else { continue };
+        let id = arg.get_id().as_str();
+        if matches.value_source(id) == Some(ValueSource::CommandLine) {
+            let words = matches.get_raw(id).into_iter().flatten();
+            settings.set_by_flag(key, words.map(|word| word.to_string_lossy().into_owned()).collect());
+        }
+    }
 }
 
 /// What the options of a program do not take: the key, and what is wrong where.

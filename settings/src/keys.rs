@@ -1,7 +1,6 @@
 //! The table of keys: what each is called in the file, on the command line and in the environment.
 
-/// One setting. What it means, its default and which values it takes say the command line options of the programs; a
-/// test of the front command holds both together.
+/// The names of one setting. The clap option with the same flag has its help text, default and type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
     /// In the file: `table.name`.

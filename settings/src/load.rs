@@ -32,6 +32,8 @@ pub enum Origin {
     File(PathBuf, usize),
     /// A file that holds nothing else, and who named it.
     SecretFile(PathBuf, Box<Self>),
+    /// A flag of the command line, without dashes.
+    Flag(&'static str),
 }
 
 impl fmt::Display for Origin {
@@ -41,6 +43,7 @@ impl fmt::Display for Origin {
             Self::OpenVidu(name) => write!(f, "{name} (OpenVidu)"),
             Self::File(path, line) => write!(f, "{}:{line}", path.display()),
             Self::SecretFile(path, named_by) => write!(f, "{} ({named_by})", path.display()),
+            Self::Flag(flag) => write!(f, "--{flag}"),
         }
     }
 }
@@ -66,7 +69,7 @@ impl fmt::Display for Problems {
 
 impl std::error::Error for Problems {}
 
-/// What is set, except by flags.
+/// What is set. [`Settings::load`] reads all sources but the flags, which [`parse`](crate::parse) adds.
 #[derive(Clone, Debug, Default)]
 pub struct Settings {
     /// The file that was read.
@@ -101,6 +104,11 @@ impl Settings {
     /// What is set of a key.
     pub fn get(&self, key: &Key) -> Option<&Value> {
         self.values.get(key.path)
+    }
+
+    /// Sets a key by its flag, which wins over all other sources.
+    pub(crate) fn set_by_flag(&mut self, key: &'static Key, texts: Vec<String>) {
+        self.values.insert(key.path, Value { texts, origin: Origin::Flag(key.flag) });
     }
 
     fn read_file(&mut self, problems: &mut Vec<String>) {
@@ -163,8 +171,8 @@ impl Settings {
         }
     }
 
-    /// The same for a child process: what to set in its environment, so that it neither reads the file again nor
-    /// weighs the sources anew. Only keys that it is `wanted` to know.
+    /// The environment that gives a child process the same settings: it reads no file and weighs no sources. Only keys that
+    /// are `wanted` are in it, so that a process gets no secrets it does not use.
     pub fn environment(&self, wanted: impl Fn(&Key) -> bool) -> Vec<(String, String)> {
         let mut variables = vec![(FILE_VARIABLE.to_owned(), "/dev/null".to_owned())];
         for key in KEYS.iter().filter(|key| wanted(key)) {
@@ -183,9 +191,11 @@ impl Settings {
     }
 }
 
-/// The variables of an environment that set a key in any way.
-pub fn setting_variables(environment: &Environment) -> impl Iterator<Item = &String> {
-    environment.keys().filter(|name| KEYS.iter().any(|key| owns(key, name)))
+/// The variables of an environment that set a key in any way: ours and those of OpenVidu.
+pub fn setting_variables(environment: &Environment) -> Vec<String> {
+    let theirs = openvidu::among(environment);
+    let sets = |name: &String| theirs.contains_key(name) || KEYS.iter().any(|key| owns(key, name));
+    environment.keys().filter(|name| sets(name)).cloned().collect()
 }
 
 /// Whether a variable sets the key: by its name, by index, or by a file.
@@ -342,7 +352,8 @@ mod tests {
             assert_eq!(texts(&settings), texts(&again), "{}", key.path);
         }
         assert_eq!(said(&again, "server.public-ip").0, "192.0.2.1 192.0.2.2");
-        assert_eq!(setting_variables(&environment(&pairs)).collect::<Vec<_>>(), ["MILLRACE_SHARDS"]);
+        let names = setting_variables(&environment(&[&pairs[..], &[("PATH", "/bin")]].concat()));
+        assert_eq!(names, ["DOMAIN_OR_PUBLIC_IP", "MILLRACE_SHARDS", "PROXY_PUBLIC_IP"]);
     }
 
     #[test]

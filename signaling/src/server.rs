@@ -128,14 +128,14 @@ impl Server {
     /// When something it needs cannot be had.
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         config.server.make_data_dir()?;
-        let secret = config.server.resolve_secret()?;
+        let secret = config.rest.resolve_secret(&config.server.data_dir)?;
         let fetched_for = match config.server.certificate.choice()? {
             Choice::Fetched { name } => Some(name),
             _ => None,
         };
         let redirect = plain_listener(&config).await?;
         let https = secure_listener(&config.server).await?;
-        let http = listen("--http-port", (Ipv4Addr::LOCALHOST, config.server.http_port).into()).await?;
+        let http = listen("--http-port", (Ipv4Addr::LOCALHOST, config.plain.http_port).into()).await?;
         let https_port = https.port.unwrap_or(config.server.https_port);
         let http_port = http.local_addr()?.port();
         // The same port on IPv6 loopback, for browsers that try that first. Without IPv6 there is nothing to serve.

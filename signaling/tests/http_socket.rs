@@ -23,7 +23,7 @@ async fn world(sockets_per_address_max: usize) -> (World, PathBuf) {
     let world = World::with(1, |config| {
         config.server.http_socket = Some(path.clone());
         config.server.https_port = https_port;
-        config.limits.sockets_per_address_max = sockets_per_address_max;
+        config.limits.sockets.sockets_per_address_max = sockets_per_address_max;
     })
     .await;
     (world, path)

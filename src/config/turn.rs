@@ -6,139 +6,66 @@ use std::ops::RangeInclusive;
 use crate::turn::HTTPS_PORT;
 use millrace_turn::server::{Cidr, Config, Credentials, Limits, PeerPolicy, Quota};
 
-/// Flags of the TURN server, the same on the front command.
+// A doc comment on a group of options would become the description of the whole program.
 #[derive(Clone, Debug, clap::Args)]
-pub struct TurnOptions {
-    /// Whether the relay has a TURN server of its own; `false` for none.
-    #[arg(
-        id = "turn", long = "turn",
-        env = "MILLRACE_TURN",
-        value_name = "BOOL",
-        default_value_t = true,
-        action = clap::ArgAction::Set
-    )]
-    pub enabled: bool,
-
-    /// Port of TURN, UDP and TCP. 0 means any free one.
-    #[arg(
-        id = "turn-port",
-        long = "turn-port",
-        env = "MILLRACE_TURN_PORT",
-        value_name = "N",
-        default_value_t = 3478
-    )]
-    pub port: u16,
-
-    /// Port of TURN over TLS; 0 is off. TURN is on the port of HTTPS too, which networks leave open that leave open little.
-    #[arg(
-        id = "turn-tls-port",
-        long = "turn-tls-port",
-        env = "MILLRACE_TURN_TLS_PORT",
-        value_name = "N",
-        default_value_t = 5349
-    )]
-    pub tls_port: u16,
-
-    /// Take TURN on UDP port 443 too, for networks that let nothing else out.
-    #[arg(id = "turn-udp-443", long = "turn-udp-443", env = "MILLRACE_TURN_UDP_443")]
-    pub udp_443: bool,
-
-    /// Realm of the credentials. Short, for it is in every answer to a stranger.
-    #[arg(
-        id = "turn-realm",
-        long = "turn-realm",
-        env = "MILLRACE_TURN_REALM",
-        value_name = "NAME",
-        default_value = "millrace"
-    )]
+#[allow(missing_docs, reason = "see above")]
+pub struct TurnServer {
+    /// Realm of the TURN credentials. Keep it short: every answer to an unauthenticated request carries it.
+    #[arg(id = "turn-realm", long = "turn-realm", value_name = "NAME", default_value = "millrace")]
     pub realm: String,
 
-    /// Secret that time-limited credentials are made from (coturn's static-auth-secret).
-    #[arg(
-        id = "turn-secret",
-        long = "turn-secret",
-        env = "MILLRACE_TURN_SECRET",
-        value_name = "S",
-        hide_env_values = true
-    )]
-    pub secret: Option<String>,
-
-    /// The secret before this one: credentials made from it count until they end.
-    #[arg(
-        id = "turn-secret-previous",
-        long = "turn-secret-previous",
-        env = "MILLRACE_TURN_SECRET_PREVIOUS",
-        value_name = "S",
-        hide_env_values = true
-    )]
+    /// The previous TURN secret. Credentials computed from it stay valid until they expire.
+    #[arg(id = "turn-secret-previous", long = "turn-secret-previous", value_name = "S")]
     pub secret_previous: Option<String>,
 
-    /// A user whose credential never ends, for tests. Repeatable.
+    /// A TURN user whose password never expires, for tests. Repeatable.
     #[arg(
         id = "turn-static-user", long = "turn-static-user",
-        env = "MILLRACE_TURN_STATIC_USER",
         value_name = "NAME:PASSWORD",
         value_delimiter = ',',
-        value_parser = name_and_password,
-        hide_env_values = true
+        value_parser = name_and_password
     )]
     pub static_users: Vec<(String, String)>,
 
     /// Addresses that TURN clients may reach besides the media ports of this relay, such as 203.0.113.0/24. Repeatable.
-    #[arg(
-        id = "turn-allow",
-        long = "turn-allow",
-        env = "MILLRACE_TURN_ALLOW",
-        value_name = "CIDR",
-        value_delimiter = ','
-    )]
+    #[arg(id = "turn-allow", long = "turn-allow", value_name = "CIDR", value_delimiter = ',')]
     pub allow: Vec<Cidr>,
 
-    /// Addresses that they may not, whatever --turn-allow says. Repeatable.
-    #[arg(
-        id = "turn-deny",
-        long = "turn-deny",
-        env = "MILLRACE_TURN_DENY",
-        value_name = "CIDR",
-        value_delimiter = ','
-    )]
+    /// Addresses that TURN clients may not reach, even if turn-allow contains them. Repeatable.
+    #[arg(id = "turn-deny", long = "turn-deny", value_name = "CIDR", value_delimiter = ',')]
     pub deny: Vec<Cidr>,
 
-    /// Ports that relayed addresses have.
+    /// UDP ports of relayed addresses.
     #[arg(
         id = "turn-relay-ports", long = "turn-relay-ports",
-        env = "MILLRACE_TURN_RELAY_PORTS",
         value_name = "MIN-MAX",
         default_value = "49152-65535",
         value_parser = port_range
     )]
     pub relay_ports: RangeInclusive<u16>,
 
-    /// Allocations at a time, over all shards.
+    /// Maximum number of TURN allocations on all shards together.
     #[arg(
         id = "turn-allocations-max",
         long = "turn-allocations-max",
-        env = "MILLRACE_TURN_ALLOCATIONS_MAX",
         value_name = "N",
         default_value_t = 16_384
     )]
     pub allocations_max: u32,
 
-    /// Allocations of one user at a time on one shard.
+    /// Maximum number of TURN allocations of one user on each shard.
     #[arg(
         id = "turn-allocations-per-user-max",
         long = "turn-allocations-per-user-max",
-        env = "MILLRACE_TURN_ALLOCATIONS_PER_USER_MAX",
         value_name = "N",
         default_value_t = 128
     )]
     pub allocations_per_user_max: u32,
 
-    /// What one user may have relayed in both directions, in bit/s; 0 is unlimited.
+    /// Maximum bit rate relayed for one user, both directions together, in bit/s. 0 means unlimited.
     #[arg(
         id = "turn-bandwidth-per-user-max-bps",
         long = "turn-bandwidth-per-user-max-bps",
-        env = "MILLRACE_TURN_BANDWIDTH_PER_USER_MAX_BPS",
         value_name = "BPS",
         default_value_t = 0
     )]
@@ -156,47 +83,15 @@ pub struct Facts<'a> {
     pub addresses: &'a [IpAddr],
     /// Media port of each shard.
     pub media_ports: &'a [u16],
-    /// The port TURN got.
+    /// The UDP port TURN got.
     pub port: u16,
+    /// Whether TURN is on UDP port 443 too.
+    pub udp_443: bool,
     /// The secret in use.
     pub secret: &'a str,
 }
 
-impl TurnOptions {
-    /// As flags for the relay's process; what is secret goes by [`TurnOptions::secrets`].
-    pub fn arguments(&self) -> Vec<(&'static str, String)> {
-        let Self { relay_ports, .. } = self;
-        let mut arguments = vec![
-            ("--turn", self.enabled.to_string()),
-            ("--turn-port", self.port.to_string()),
-            ("--turn-tls-port", self.tls_port.to_string()),
-            ("--turn-realm", self.realm.clone()),
-            ("--turn-relay-ports", format!("{}-{}", relay_ports.start(), relay_ports.end())),
-            ("--turn-allocations-max", self.allocations_max.to_string()),
-            ("--turn-allocations-per-user-max", self.allocations_per_user_max.to_string()),
-            ("--turn-bandwidth-per-user-max-bps", self.bandwidth_per_user_max_bps.to_string()),
-        ];
-        arguments.extend(self.allow.iter().map(|cidr| ("--turn-allow", cidr.to_string())));
-        arguments.extend(self.deny.iter().map(|cidr| ("--turn-deny", cidr.to_string())));
-        arguments
-    }
-
-    /// What is secret besides the secret in use, as variables of the relay's environment: arguments are for everyone to
-    /// read.
-    pub fn secrets(&self) -> Vec<(String, String)> {
-        let mut secrets = Vec::new();
-        let mut add = |name: &str, value: &str| secrets.push((name.to_owned(), value.to_owned()));
-        if let Some(secret) = &self.secret_previous {
-            add("MILLRACE_TURN_SECRET_PREVIOUS", secret);
-        }
-        if !self.static_users.is_empty() {
-            let users: Vec<_> =
-                self.static_users.iter().map(|(name, password)| format!("{name}:{password}")).collect();
-            add("MILLRACE_TURN_STATIC_USER", &users.join(","));
-        }
-        secrets
-    }
-
+impl TurnServer {
     /// The configuration of each shard's server: each has its own part of the ports and of the quotas.
     pub fn configs(&self, facts: &Facts<'_>) -> Vec<Config> {
         let shards = facts.media_ports.len();
@@ -234,7 +129,7 @@ impl TurnOptions {
         let everywhere = |port: &u16| {
             facts.addresses.iter().map(move |&ip| SocketAddr::new(ip, *port)).collect::<Vec<_>>()
         };
-        let own_ports = [Some(facts.port), self.udp_443.then_some(HTTPS_PORT)].into_iter().flatten();
+        let own_ports = [Some(facts.port), facts.udp_443.then_some(HTTPS_PORT)].into_iter().flatten();
         PeerPolicy {
             media: facts.media_ports.iter().flat_map(everywhere).collect(),
             allow: self.allow.clone(),

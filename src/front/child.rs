@@ -8,11 +8,12 @@ use std::process::{self, Command, ExitStatus, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use millrace_settings::keys::Key;
 use millrace_settings::{EXIT_CONFIG, Settings, setting_variables};
 use millrace_signaling::memory::TUNABLES;
 use signal_hook::consts::{SIGHUP, SIGTERM};
 
-use super::{FrontError, Options};
+use super::{FrontError, Options, options};
 
 /// First argument of the relay's process.
 pub(super) const RELAY: &str = "__relay";
@@ -40,102 +41,64 @@ pub(super) struct Child {
 impl Child {
     /// The relay, not yet started.
     pub(super) fn relay(options: &Options, settings: &Settings, turn_secret: &str) -> Self {
-        let mut child = Self::new("relay", RELAY, options);
-        child.environment = settings.environment(|key| !key.secret);
-        child.flag("--media-port", options.media_port);
-        child.flag("--shards", options.shards);
-        for (flag, value) in options.turn.arguments() {
-            child.flag(flag, value);
-        }
-        if options.turn.udp_443 {
-            child.arguments.push("--turn-udp-443".into());
-        }
-        child.environment.push(("MILLRACE_TURN_SECRET".to_owned(), turn_secret.to_owned()));
-        child.environment.extend(options.turn.secrets());
-        child.flag("--https-port", options.https_port);
-        for ip in &options.public_ips {
-            child.flag("--public-ip", ip);
-        }
-        if let Some(url) = &options.public_url {
-            child.flag("--public-url", url);
-        }
-        if options.ice_tcp {
-            child.arguments.push("--ice-tcp".into());
-        }
-        if let Some(backend) = options.backend {
-            child.flag("--backend", format!("{backend:?}").to_lowercase());
-        }
+        let mut child = Self::new("relay", RELAY, &options::relay(), options, settings);
+        child.variable("MILLRACE_TURN_SECRET", turn_secret);
         child
     }
 
-    /// Signaling, not yet started. The relay has the port of HTTPS already.
-    pub(super) fn signaling(options: &Options, settings: &Settings, secret: &str, https_port: u16) -> Self {
-        let turn = &options.turn;
-        let mut child = Self::new("signaling", SIGNALING, options);
-        child.environment = settings.environment(|_| true);
-        child.flag("--https-port", https_port);
-        child.flag("--http-port", options.http_port);
-        child.flag("--video-max-recv-kbps", options.video_max_recv_kbps);
-        child.flag("--viewers-per-shard", options.viewers_per_shard);
-        for ip in &options.public_ips {
-            child.flag("--public-ip", ip);
-        }
-        if options.first_generation_secret {
-            child.arguments.push("--first-generation-secret".into());
-        }
-        if let Some(url) = &options.public_url {
-            child.flag("--public-url", url);
-        }
-        child.flag("--turn", turn.enabled);
-        child.flag("--turn-port", turn.port);
-        child.flag("--turn-tls-port", turn.tls_port);
-        if turn.udp_443 {
-            child.arguments.push("--turn-udp-443".into());
-        }
-        if let Some(secret) = &turn.secret {
-            child.environment.push(("MILLRACE_TURN_SECRET".to_owned(), secret.clone()));
-        }
+    /// Signaling, not yet started.
+    pub(super) fn signaling(options: &Options, settings: &Settings, secret: &str, turn_secret: &str) -> Self {
+        let mut child = Self::new("signaling", SIGNALING, &options::signaling(), options, settings);
+        child.variable("MILLRACE_SECRET", secret);
+        child.variable("MILLRACE_TURN_SECRET", turn_secret);
         let (tunables, best) = TUNABLES;
         if std::env::var_os(tunables).is_none() {
-            child.environment.push((tunables.to_owned(), best.to_owned()));
+            child.variable(tunables, best);
         }
-        // Not an argument: those are for everyone to read.
-        child.environment.push(("MILLRACE_SECRET".to_owned(), secret.to_owned()));
         child
     }
 
-    fn new(name: &'static str, role: &str, options: &Options) -> Self {
-        let ready_file = options.data_dir.join(format!("{name}.ready"));
+    /// A process with the settings of `settings` that are options of its `program`.
+    fn new(
+        name: &'static str,
+        role: &str,
+        program: &clap::Command,
+        options: &Options,
+        settings: &Settings,
+    ) -> Self {
+        let server = &options.relay.server;
+        let ready_file = server.data_dir.join(format!("{name}.ready"));
+        let takes = |key: &Key| program.get_arguments().any(|arg| arg.get_long() == Some(key.flag));
         let mut child = Self {
             name,
             arguments: vec![role.into()],
-            environment: Vec::new(),
+            // Settings go by the environment: every user of the machine can read arguments.
+            environment: settings.environment(takes),
             ready_file: ready_file.clone(),
             process: None,
             started_at: Instant::now(),
             backoff: Duration::ZERO,
         };
-        child.flag("--data-dir", options.data_dir.display());
-        child.flag("--control-socket", options.data_dir.join("control.sock").display());
-        child.flag("--http-socket", options.data_dir.join("http.sock").display());
-        child.flag("--ready-file", ready_file.display());
-        child.flag("--log", &options.log.log);
-        if options.allow_fault_injection {
+        let http_socket = server.http_socket.clone().unwrap_or_else(|| server.data_dir.join("http.sock"));
+        child.flag("--http-socket", http_socket);
+        child.flag("--ready-file", ready_file);
+        if server.allow_fault_injection {
             child.arguments.push("--allow-fault-injection".into());
         }
         child
     }
 
-    fn flag(&mut self, name: &str, value: impl ToString) {
-        self.arguments.extend([name.into(), value.to_string().into()]);
+    fn flag(&mut self, name: &str, value: impl Into<OsString>) {
+        self.arguments.extend([name.into(), value.into()]);
     }
 
-    /// From now on it is started with the port it found free.
+    fn variable(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
+    /// Every later start uses this port, for example the free one that the first start found.
     pub(super) fn pin_port(&mut self, flag: &str, port: u16) {
-        let place = self.arguments.iter().position(|argument| argument == flag);
-        if let Some(value) = place.and_then(|place| self.arguments.get_mut(place + 1)) {
-            *value = port.to_string().into();
-        }
+        self.flag(flag, port.to_string());
     }
 
     /// `relay` or `signaling`.
@@ -152,7 +115,7 @@ impl Child {
     pub(super) fn start(&mut self) -> io::Result<()> {
         // This very program, even when its file has been replaced since.
         let mut command = Command::new("/proc/self/exe");
-        // What is set has been decided, once for all starts: nothing of it is to be read anew.
+        // Every start uses the settings that the front command read, so the child must not see their sources.
         for name in setting_variables(&millrace_settings::environment()) {
             command.env_remove(name);
         }

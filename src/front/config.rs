@@ -5,7 +5,7 @@ use std::io::{self, Write};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use clap::{Arg, ArgAction, Command, CommandFactory, Parser, ValueEnum as _};
+use clap::{Arg, ArgAction, CommandFactory, Parser, ValueEnum as _};
 use millrace_settings::keys::{KEYS, Key, by_flag};
 use millrace_settings::{EXIT_CONFIG, Problems, Settings};
 use millrace_signaling::config::{Certificate, CertificateType, SECRET_LEN_MIN};
@@ -84,7 +84,7 @@ fn check(file: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
     let problems = match Settings::load(file, &millrace_settings::environment()) {
         Ok(settings) => {
             settings.warnings.iter().for_each(|warning| eprintln!("millrace: warning: {warning}"));
-            let problems = faults(&settings, None);
+            let problems = faults(&settings);
             if problems.0.is_empty() {
                 match &settings.file {
                     Some(path) => writeln!(out, "{}: nothing is wrong", path.display())?,
@@ -100,42 +100,30 @@ fn check(file: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
     Ok(ExitCode::from(EXIT_CONFIG))
 }
 
-/// What any of the programs would not take. A public URL among the flags wins.
-pub(super) fn faults(settings: &Settings, public_url: Option<&str>) -> Problems {
-    let mut found = Vec::new();
-    for command in programs() {
-        let before = found.len();
-        for fault in millrace_settings::faults(&command, settings) {
-            // What two programs would say of one key is said once.
-            if !found[..before].iter().any(|(key, _)| *key == fault.0) {
-                found.push(fault);
-            }
-        }
-    }
+/// What the relay or signaling would refuse.
+pub(super) fn faults(settings: &Settings) -> Problems {
+    let found = millrace_settings::faults(&Options::command(), settings);
     let mut faults: Vec<String> = found.into_iter().map(|(_, words)| words).collect();
     for value in KEYS.iter().filter(|key| key.flag == "secret").filter_map(|key| settings.get(key)) {
         if value.texts.iter().any(|text| text.len() < SECRET_LEN_MIN) {
             faults.push(format!("{}: the secret has less than {SECRET_LEN_MIN} bytes", value.origin));
         }
     }
-    if let Err(error) = certificate(settings, public_url).choice() {
+    if let Err(error) = certificate(settings).choice() {
         faults.push(error.to_string());
     }
     Problems(faults)
 }
 
-/// What is set of it; what cannot be read is told of by itself.
-fn certificate(settings: &Settings, public_url: Option<&str>) -> Certificate {
+/// The certificate's settings. Values that cannot be parsed are reported elsewhere.
+fn certificate(settings: &Settings) -> Certificate {
     let text = |flag| by_flag(flag).and_then(|key| settings.get(key)).map(|value| value.texts.concat());
     Certificate {
         certificate_type: text("certificate-type")
             .and_then(|name| CertificateType::from_str(&name, false).ok()),
         certificate_file: text("certificate-file").map(PathBuf::from),
         certificate_key_file: text("certificate-key-file").map(PathBuf::from),
-        public_url: public_url
-            .map(str::to_owned)
-            .or(text("public-url"))
-            .and_then(|url| Origin::parse(&url).ok()),
+        public_url: text("public-url").and_then(|url| Origin::parse(&url).ok()),
     }
 }
 
@@ -165,15 +153,8 @@ fn row(key: &Key, settings: &Settings) -> [String; 3] {
     [key.path.into(), value, origin.map_or_else(|| "default".into(), |value| value.origin.to_string())]
 }
 
-/// The option of a key, of the program that knows it best.
 fn option(key: &Key) -> Option<Arg> {
-    programs()
-        .iter()
-        .find_map(|program| program.get_arguments().find(|arg| arg.get_long() == Some(key.flag)).cloned())
-}
-
-fn programs() -> [Command; 3] {
-    [Options::command(), millrace_signaling::Config::command(), crate::config::Config::command()]
+    Options::command().get_arguments().find(|arg| arg.get_long() == Some(key.flag)).cloned()
 }
 
 fn default_of(key: &Key) -> Option<String> {
@@ -205,45 +186,23 @@ pub(super) fn key_table() -> String {
 mod tests {
     use super::*;
 
-    /// Options that are of the moment, or between the front command and its children.
+    /// Options that are no settings: for one start, or between the front command and its children.
     const NO_SETTINGS: [&str; 3] = ["json", "ready-file", "allow-fault-injection"];
 
     #[test]
     fn every_option_is_a_key_and_every_key_an_option() {
-        for program in programs() {
-            for option in program.get_arguments() {
-                let flag = option.get_long().expect("options have long names");
-                if NO_SETTINGS.contains(&flag) {
-                    continue;
-                }
-                let key = by_flag(flag)
-                    .unwrap_or_else(|| panic!("--{flag} needs its line in settings/src/keys.rs"));
-                let variable = option.get_env().and_then(|name| name.to_str()).unwrap_or_default();
-                assert!(variable == key.variable() || Some(variable) == key.openvidu, "--{flag}: {variable}");
-                let takes_many = matches!(option.get_action(), ArgAction::Append);
-                assert_eq!(takes_many, key.list, "--{flag}");
+        for option in Options::command().get_arguments() {
+            let flag = option.get_long().expect("options have long names");
+            if NO_SETTINGS.contains(&flag) {
+                continue;
             }
+            let key =
+                by_flag(flag).unwrap_or_else(|| panic!("--{flag} needs its line in settings/src/keys.rs"));
+            let takes_many = matches!(option.get_action(), ArgAction::Append);
+            assert_eq!(takes_many, key.list, "--{flag}");
         }
         for key in KEYS {
             assert!(option(key).is_some(), "no program has --{}", key.flag);
-        }
-    }
-
-    #[test]
-    fn both_know_the_same_defaults() {
-        for key in KEYS {
-            let defaults: Vec<_> = programs()
-                .iter()
-                .filter_map(|program| {
-                    program.get_arguments().find(|arg| arg.get_long() == Some(key.flag)).cloned()
-                })
-                .map(|option| option.get_default_values().to_vec())
-                .collect();
-            assert!(
-                key.flag == "control-socket" || defaults.windows(2).all(|pair| pair[0] == pair[1]),
-                "{}",
-                key.flag
-            );
         }
     }
 }

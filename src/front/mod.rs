@@ -10,7 +10,6 @@ mod options;
 mod ready;
 
 use std::ffi::OsString;
-use std::fs;
 use std::io::{self, IsTerminal as _, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -18,9 +17,11 @@ use std::time::Duration;
 
 use crossbeam_channel::{Receiver, bounded, select, tick};
 use millrace_settings::Settings;
+use millrace_signaling::config::ConfigError;
 use signal_hook::consts::{SIGHUP, SIGINT, SIGTERM};
 use signal_hook::iterator::Signals;
 
+use crate::relay::secret::{self, Secret};
 use child::Child;
 pub use options::Options;
 use ready::{RelayReady, SignalingReady};
@@ -31,7 +32,10 @@ const CARE_INTERVAL: Duration = Duration::from_millis(20);
 /// Why the front command gave up.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
-    /// The data directory or something in it cannot be used.
+    /// The data directory cannot be used.
+    #[error(transparent)]
+    Settings(#[from] ConfigError),
+    /// A file in the data directory cannot be used.
     #[error("{path}: {error}; choose another place with --data-dir")]
     Data {
         /// What was tried.
@@ -94,8 +98,8 @@ fn front(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(parsed) => parsed,
         Err(failure) => return failure.report("millrace"),
     };
-    // Before anything runs: what a child would not take ends the front command too.
-    let faults = config::faults(&settings, options.public_url.as_deref());
+    // Checked before anything runs: settings that a child would refuse end the front command too.
+    let faults = config::faults(&settings);
     if !faults.0.is_empty() {
         return millrace_settings::Failure::Settings(faults).report("millrace");
     }
@@ -103,37 +107,35 @@ fn front(arguments: impl Iterator<Item = OsString>) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             eprintln!("millrace: {error}");
-            let is_set_wrong = matches!(error, FrontError::Refused { .. });
+            let is_set_wrong = matches!(error, FrontError::Refused { .. } | FrontError::Settings(_));
             if is_set_wrong { ExitCode::from(millrace_settings::EXIT_CONFIG) } else { ExitCode::FAILURE }
         }
     }
 }
 
 fn run(options: &Options, settings: &Settings) -> Result<(), FrontError> {
-    options.log.start();
+    options.relay.log.start();
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
     let stop = stop_signals()?;
-    let data = |error| FrontError::Data { path: options.data_dir.clone(), error };
-    fs::create_dir_all(&options.data_dir).map_err(data)?;
-    let secret = crate::relay::secret::load_or_make(
-        &options.data_dir,
-        crate::relay::secret::REST,
-        options.secret.as_deref(),
-    )
-    .map_err(data)?;
-    let turn_secret = options.turn.secret.as_deref();
+    let server = &options.relay.server;
+    server.make_data_dir()?;
+    let data = |error| FrontError::Data { path: server.data_dir.clone(), error };
+    let secret =
+        secret::load_or_make(&server.data_dir, secret::REST, options.signaling.rest.secret.as_deref())
+            .map_err(data)?;
     let turn_secret =
-        crate::relay::secret::load_or_make(&options.data_dir, crate::relay::secret::TURN, turn_secret)
+        secret::load_or_make(&server.data_dir, secret::TURN, options.relay.turn.secret.as_deref())
             .map_err(data)?;
 
-    let mut relay = Child::relay(options, settings, &turn_secret);
+    let mut relay = Child::relay(options, settings, &turn_secret.text);
     let Some(relay_ready) = ready::wait::<RelayReady>(&mut relay, &stop)? else { return Ok(()) };
-    // A restarted process must be found where the first one was.
+    // Clients find a restarted process on the same ports.
     relay.pin_port("--https-port", relay_ready.https_port);
     relay.pin_port("--turn-port", relay_ready.turn_port);
-    let mut signaling = Child::signaling(options, settings, &secret, relay_ready.https_port);
+    let mut signaling = Child::signaling(options, settings, &secret.text, &turn_secret.text);
+    signaling.pin_port("--https-port", relay_ready.https_port);
     signaling.pin_port("--turn-port", relay_ready.turn_port);
     let Some(signaling_ready) = ready::wait::<SignalingReady>(&mut signaling, &stop)? else { return Ok(()) };
     signaling.pin_port("--http-port", signaling_ready.http_port);
@@ -184,7 +186,7 @@ fn look_after(mut children: [Child; 2], stop: &Receiver<i32>) -> Result<(), Fron
 
 fn announce(
     options: &Options,
-    secret: &str,
+    secret: &Secret,
     relay: &RelayReady,
     signaling: &SignalingReady,
 ) -> Result<(), FrontError> {
@@ -195,7 +197,7 @@ fn announce(
         let line = serde_json::json!({
             "url": url,
             "http_url": http_url,
-            "secret": secret,
+            "secret": secret.text,
             "backend": relay.backend,
             "shards": relay.shards,
             "pids": {"relay": relay.pid, "signaling": signaling.pid},
@@ -206,13 +208,23 @@ fn announce(
         let others =
             ready::reachable_address(options).map_or_else(|| "127.0.0.1".into(), |ip| ip.to_string());
         writeln!(out, "\nMillrace is ready.\n")?;
-        writeln!(out, "  Open     {http_url}/#secret={secret}")?;
+        let is_shown = secret.is_new || io::stdout().is_terminal();
+        let fragment = if is_shown { format!("#secret={}", secret.text) } else { String::new() };
+        writeln!(out, "  Open     {http_url}/{fragment}")?;
         writeln!(
             out,
             "           https://{others}:{}/   (from other machines; certificate of our own)",
             relay.https_port
         )?;
-        writeln!(out, "  Secret   {secret}")?;
+        // Elsewhere than in a terminal the output is kept, for example in the journal, which more people may read.
+        match options.signaling.rest.secret {
+            _ if is_shown => writeln!(out, "  Secret   {}", secret.text)?,
+            Some(_) => writeln!(out, "  Secret   as set (not shown; --json shows it)")?,
+            None => {
+                let file = options.relay.server.data_dir.join(secret::REST);
+                writeln!(out, "  Secret   in the file {}", file.display())?;
+            }
+        }
         writeln!(
             out,
             "  Media    UDP {} ({} shards, {})",
@@ -220,7 +232,7 @@ fn announce(
             relay.shards.len(),
             relay.backend
         )?;
-        writeln!(out, "  Data     {}", options.data_dir.display())?;
+        writeln!(out, "  Data     {}", options.relay.server.data_dir.display())?;
         writeln!(out, "\nCtrl-C ends it.")?;
     }
     out.flush()?;

@@ -1,93 +1,140 @@
-//! The command line of `millrace`.
+//! The command line of `millrace`: every option of the relay and of signaling, and its own.
 
-use std::net::IpAddr;
-use std::path::PathBuf;
+use clap::{Arg, ArgMatches, Command, CommandFactory, FromArgMatches, Parser};
 
-use millrace_signaling::config::Log;
+/// Options that `-h` shows; `--help` shows all.
+const OFTEN_USED: [&str; 18] = [
+    "backend",
+    "certificate-file",
+    "certificate-key-file",
+    "certificate-type",
+    "config",
+    "data-dir",
+    "http-port",
+    "https-port",
+    "ice-tcp",
+    "json",
+    "log",
+    "media-port",
+    "public-ip",
+    "public-url",
+    "secret",
+    "shards",
+    "turn",
+    "turn-port",
+];
 
-use crate::config::BackendChoice;
-use crate::config::turn::TurnOptions;
+/// Options that the front command sets itself.
+const SET_FOR_CHILDREN: [&str; 1] = ["ready-file"];
 
 /// Video calls on your own machine: starts the media relay and signaling, and keeps both running.
 ///
-/// Without any flag it works: embedded defaults, a certificate of its own, a secret made at the first start and kept
-/// in the data directory. `millrace config --help` tells of the file of settings.
-#[derive(Clone, Debug, clap::Parser)]
+/// No flag is needed: every option has a default, and the first start creates a certificate and a secret in the data
+/// directory. `-h` shows the options used most often, `--help` shows all. `millrace config --help` describes the
+/// settings file.
+#[derive(Clone, Debug, Parser)]
 #[command(name = "millrace", version)]
-pub struct Options {
-    /// Port of HTTPS: page, REST API and WebSocket. 0 means any free one.
-    #[arg(long, env = "MILLRACE_HTTPS_PORT", default_value_t = 4443, value_name = "N")]
-    pub https_port: u16,
-
-    /// Port of plain HTTP, on loopback only, for trying it without a certificate warning. 0 means any free one.
-    #[arg(long, env = "MILLRACE_HTTP_PORT", default_value_t = 4480, value_name = "N")]
-    pub http_port: u16,
-
-    /// UDP port of shard 0; shard i uses N+i. 0 means any free ones.
-    #[arg(long, env = "MILLRACE_MEDIA_PORT", default_value_t = 40_000, value_name = "N")]
-    pub media_port: u16,
-
-    /// Shards of the relay: threads, each on a core of its own. 0 means one for each core.
-    #[arg(long, env = "MILLRACE_SHARDS", default_value_t = 0, value_name = "N")]
-    pub shards: usize,
-
-    /// The relay's TURN server.
-    #[command(flatten)]
-    pub turn: TurnOptions,
-
-    /// Where everything that must last is kept: secret, certificates, sessions.
-    #[arg(long, env = "MILLRACE_DATA_DIR", default_value = "millrace-data", value_name = "DIR")]
-    pub data_dir: PathBuf,
-
-    /// Secret of the REST API. Without it one is made and kept in the data directory.
-    #[arg(long, env = "MILLRACE_SECRET", value_name = "S", hide_env_values = true)]
-    pub secret: Option<String>,
-
-    /// Address to announce to browsers besides those of this machine, such as the public one of a 1:1 NAT. Repeatable.
-    #[arg(long = "public-ip", env = "MILLRACE_PUBLIC_IP", value_name = "IP", value_delimiter = ',')]
-    pub public_ips: Vec<IpAddr>,
-
-    /// Where applications and browsers reach this server, such as `https://meet.example.org`. Without it the name that a
-    /// request came under counts.
-    #[arg(long, env = "MILLRACE_PUBLIC_URL", value_name = "URL")]
-    pub public_url: Option<String>,
-
-    /// Takes media by TCP too (ICE-TCP), on the numbers of the media ports.
-    #[arg(long, env = "MILLRACE_ICE_TCP")]
-    pub ice_tcp: bool,
-
-    /// How packets reach the kernel. Without it: io_uring where the kernel allows it, else recvmmsg and sendmmsg.
-    #[arg(long, env = "MILLRACE_BACKEND", value_enum)]
-    pub backend: Option<BackendChoice>,
-
-    /// Most that a publisher may send, in kbit/s; 0 is unlimited (OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH).
-    #[arg(
-        long,
-        env = "OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH",
-        default_value_t = 1000,
-        value_name = "KBPS"
-    )]
-    pub video_max_recv_kbps: u32,
-
-    /// Viewers' connections of one session on the shard of its publishers; more go to other shards. 0 keeps every session
-    /// on one shard.
-    #[arg(long, env = "MILLRACE_VIEWERS_PER_SHARD", default_value_t = 150, value_name = "N")]
-    pub viewers_per_shard: usize,
-
-    /// Let applications on openvidu-browser 1.x make and enter sessions by `?secret=` in the URL. For development: whoever
-    /// reads such a page has the secret.
-    #[arg(long, env = "MILLRACE_FIRST_GENERATION_SECRET")]
-    pub first_generation_secret: bool,
-
-    /// How much is logged.
-    #[command(flatten)]
-    pub log: Log,
-
-    /// Print one line of JSON on standard output once all is ready, for programs; logs go to standard error.
+struct Own {
+    /// Prints one line of JSON on standard output once everything is ready, for programs. Logs go to standard error.
     #[arg(long)]
-    pub json: bool,
+    json: bool,
+}
 
-    /// Let tests make parts fail on purpose.
-    #[arg(long, hide = true)]
-    pub allow_fault_injection: bool,
+/// The options of `millrace`.
+#[derive(Clone, Debug)]
+pub struct Options {
+    /// Those of the relay.
+    pub relay: crate::config::Config,
+    /// Those of signaling.
+    pub signaling: millrace_signaling::Config,
+    /// Whether the ready line is JSON.
+    pub json: bool,
+}
+
+impl CommandFactory for Options {
+    fn command() -> Command {
+        let mut command = Own::command();
+        for arg in relay().get_arguments().chain(signaling().get_arguments()) {
+            // An option of both processes is one struct, flattened into both.
+            if !command.get_arguments().any(|known| known.get_id() == arg.get_id()) {
+                command = command.arg(arg.clone());
+            }
+        }
+        command.mut_args(presented)
+    }
+
+    fn command_for_update() -> Command {
+        Self::command()
+    }
+}
+
+impl FromArgMatches for Options {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+        Ok(Self {
+            relay: crate::config::Config::from_arg_matches(matches)?,
+            signaling: millrace_signaling::Config::from_arg_matches(matches)?,
+            json: Own::from_arg_matches(matches)?.json,
+        })
+    }
+
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+        *self = Self::from_arg_matches(matches)?;
+        Ok(())
+    }
+}
+
+/// The options of the relay's process.
+pub(super) fn relay() -> Command {
+    crate::config::Config::command()
+}
+
+/// The options of signaling's process.
+pub(super) fn signaling() -> Command {
+    millrace_signaling::Config::command()
+}
+
+fn presented(arg: Arg) -> Arg {
+    let flag = arg.get_long().unwrap_or_default();
+    let is_often_used = OFTEN_USED.contains(&flag);
+    let is_hidden = arg.is_hide_set() || SET_FOR_CHILDREN.contains(&flag);
+    arg.hide_short_help(!is_often_used).hide(is_hidden)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_option_is_declared_twice() {
+        for arg in relay().get_arguments() {
+            let Some(other) =
+                signaling().get_arguments().find(|other| other.get_long() == arg.get_long()).cloned()
+            else {
+                continue;
+            };
+            let declared = |arg: &Arg| {
+                let help = arg.get_long_help().or(arg.get_help()).map(ToString::to_string);
+                (arg.get_id().clone(), help, arg.get_default_values().to_vec())
+            };
+            assert_eq!(declared(arg), declared(&other), "put it into a struct that both flatten");
+        }
+    }
+
+    #[test]
+    fn every_option_of_both_processes_is_an_option_of_the_front_command() {
+        let words = ["x", "--ice-tcp", "--webhook", "--shards", "2", "--https-port", "1", "--json"];
+        let matches = Options::command().try_get_matches_from(words).unwrap();
+        let options = Options::from_arg_matches(&matches).unwrap();
+        assert!(options.relay.media.ice_tcp && options.signaling.events.webhook && options.json);
+        assert_eq!(options.relay.media.shards, 2);
+        assert_eq!((options.relay.server.https_port, options.signaling.server.https_port), (1, 1));
+    }
+
+    #[test]
+    fn what_short_help_shows_is_there() {
+        let command = Options::command();
+        for flag in OFTEN_USED.iter().filter(|flag| **flag != "config") {
+            assert!(command.get_arguments().any(|arg| arg.get_long() == Some(flag)), "--{flag}");
+        }
+    }
 }

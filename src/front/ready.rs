@@ -82,7 +82,7 @@ pub(super) fn wait<T: DeserializeOwned>(
 
 /// An address of this machine that others may reach it at: the announced one, else that of the default route.
 pub(super) fn reachable_address(options: &Options) -> Option<IpAddr> {
-    if let Some(ip) = options.public_ips.first() {
+    if let Some(ip) = options.relay.server.public_ip.first() {
         return Some(*ip);
     }
     // Connecting a UDP socket sends nothing; it only asks the routing table. The address is for documentation only.

@@ -26,19 +26,19 @@ pub(super) fn start(
     turn_port: Option<u16>,
     key: Arc<HmacSha256Key>,
 ) -> Result<Option<Edge>, StartError> {
-    let options = &config.edge;
+    let server = &config.server;
     let port = |port: u16| (port != 0).then_some(port);
     let mut wanted = edge::Config {
-        https: options
+        https: server
             .http_socket
             .as_ref()
-            .map(|socket| Https { port: options.https_port, socket: socket.clone() }),
+            .map(|socket| Https { port: server.https_port, socket: socket.clone() }),
         turn: turn_port.map(|port| SocketAddr::from((Ipv4Addr::LOCALHOST, port))),
         turn_tcp_port: turn_port,
         // A number that the kernel chose for UDP may be taken for TCP.
         turn_tcp_must: config.turn.port != 0,
         turn_tls_port: turn_port.and(port(config.turn.tls_port)),
-        ice_tcp_ports: if options.ice_tcp { media_ports.to_vec() } else { Vec::new() },
+        ice_tcp_ports: if config.media.ice_tcp { media_ports.to_vec() } else { Vec::new() },
         ..edge::Config::default()
     };
     let ports = [wanted.https.is_some(), wanted.turn_tcp_port.is_some(), wanted.turn_tls_port.is_some()];
@@ -50,8 +50,8 @@ pub(super) fn start(
         wanted.certificate = Some(certificate(config)?);
     }
     wanted.room = RoomLimits {
-        connections_max: options.sockets_max.min(clients_max() / ports),
-        per_address_max: options.sockets_per_address_max,
+        connections_max: config.sockets.sockets_max.min(clients_max() / ports),
+        per_address_max: config.sockets.sockets_per_address_max,
         ..RoomLimits::default()
     };
     let edge = Edge::start(wanted, key)?;
@@ -72,9 +72,8 @@ fn clients_max() -> usize {
 
 /// The files that signaling would use too; what is made here is made when it is not there.
 fn certificate(config: &Config) -> Result<CertificateFiles, StartError> {
-    let options = &config.edge.certificate;
-    let names: Vec<_> =
-        config.public_ips.iter().map(ToString::to_string).chain(options.public_host()).collect();
-    let files = Files::of(&options.choice()?, &config.data_dir, &names).map_err(edge::StartError::from)?;
+    let server = &config.server;
+    let files = Files::of(&server.certificate.choice()?, &server.data_dir, &server.names())
+        .map_err(edge::StartError::from)?;
     Ok(CertificateFiles { certificate: files.certificate, key: files.key })
 }

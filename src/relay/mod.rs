@@ -130,13 +130,13 @@ pub fn main(config: &Config) -> ExitCode {
 fn run(config: &Config) -> Result<(), StartError> {
     let mut signals = Signals::new([SIGINT, SIGTERM, SIGHUP])?;
     panics::log_aside();
-    fs::create_dir_all(&config.data_dir)
-        .map_err(|error| StartError::Data { path: config.data_dir.display().to_string(), error })?;
-    let _lock = lock(&config.data_dir)?;
-    let certificate = certificate(&config.data_dir.join("dtls.certificate"))?;
+    let server = &config.server;
+    server.make_data_dir()?;
+    let _lock = lock(&server.data_dir)?;
+    let certificate = certificate(&server.data_dir.join("dtls.certificate"))?;
     let dtls = Arc::new(Settings::new(&certificate, Version::Dtls12));
     let signaling = Current::default();
-    let addresses = announced(&config.public_ips)?;
+    let addresses = announced(&server.public_ip)?;
     let started = start_shards(config, &dtls, &signaling)?;
     let ports: Vec<u16> = started.shards.iter().map(|shard| shard.port).collect();
     // Nobody else on this machine is to pass for the edge.
@@ -156,14 +156,14 @@ fn run(config: &Config) -> Result<(), StartError> {
         ice_tcp_ports: edge.as_ref().map_or_else(Vec::new, |edge| edge.ice_tcp_ports.clone()),
     };
     log_start(&identity, &shards);
-    let socket = config.control_socket();
+    let socket = server.control_socket();
     let handles: Vec<_> = shards.iter().map(|shard| shard.handle.clone()).collect();
     let beside = edge.as_ref().map(|edge| Arc::clone(edge.counters()));
     let beside = move || beside.iter().flat_map(|counters| counters.iter().collect::<Vec<_>>()).collect();
     Control::new(identity.clone(), handles.clone(), signaling, Box::new(beside))
         .listen(&socket)
         .map_err(|error| StartError::Control { path: socket.display().to_string(), error })?;
-    if let Some(path) = &config.ready_file {
+    if let Some(path) = &server.ready_file {
         say_ready(path, &identity, &handles, edge.as_ref())
             .map_err(|error| StartError::Data { path: path.display().to_string(), error })?;
     }
@@ -201,16 +201,16 @@ struct StartedShard {
 
 fn start_shards(config: &Config, dtls: &Arc<Settings>, signaling: &Current) -> Result<Started, StartError> {
     let cores = affinity::allowed_cores().unwrap_or_default();
-    let count = config.shard_count();
+    let count = config.media.shard_count();
     // With more shards than cores pinning would only take the scheduler's freedom.
     let core = |shard: usize| (count <= cores.len()).then(|| cores[shard]);
     let mut turn_port = config.turn.enabled.then_some(config.turn.port);
     let start = |shard: usize| {
         let id = u32::try_from(shard).expect("far fewer shards than 2^32");
-        let port = if config.media_port == 0 {
+        let port = if config.media.media_port == 0 {
             0
         } else {
-            config.media_port.saturating_add(u16::try_from(shard).unwrap_or(u16::MAX))
+            config.media.media_port.saturating_add(u16::try_from(shard).unwrap_or(u16::MAX))
         };
         let mut sockets = Sockets::bind(port).map_err(|error| StartError::Port { shard: id, port, error })?;
         let port = sockets.port();
@@ -223,9 +223,9 @@ fn start_shards(config: &Config, dtls: &Arc<Settings>, signaling: &Current) -> R
             seed: u64::from_be_bytes(random::array()),
             epoch: clock::epoch(),
             dtls: dtls.clone(),
-            allow_fault_injection: config.allow_fault_injection,
+            allow_fault_injection: config.server.allow_fault_injection,
         };
-        let backend = config.backend.map(|choice| match choice {
+        let backend = config.media.backend.map(|choice| match choice {
             BackendChoice::Uring => BackendKind::Uring,
             BackendChoice::Mmsg => BackendKind::Mmsg,
         });

@@ -15,24 +15,37 @@ pub(crate) const REST: &str = "secret";
 /// File of the secret that TURN credentials are made from.
 pub(crate) const TURN: &str = "turn.secret";
 
-/// The secret in use: `given`, else the one in that file of the data directory, else a new one that is put there.
-pub(crate) fn load_or_make(data_dir: &Path, file: &str, given: Option<&str>) -> io::Result<String> {
+/// A secret in use.
+pub(crate) struct Secret {
+    pub(crate) text: String,
+    /// Whether this start made it, so that nobody knows it yet.
+    pub(crate) is_new: bool,
+}
+
+impl Secret {
+    fn known(text: &str) -> Self {
+        Self { text: text.to_owned(), is_new: false }
+    }
+}
+
+/// The secret in use: `given`, else the one in that file of the data directory, else a new one that is written there.
+pub(crate) fn load_or_make(data_dir: &Path, file: &str, given: Option<&str>) -> io::Result<Secret> {
     if let Some(given) = given {
-        return Ok(given.to_owned());
+        return Ok(Secret::known(given));
     }
     let path = data_dir.join(file);
     match fs::read_to_string(&path) {
-        Ok(kept) if !kept.trim().is_empty() => Ok(kept.trim().to_owned()),
+        Ok(kept) if !kept.trim().is_empty() => Ok(Secret::known(kept.trim())),
         Ok(_) => make(&path),
         Err(error) if error.kind() == io::ErrorKind::NotFound => make(&path),
         Err(error) => Err(error),
     }
 }
 
-fn make(path: &Path) -> io::Result<String> {
-    let secret: String = random::array::<SECRET_BYTES>().iter().map(|byte| format!("{byte:02x}")).collect();
-    private_file::write(path, format!("{secret}\n").as_bytes())?;
-    Ok(secret)
+fn make(path: &Path) -> io::Result<Secret> {
+    let text: String = random::array::<SECRET_BYTES>().iter().map(|byte| format!("{byte:02x}")).collect();
+    private_file::write(path, format!("{text}\n").as_bytes())?;
+    Ok(Secret { text, is_new: true })
 }
 
 #[cfg(test)]
@@ -41,12 +54,13 @@ mod tests {
 
     #[test]
     fn a_secret_is_made_once_and_a_given_one_wins() {
-        let dir = std::env::temp_dir().join(format!("millrace-secret-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
-        let first = load_or_make(&dir, REST, None).unwrap();
-        assert_eq!(first.len(), 2 * SECRET_BYTES);
-        assert_eq!(load_or_make(&dir, REST, None).unwrap(), first);
-        assert_eq!(load_or_make(&dir, REST, Some("given")).unwrap(), "given");
-        fs::remove_dir_all(&dir).unwrap();
+        let scratch = tempfile::tempdir().unwrap();
+        let dir = scratch.path();
+        let first = load_or_make(dir, REST, None).unwrap();
+        assert!(first.is_new && first.text.len() == 2 * SECRET_BYTES);
+        let again = load_or_make(dir, REST, None).unwrap();
+        assert!(!again.is_new && again.text == first.text);
+        let given = load_or_make(dir, REST, Some("given")).unwrap();
+        assert!(!given.is_new && given.text == "given");
     }
 }

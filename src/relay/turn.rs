@@ -36,11 +36,15 @@ pub(super) fn seats(
     edge_key: &Arc<HmacSha256Key>,
 ) -> Result<Vec<Option<TurnSeat>>, StartError> {
     let Some(port) = port else { return Ok(vec![None; media_ports.len()]) };
-    let data =
-        |error| StartError::Data { path: config.data_dir.join(secret::TURN).display().to_string(), error };
-    let secret =
-        secret::load_or_make(&config.data_dir, secret::TURN, config.turn.secret.as_deref()).map_err(data)?;
-    let configs = config.turn.configs(&Facts { addresses, media_ports, port, secret: &secret });
+    let data = |error| StartError::Data {
+        path: config.server.data_dir.join(secret::TURN).display().to_string(),
+        error,
+    };
+    let secret = secret::load_or_make(&config.server.data_dir, secret::TURN, config.turn.secret.as_deref())
+        .map_err(data)?;
+    let udp_443 = config.turn.udp_443;
+    let facts = Facts { addresses, media_ports, port, udp_443, secret: &secret.text };
+    let configs = config.turn_server.configs(&facts);
     configs.iter().try_for_each(millrace_turn::server::Config::check)?;
     let seat = |(shard, config)| {
         let media = MediaPorts { shard, ports: media_ports.to_vec() };

@@ -80,7 +80,7 @@ impl App {
         let stored = Arc::clone(&shared);
         let writer = Writer::start(store, Box::new(move |id| stored.stored(id)))
             .map_err(|error| StoreError(error.to_string()))?;
-        let link = Link::start(config.server.control_socket.clone(), Arc::clone(&shared) as _);
+        let link = Link::start(config.server.control_socket(), Arc::clone(&shared) as _);
         let authorization = digest_of(&basic_header(secret));
         let app = Arc::new(Self {
             rest_calls: Addresses::new(config.limits.rest()),

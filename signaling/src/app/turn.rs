@@ -31,8 +31,14 @@ impl App {
         // Browsers refuse a certificate that nobody vouches for, and say nothing.
         let domain = config.certificate.vouched_host();
         let https_port = config.http_socket.as_ref().map(|_| config.https_port);
-        let server =
-            TurnServer { options: &self.config.turn, secret, addresses: &addresses, domain, https_port };
+        let server = TurnServer {
+            options: &self.config.turn,
+            lifetime_s: self.config.ice.turn_credential_lifetime_s,
+            secret,
+            addresses: &addresses,
+            domain,
+            https_port,
+        };
         turn_servers(server, now_ms, &ids::ice(USER_LEN))
     }
 
@@ -52,6 +58,8 @@ impl App {
 pub(super) struct TurnServer<'a> {
     /// What is set.
     pub options: &'a Turn,
+    /// Lifetime of the credentials, in seconds.
+    pub lifetime_s: u64,
     /// The secret that both processes know.
     pub secret: &'a str,
     /// Addresses that the relay announces, best first.
@@ -69,8 +77,7 @@ pub(super) fn turn_servers(server: TurnServer<'_>, now_ms: u64, user: &str) -> V
     if !options.enabled {
         return Vec::new();
     }
-    let (username, credential) =
-        credentials(server.secret, now_ms / 1_000 + options.credential_lifetime_s, user);
+    let (username, credential) = credentials(server.secret, now_ms / 1_000 + server.lifetime_s, user);
     let hosts: Vec<String> = told(server.addresses).map(host).collect();
     let mut urls = Vec::new();
     for (ports, transport) in [
@@ -151,8 +158,14 @@ mod tests {
         let config = Config::try_parse_from(std::iter::once("x").chain(words.iter().copied())).unwrap();
         let addresses: Vec<IpAddr> = addresses.iter().map(|ip| ip.parse().unwrap()).collect();
         let https_port = config.server.http_socket.as_ref().map(|_| config.server.https_port);
-        let server =
-            TurnServer { options: &config.turn, secret: "s", addresses: &addresses, domain, https_port };
+        let server = TurnServer {
+            options: &config.turn,
+            lifetime_s: 86_400,
+            secret: "s",
+            addresses: &addresses,
+            domain,
+            https_port,
+        };
         turn_servers(server, 0, "u").into_iter().map(|server| server.url).collect()
     }
 
@@ -167,6 +180,7 @@ mod tests {
         let addresses = ["192.0.2.1".parse().unwrap()];
         let server = TurnServer {
             options: &config.turn,
+            lifetime_s: config.ice.turn_credential_lifetime_s,
             secret: "north",
             addresses: &addresses,
             domain: None,

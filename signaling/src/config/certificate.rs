@@ -32,22 +32,22 @@ pub enum CertificateType {
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Certificate {
-    /// Certificate of HTTPS: selfsigned (made here), owncert (the two files) or letsencrypt (fetched for the name in the public URL,
-    /// and renewed). Without it owncert if files are named, else selfsigned.
-    #[arg(long, env = "MILLRACE_CERTIFICATE_TYPE", value_name = "TYPE")]
+    /// Certificate of HTTPS: selfsigned (created here), owncert (your two files) or letsencrypt (fetched for the host
+    /// name in the public URL, and renewed). Without it, owncert if the files are set, else selfsigned.
+    #[arg(long, value_name = "TYPE")]
     pub certificate_type: Option<CertificateType>,
 
-    /// Certificate chain of HTTPS, PEM. Without it one of our own is made and kept in the data directory.
-    #[arg(long, env = "MILLRACE_CERTIFICATE_FILE", value_name = "FILE")]
+    /// Certificate chain of HTTPS, a PEM file.
+    #[arg(long, value_name = "FILE")]
     pub certificate_file: Option<PathBuf>,
 
-    /// Private key of that certificate, PEM.
-    #[arg(long, env = "MILLRACE_CERTIFICATE_KEY_FILE", value_name = "FILE")]
+    /// Private key of that certificate, a PEM file.
+    #[arg(long, value_name = "FILE")]
     pub certificate_key_file: Option<PathBuf>,
 
-    /// Where clients reach this server, as https://host:port, for tokens and the public URL. Without it, what the
-    /// caller itself used counts.
-    #[arg(long, env = "MILLRACE_PUBLIC_URL", value_parser = Origin::parse)]
+    /// URL at which applications and browsers reach this server, such as `https://meet.example.org`. Tokens contain it.
+    /// Without it, tokens contain the host name of the request that created them.
+    #[arg(long, value_parser = Origin::parse)]
     pub public_url: Option<Origin>,
 }
 
@@ -55,17 +55,17 @@ pub struct Certificate {
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Acme {
-    /// Address that the certificate authority may write to.
-    #[arg(long, env = "MILLRACE_LETSENCRYPT_EMAIL", value_name = "ADDRESS")]
+    /// Contact address for the certificate authority.
+    #[arg(long, value_name = "ADDRESS")]
     pub letsencrypt_email: Option<String>,
 
-    /// The certificate authority (ACME) of certificate type letsencrypt.
-    #[arg(long, env = "MILLRACE_ACME_DIRECTORY", default_value = LETS_ENCRYPT, value_name = "URL", value_parser = directory)]
+    /// Directory URL of the certificate authority (ACME, RFC 8555) for certificate type letsencrypt.
+    #[arg(long, default_value = LETS_ENCRYPT, value_name = "URL", value_parser = directory)]
     pub acme_directory: String,
 
-    /// Port of plain HTTP on every address, which leads browsers to HTTPS and answers the certificate authority. Without it
-    /// 80 with certificate type letsencrypt, else none. 0 is any free one.
-    #[arg(long, env = "MILLRACE_REDIRECT_PORT", value_name = "N")]
+    /// Port of plain HTTP on every address. It redirects browsers to HTTPS and answers the certificate authority.
+    /// Without it, 80 with certificate type letsencrypt, else none. 0 takes any free port.
+    #[arg(long, value_name = "N")]
     pub redirect_port: Option<u16>,
 }
 

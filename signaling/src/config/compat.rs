@@ -8,14 +8,14 @@ pub const VERSION: &str = "2.32.2";
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Compat {
-    /// Lets clients of the first generation make and enter sessions by `?secret=` in the URL, as they did in
-    /// development. Whoever reads such a page has the secret.
-    #[arg(long, env = "MILLRACE_FIRST_GENERATION_SECRET")]
+    /// Lets applications with openvidu-browser 1.x create and join sessions by `?secret=` in the URL. For development
+    /// only: everybody who opens such a page can read the secret.
+    #[arg(long)]
     pub first_generation_secret: bool,
 
-    /// Release of OpenVidu that clients are told this server is: `client` is that of each client, who else may complain
-    /// that it does not fit.
-    #[arg(long, env = "MILLRACE_REPORTED_VERSION", default_value = "client", value_parser = ReportedVersion::parse)]
+    /// OpenVidu release that clients see as the version of this server. `client` echoes each client's own version,
+    /// which avoids a version-mismatch warning.
+    #[arg(long, default_value = "client", value_parser = ReportedVersion::parse)]
     pub reported_version: ReportedVersion,
 }
 

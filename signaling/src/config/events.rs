@@ -14,48 +14,49 @@ const CDR_DIR: &str = "cdr";
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Events {
-    /// Tells an application's server what happens in sessions, by HTTP.
-    #[arg(long, env = "OPENVIDU_WEBHOOK")]
+    /// Sends events of sessions to an application's server by HTTP POST.
+    #[arg(long)]
     pub webhook: bool,
 
-    /// Where to: https://host:port/path, or http.
-    #[arg(long, env = "OPENVIDU_WEBHOOK_ENDPOINT", default_value = "")]
+    /// URL that receives the events: https://host:port/path, or http.
+    #[arg(long, default_value = "")]
     pub webhook_endpoint: String,
 
-    /// A header `Name: value` to send along, repeatable; or all of them as a list in brackets.
-    #[arg(long = "webhook-header", env = "OPENVIDU_WEBHOOK_HEADERS", hide_env_values = true)]
+    /// Header `Name: value` to send with every event. Repeatable; or all headers as one list in brackets.
+    #[arg(long = "webhook-header")]
     pub webhook_headers: Vec<String>,
 
-    /// Name of an event to tell, repeatable; or all of them as a list in brackets. Without it all are told.
-    #[arg(long = "webhook-event", env = "OPENVIDU_WEBHOOK_EVENTS")]
+    /// Name of an event to send. Repeatable; or all names as one list in brackets. Without it, every event is sent.
+    #[arg(long = "webhook-event")]
     pub webhook_events: Vec<String>,
 
-    /// Checks the certificate of that server. Without it every one is taken, as OpenVidu does.
-    #[arg(long, env = "MILLRACE_WEBHOOK_VERIFY_TLS")]
+    /// Verifies the certificate of that server. Without it, any certificate is accepted, as in OpenVidu.
+    #[arg(long)]
     pub webhook_verify_tls: bool,
 
-    /// Most events that wait for that server; beyond, new ones are dropped. One session may have a tenth of them.
-    #[arg(long, env = "MILLRACE_WEBHOOK_WAITING_MAX", default_value_t = 10_000)]
+    /// Maximum number of events that wait to be sent; when it is reached, new ones are dropped. One session may use a
+    /// tenth of it.
+    #[arg(long, default_value_t = 10_000)]
     pub webhook_waiting_max: usize,
 
-    /// Most bytes of such events.
-    #[arg(long, env = "MILLRACE_WEBHOOK_WAITING_LEN_BYTES_MAX", default_value_t = 16 * 1024 * 1024)]
+    /// Maximum size in bytes of all events that wait to be sent.
+    #[arg(long, default_value_t = 16 * 1024 * 1024)]
     pub webhook_waiting_len_bytes_max: usize,
 
-    /// Writes call detail records: a line for each event.
-    #[arg(long, env = "OPENVIDU_CDR")]
+    /// Writes call detail records: one line for each event.
+    #[arg(long)]
     pub cdr: bool,
 
-    /// Directory of the records. Without it, `cdr` in the data directory.
-    #[arg(long, env = "OPENVIDU_CDR_PATH", default_value = "")]
+    /// Directory of the call detail records. Without it, `cdr` in the data directory.
+    #[arg(long, default_value = "")]
     pub cdr_path: String,
 
-    /// Longest file of records, in bytes; then the next one begins.
-    #[arg(long, env = "MILLRACE_CDR_FILE_LEN_BYTES_MAX", default_value_t = 100 * 1024 * 1024)]
+    /// Maximum size in bytes of a file of records. When it is reached, a new file begins.
+    #[arg(long, default_value_t = 100 * 1024 * 1024)]
     pub cdr_file_len_bytes_max: u64,
 
-    /// Most files of records that are kept besides the one that grows.
-    #[arg(long, env = "MILLRACE_CDR_OLD_FILES_MAX", default_value_t = 10)]
+    /// Number of older files of records to keep besides the current one.
+    #[arg(long, default_value_t = 10)]
     pub cdr_old_files_max: usize,
 }
 

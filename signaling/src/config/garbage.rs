@@ -6,22 +6,15 @@ use clap::Args;
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see above")]
 pub struct Garbage {
-    /// Seconds between two searches for sessions nobody ever joined; 0 is never.
-    #[arg(
-        id = "garbage_interval_s",
-        long = "garbage-interval-s",
-        value_name = "GARBAGE_INTERVAL_S",
-        env = "OPENVIDU_SESSIONS_GARBAGE_INTERVAL",
-        default_value_t = 900
-    )]
+    /// Seconds between two searches for sessions that nobody ever joined. 0 turns the search off.
+    #[arg(id = "garbage_interval_s", long = "garbage-interval-s", value_name = "S", default_value_t = 900)]
     pub interval_s: u64,
 
-    /// Age in seconds from which such a session is removed.
+    /// Minimum age in seconds of a session that the search removes.
     #[arg(
         id = "garbage_threshold_s",
         long = "garbage-threshold-s",
-        value_name = "GARBAGE_THRESHOLD_S",
-        env = "OPENVIDU_SESSIONS_GARBAGE_THRESHOLD",
+        value_name = "S",
         default_value_t = 3_600
     )]
     pub threshold_s: u64,

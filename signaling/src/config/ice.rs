@@ -8,15 +8,18 @@ use crate::session::IceServer;
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Ice {
-    /// STUN or TURN server for every connection that names none itself, as `url=turn:host:3478,username=u,credential=c`;
-    /// `staticAuthSecret=s` in place of the last two makes credentials for a day. Repeatable. Without any, the relay's
-    /// own STUN is offered.
-    #[arg(
-        long = "ice-server",
-        env = "MILLRACE_ICE_SERVER",
-        hide_env_values = true,
-        value_name = "SERVER",
-        value_parser = ice_servers::parse_text
-    )]
+    /// STUN or TURN server offered to every connection that sets none itself, as
+    /// `url=turn:host:3478,username=u,credential=c`. With `staticAuthSecret=s` instead of the last two, each client gets
+    /// credentials for one day. Repeatable. Without any, clients are offered the relay's own servers.
+    #[arg(long = "ice-server", value_name = "SERVER", value_parser = ice_servers::parse_text)]
     pub servers: Vec<IceServer>,
+
+    /// Lifetime in seconds of the credentials for the relay's TURN server.
+    #[arg(
+        long,
+        value_name = "S",
+        default_value_t = 86_400,
+        value_parser = clap::value_parser!(u64).range(60..=31_536_000)
+    )]
+    pub turn_credential_lifetime_s: u64,
 }

@@ -5,6 +5,7 @@ use std::time::Duration;
 use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
+use super::Sockets;
 use crate::rate::Rate;
 
 /// What a message may be set to, in bytes: an offer of a browser has to fit.
@@ -16,67 +17,66 @@ const DATA_LEN_BYTES: std::ops::RangeInclusive<u64> = 0..=65_536;
 #[derive(Clone, Copy, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Limits {
-    /// Most sessions at a time; beyond, POST /sessions answers 503.
-    #[arg(long, env = "MILLRACE_SESSIONS_MAX", default_value_t = 20_000)]
+    /// Maximum number of sessions. When it is reached, POST /sessions answers 503.
+    #[arg(long, default_value_t = 20_000)]
     pub sessions_max: usize,
 
-    /// Most connections of one session, those that wait to be used included; beyond, 503.
-    #[arg(long, env = "MILLRACE_CONNECTIONS_PER_SESSION_MAX", default_value_t = 2_000)]
+    /// Maximum number of connections of one session, unused tokens included. When it is reached, creating one answers
+    /// 503.
+    #[arg(long, default_value_t = 2_000)]
     pub connections_per_session_max: usize,
 
-    /// Most TCP connections of each port; beyond, new ones wait. Where the relay has the port, idle ones go first.
-    #[arg(long, env = "MILLRACE_SOCKETS_MAX", default_value_t = 16_384)]
-    pub sockets_max: usize,
+    /// How many TCP connections the ports take.
+    #[command(flatten)]
+    pub sockets: Sockets,
 
-    /// Most of them from one address; beyond, new ones are closed. 0 is any number, for a server behind a proxy; from
-    /// loopback any number may come.
-    #[arg(long, env = "MILLRACE_SOCKETS_PER_ADDRESS_MAX", default_value_t = 4_096)]
-    pub sockets_per_address_max: usize,
-
-    /// Most participants of all sessions; beyond, joinRoom answers 204.
-    #[arg(long, env = "MILLRACE_PARTICIPANTS_MAX", default_value_t = 50_000)]
+    /// Maximum number of participants of all sessions. When it is reached, joinRoom answers with error 204.
+    #[arg(long, default_value_t = 50_000)]
     pub participants_max: usize,
 
-    /// Most connections of all sessions that wait to be used, each of which is a token; beyond, 503.
-    #[arg(long, env = "MILLRACE_PENDING_CONNECTIONS_MAX", default_value_t = 100_000)]
+    /// Maximum number of unused tokens of all sessions. When it is reached, creating one answers 503.
+    #[arg(long, default_value_t = 100_000)]
     pub pending_connections_max: usize,
 
-    /// RPC requests a second on one WebSocket, pings and signals included; beyond, they are refused with -32000, and
-    /// who goes on is closed with 1008. 0 is any number.
-    #[arg(long, env = "MILLRACE_RPC_PER_S_MAX", default_value_t = 200)]
+    /// Requests per second that one WebSocket may send, pings and signals included. Further ones get error -32000; a
+    /// client that continues is disconnected with close code 1008. 0 means unlimited.
+    #[arg(long, default_value_t = 200)]
     pub rpc_per_s_max: u32,
 
-    /// As many of them may come at once. Who enters a large session watches everybody in it, with some ten requests each.
-    #[arg(long, env = "MILLRACE_RPC_BURST_MAX", default_value_t = 5_000)]
+    /// Requests that one WebSocket may send at once. A participant that joins a large session sends about ten for every
+    /// stream it watches.
+    #[arg(long, default_value_t = 5_000)]
     pub rpc_burst_max: u32,
 
-    /// Bytes a second of signals and changed properties that one participant may make the others be sent; beyond, they
-    /// are refused.
-    #[arg(long, env = "MILLRACE_SIGNAL_BYTES_PER_S_MAX", default_value_t = 65_536,
+    /// Bytes per second of signals and property changes that one participant may cause to be sent to others. Further
+    /// ones are refused.
+    #[arg(long, default_value_t = 65_536,
           value_parser = clap::value_parser!(u32).range(1..))]
     pub signal_bytes_per_s_max: u32,
 
-    /// REST requests a second from one address; beyond, 429. 0 is any number, for a server behind a proxy.
-    #[arg(long, env = "MILLRACE_REST_PER_S_MAX", default_value_t = 1_000)]
+    /// REST requests per second from one address. Further ones answer 429. 0 means unlimited, for a server behind a
+    /// proxy.
+    #[arg(long, default_value_t = 1_000)]
     pub rest_per_s_max: u32,
 
-    /// As many of them may come at once.
-    #[arg(long, env = "MILLRACE_REST_BURST_MAX", default_value_t = 5_000)]
+    /// REST requests that one address may send at once.
+    #[arg(long, default_value_t = 5_000)]
     pub rest_burst_max: u32,
 
-    /// Wrong secrets a minute from one address; beyond, no secret is looked at, and the answer is 429. 0 is any number,
-    /// for a server behind a proxy, where somebody who guesses would shut everybody out.
-    #[arg(long, env = "MILLRACE_WRONG_SECRETS_PER_MIN_MAX", default_value_t = 60)]
+    /// Wrong secrets per minute from one address. Further requests answer 429, and no secret is compared. 0 means
+    /// unlimited, for a server behind a proxy, where all clients have the same address.
+    #[arg(long, default_value_t = 60)]
     pub wrong_secrets_per_min_max: u32,
 
-    /// Longest RPC message and longest body of a REST request, in bytes; beyond, 1009 closes the WebSocket, and REST
-    /// answers 413.
-    #[arg(long, env = "MILLRACE_MESSAGE_LEN_BYTES_MAX", default_value_t = 65_536,
+    /// Maximum size in bytes of an RPC message and of a REST request's body. A larger message closes the WebSocket with
+    /// code 1009; a larger body answers 413.
+    #[arg(long, default_value_t = 65_536,
           value_parser = RangedU64ValueParser::<usize>::from(MESSAGE_LEN_BYTES))]
     pub message_len_bytes_max: usize,
 
-    /// Longest data of a connection, in bytes: the application's, and as much again the client's.
-    #[arg(long, env = "MILLRACE_DATA_LEN_BYTES_MAX", default_value_t = 10_000,
+    /// Maximum size in bytes of the data of a connection. It holds for the application's data and for the client's
+    /// data, each.
+    #[arg(long, default_value_t = 10_000,
           value_parser = RangedU64ValueParser::<usize>::from(DATA_LEN_BYTES))]
     pub data_len_bytes_max: usize,
 }

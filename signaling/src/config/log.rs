@@ -9,9 +9,10 @@ use tracing_subscriber::EnvFilter;
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Log {
-    /// How much is logged, on standard error: error, warn, info, debug or trace, also by part, such as info,millrace=debug. What is
-    /// given replaces all of the default, in which a library is silent that warns about what strangers send.
-    #[arg(long, env = "MILLRACE_LOG", default_value = "info,dimpl=off", value_name = "FILTER", value_parser = filter)]
+    /// What is logged, on standard error: error, warn, info, debug or trace, for everything or by module, such as
+    /// info,millrace=debug. A value replaces the whole default, which silences the DTLS library (dimpl): it warns about
+    /// invalid packets from unknown senders.
+    #[arg(long, default_value = "info,dimpl=off", value_name = "FILTER", value_parser = filter)]
     pub log: String,
 }
 

@@ -7,8 +7,11 @@ mod garbage;
 mod ice;
 mod limits;
 mod log;
+mod plain;
+mod private_dir;
 mod rest;
 mod server;
+mod sockets;
 mod streams;
 mod timing;
 mod turn;
@@ -23,8 +26,10 @@ pub use garbage::Garbage;
 pub use ice::Ice;
 pub use limits::Limits;
 pub use log::Log;
-pub use rest::Rest;
-pub use server::{SECRET_FILE, SECRET_LEN_MIN, Server};
+pub use plain::Plain;
+pub use rest::{Rest, SECRET_FILE, SECRET_LEN_MIN};
+pub use server::Server;
+pub use sockets::Sockets;
 pub use streams::Streams;
 pub use timing::Timing;
 pub use turn::Turn;
@@ -36,6 +41,10 @@ pub struct Config {
     /// Where the server is found, and what it keeps where.
     #[command(flatten)]
     pub server: Server,
+
+    /// Plain HTTP on this machine.
+    #[command(flatten)]
+    pub plain: Plain,
 
     /// How certificates are fetched.
     #[command(flatten)]

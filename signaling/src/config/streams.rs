@@ -7,41 +7,41 @@ use crate::session::{ForcedVideoCodec, MediaServer};
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Streams {
-    /// Most video a client may send, in kbit/s; 0 is unlimited.
-    #[arg(long, env = "OPENVIDU_STREAMS_VIDEO_MAX_RECV_BANDWIDTH", default_value_t = 1_000)]
+    /// Maximum video bit rate that a client may send, in kbit/s. 0 means unlimited.
+    #[arg(long, default_value_t = 1_000)]
     pub video_max_recv_kbps: u32,
 
-    /// Least video a client should send, in kbit/s.
-    #[arg(long, env = "OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH", default_value_t = 300)]
+    /// Minimum video bit rate that a client should send, in kbit/s.
+    #[arg(long, default_value_t = 300)]
     pub video_min_recv_kbps: u32,
 
-    /// Most video a client is sent of one stream, in kbit/s; 0 is unlimited, and so it is when not given. A publisher is
-    /// held to what the viewer may be sent who may be sent most.
-    #[arg(long, env = "OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH")]
+    /// Maximum video bit rate that a client receives of one stream, in kbit/s. 0 means unlimited, as does no value. All
+    /// viewers of a stream get the same encoding, so the publisher is limited to the highest limit of its viewers.
+    #[arg(long)]
     pub video_max_send_kbps: Option<u32>,
 
-    /// Least video a client should be sent of one stream, in kbit/s.
-    #[arg(long, env = "OPENVIDU_STREAMS_VIDEO_MIN_SEND_BANDWIDTH", default_value_t = 300)]
+    /// Minimum video bit rate that a client should receive of one stream, in kbit/s.
+    #[arg(long, default_value_t = 300)]
     pub video_min_send_kbps: u32,
 
-    /// Video codec of sessions that force none: MEDIA_SERVER_PREFERRED (VP8), NONE, VP8, VP9, H264 or
-    /// AV1.
-    #[arg(long, env = "OPENVIDU_STREAMS_FORCED_VIDEO_CODEC", value_parser = parse_codec,
+    /// Video codec of sessions that set none: MEDIA_SERVER_PREFERRED (VP8), NONE, VP8, VP9, H264 or AV1.
+    #[arg(long, value_parser = parse_codec,
           default_value = "MEDIA_SERVER_PREFERRED")]
     pub forced_video_codec: ForcedVideoCodec,
 
-    /// Whether publishers without the forced codec may use another one, in sessions that do not say. Nothing is
-    /// transcoded: a viewer who does not have what is sent is refused.
-    #[arg(long, env = "OPENVIDU_STREAMS_ALLOW_TRANSCODING")]
+    /// Lets publishers without the forced codec use another one, in sessions that set nothing. Nothing is transcoded: a
+    /// viewer that cannot decode the stream's codec gets error 800.
+    #[arg(long)]
     pub allow_transcoding: bool,
 
-    /// How sessions negotiate that do not say: kurento (viewers offer) or mediasoup (the server offers).
-    #[arg(long, env = "MILLRACE_MEDIA_SERVER", value_parser = parse_media_server, default_value = "kurento")]
+    /// Negotiation in sessions that set none: kurento (viewers send the offer) or mediasoup (the server sends the
+    /// offer).
+    #[arg(long, value_parser = parse_media_server, default_value = "kurento")]
     pub media_server: MediaServer,
 
-    /// Viewers' connections of one session on the shard of its publishers; more go where there is least to do. 0 keeps
-    /// every session on one shard.
-    #[arg(long, env = "MILLRACE_VIEWERS_PER_SHARD", default_value_t = 150)]
+    /// Maximum number of viewer connections of one session on the shard of its publishers. Further ones go to the shard
+    /// with the least load. 0 keeps every session on one shard.
+    #[arg(long, default_value_t = 150)]
     pub viewers_per_shard: usize,
 }
 

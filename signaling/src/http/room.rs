@@ -27,8 +27,8 @@ pub struct Seat {
 impl Room {
     pub(super) fn new(limits: Limits) -> Arc<Self> {
         Arc::new(Self {
-            seats: Arc::new(Semaphore::new(limits.sockets_max.min(Semaphore::MAX_PERMITS))),
-            per_address_max: limits.sockets_per_address_max,
+            seats: Arc::new(Semaphore::new(limits.sockets.sockets_max.min(Semaphore::MAX_PERMITS))),
+            per_address_max: limits.sockets.sockets_per_address_max,
             by_address: Mutex::default(),
         })
     }
@@ -78,11 +78,11 @@ mod tests {
     use clap::Parser as _;
 
     use super::*;
-    use crate::config::Config;
+    use crate::config::{Config, Sockets};
 
     fn room(sockets_max: usize, sockets_per_address_max: usize) -> Arc<Room> {
         let limits = Config::try_parse_from(["x"]).unwrap().limits;
-        Room::new(Limits { sockets_max, sockets_per_address_max, ..limits })
+        Room::new(Limits { sockets: Sockets { sockets_max, sockets_per_address_max }, ..limits })
     }
 
     async fn come(room: &Arc<Room>, address: &str) -> Option<Seat> {
