@@ -32,7 +32,7 @@ const HOUSES: [House; 2] = [
 ];
 
 /// The rooms of signaling. Those of layer 6 are adapters: each speaks one protocol, and nothing below knows it.
-const SIGNALING_ROOMS: [(&str, u8); 27] = [
+const SIGNALING_ROOMS: [(&str, u8); 28] = [
     // 7: wiring only
     ("main", 7),
     ("server", 7),
@@ -53,6 +53,7 @@ const SIGNALING_ROOMS: [(&str, u8); 27] = [
     // 2: what the operator says
     ("config", 2),
     // 1: the model, and parts that know nothing of each other
+    ("access", 1),
     ("cdr", 1),
     ("delivery", 1),
     ("ice_servers", 1),
@@ -70,7 +71,7 @@ const SIGNALING_ROOMS: [(&str, u8); 27] = [
     ("net", 0),
 ];
 
-const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 10] = [
+const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 11] = [
     // The program and the crate's face.
     ("main", "server", ""),
     ("server", "routes", ""),
@@ -84,6 +85,8 @@ const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 10] = [
     ("http", "acme", "Answers"),
     // What one participant may say is a rate.
     ("delivery", "rate", ""),
+    // Wrong secrets are counted by a rate.
+    ("access", "rate", ""),
     // The ICE servers of a connection are part of the model.
     ("ice_servers", "session", ""),
     // A URL has a host and a port, as an ICE server has.

@@ -55,6 +55,8 @@ pub const KEYS: &[Key] = &[
     one("server.http-port", "http-port"),
     one("server.http-socket", "http-socket"),
     secret("server.secret", "secret").as_in_openvidu("OPENVIDU_SECRET"),
+    secret("server.secret-previous", "secret-previous"),
+    secret("server.monitor-secret", "monitor-secret"),
     one("server.redirect-port", "redirect-port").as_in_openvidu("HTTP_PORT"),
     one("server.certificate-type", "certificate-type"),
     one("server.certificate-file", "certificate-file"),

@@ -17,6 +17,7 @@
 //! * [`relay`] keeps the link and, after every loss, brings the relay back to what the model says it should hold.
 //! * `cdr` is told what happened, in the same order.
 //! * [`store`] is where a session survives a restart; [`placement`] decides which shard it lives on.
+//! * [`access`] says who a request comes from, and what that principal may do.
 //! * [`rate`] says how often somebody may do something.
 //! * [`memory`] gives back what a crowd has left.
 //! * `acme` has a certificate authority make and renew the certificate, where the operator wants that.
@@ -26,6 +27,7 @@
 //! keeps in its records what a call needs. What it did lose, the clients negotiate anew, and what they have not come
 //! to use yet is said again.
 
+pub mod access;
 mod acme;
 pub mod app;
 mod cdr;

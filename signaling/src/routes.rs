@@ -24,13 +24,13 @@ const READ_BUFFER_LEN: usize = 4 << 10;
 
 /// Everything that is served.
 pub(crate) fn router(app: &Arc<App>) -> Router {
+    let readable =
+        Router::new().route("/millrace/stats", get(stats::stats)).route("/openvidu/cdr", get(cdr::list));
     let protected = Router::new()
-        .route("/millrace/stats", get(stats::stats))
-        .route("/openvidu/cdr", get(cdr::list))
         .route("/openvidu/cdr/{file}", get(cdr::get))
-        .route("/millrace/debug/panic/{shard}", post(inject_panic))
-        .layer(middleware::from_fn(rest::refuse_forged))
-        .layer(middleware::from_fn_with_state(Arc::clone(app), rest::require_secret))
+        .route("/millrace/debug/panic/{shard}", post(inject_panic));
+    let protected = rest::readable(app, readable)
+        .merge(rest::protected(app, protected))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::limit_rate));
     let api =
         Router::new().nest("/openvidu/api", rest::router(app)).merge(rest::beside(app)).merge(protected);

@@ -13,6 +13,7 @@ use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::time::Instant;
 
+use crate::access::Access;
 use crate::acme::{Acme, Answers};
 use crate::app::App;
 use crate::cdr::{Journal, JournalError};
@@ -128,7 +129,8 @@ impl Server {
     /// When something it needs cannot be had.
     pub async fn start(mut config: Config) -> Result<Self, StartError> {
         config.server.make_data_dir()?;
-        let secret = config.rest.resolve_secret(&config.server.data_dir)?;
+        let secrets = config.rest.secrets(&config.server.data_dir)?;
+        let access = Access::new(&secrets, config.limits.wrong_secrets()).map_err(ConfigError::Secrets)?;
         let fetched_for = match config.server.certificate.choice()? {
             Choice::Fetched { name } => Some(name),
             _ => None,
@@ -148,7 +150,7 @@ impl Server {
         let answers = Arc::<Answers>::default();
         let redirects = http::plain::router(&config, Arc::clone(&answers));
         let acme = fetched_for.map(|name| acme(&config, name, answers, https.certificate.clone()));
-        let app = App::start(config, &secret, Box::new(store), journal, &DIALECTS)?;
+        let app = App::start(config, access, Box::new(store), journal, &DIALECTS)?;
 
         let (router, limits) = (routes::router(&app), app.config.limits);
         let plain = std::iter::once(http).chain(http_v6).map(Listener::plain);

@@ -3,7 +3,7 @@
 mod support;
 
 use serde_json::{Value, json};
-use support::{Client, SECRET, World, join_params};
+use support::{Client, SECRET, World, basic, join_params, request};
 
 const API: &str = "/openvidu/api/sessions";
 
@@ -90,7 +90,11 @@ async fn guesses_count_wherever_they_are_made() {
         assert_eq!(client.error("joinRoom", params(&session, "wrong-secret", false)).await, 401);
     }
     let mut client = Client::open(world.port).await;
-    let refused = client.call("joinRoom", params(&session, SECRET, false)).await;
+    let refused = client.call("joinRoom", params(&session, "wrong-secret", false)).await;
     assert_eq!(refused["error"]["code"], -32_000, "{refused}");
-    assert_eq!(world.rest("GET", API, "").await.status, 429);
+    let guess = request(world.port, "GET", API, Some(&basic("wrong-secret")), "").await;
+    assert_eq!(guess.status, 429);
+    // A right secret passes, here and there.
+    client.ok("joinRoom", params(&session, SECRET, false)).await;
+    assert_eq!(world.rest("GET", API, "").await.status, 200);
 }

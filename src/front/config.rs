@@ -8,13 +8,17 @@ use std::process::ExitCode;
 use clap::{Arg, ArgAction, CommandFactory, Parser, ValueEnum as _};
 use millrace_settings::keys::{KEYS, Key, by_flag};
 use millrace_settings::{EXIT_CONFIG, Problems, Settings};
-use millrace_signaling::config::{Certificate, CertificateType, SECRET_LEN_MIN};
+use millrace_signaling::access::SECRET_LEN_MIN;
+use millrace_signaling::config::{Certificate, CertificateType};
 use millrace_signaling::origin::Origin;
 
 use super::{Options, import};
 
 /// First argument that leads here.
 pub(super) const NAME: &str = "config";
+
+/// Flags of the secrets that signaling compares, and whose length it checks.
+const REST_SECRETS: [&str; 3] = ["secret", "secret-previous", "monitor-secret"];
 
 /// Settings: one TOML file, `/etc/millrace/millrace.toml` or the one that `--config` or MILLRACE_CONFIG names.
 ///
@@ -104,7 +108,9 @@ fn check(file: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
 pub(super) fn faults(settings: &Settings) -> Problems {
     let found = millrace_settings::faults(&Options::command(), settings);
     let mut faults: Vec<String> = found.into_iter().map(|(_, words)| words).collect();
-    for value in KEYS.iter().filter(|key| key.flag == "secret").filter_map(|key| settings.get(key)) {
+    for value in
+        KEYS.iter().filter(|key| REST_SECRETS.contains(&key.flag)).filter_map(|key| settings.get(key))
+    {
         if value.texts.iter().any(|text| text.len() < SECRET_LEN_MIN) {
             faults.push(format!("{}: the secret has less than {SECRET_LEN_MIN} bytes", value.origin));
         }

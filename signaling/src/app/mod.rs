@@ -10,16 +10,13 @@ mod restore;
 mod turn;
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use aws_lc_rs::digest;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep, timeout};
 
+use crate::access::Access;
 use crate::cdr::Journal;
 use crate::clock;
 use crate::config::Config;
@@ -30,9 +27,6 @@ use crate::state::{Shared, State};
 use crate::store::{Store, StoreError, Writer};
 pub use carry_out::Answer;
 pub use ice_servers::IceClient;
-
-/// User name of the REST API.
-const USER: &str = "OPENVIDUAPP";
 
 /// How often notes about peers that are gone are looked for.
 const NOTES_INTERVAL: Duration = Duration::from_secs(60);
@@ -51,9 +45,8 @@ pub struct App {
     pub journal: Arc<Journal>,
     /// REST requests of each address.
     pub rest_calls: Addresses,
-    /// Wrong secrets of each address.
-    pub wrong_secrets: Addresses,
-    authorization: digest::Digest,
+    /// Who may do what.
+    pub access: Access,
     /// What the relay keeps on file, once it was read.
     pub(crate) turn_secret: OnceLock<String>,
     writer: Writer,
@@ -66,7 +59,7 @@ impl App {
     /// When the store cannot be read or the machine gives no thread.
     pub fn start(
         config: Config,
-        secret: &str,
+        access: Access,
         mut store: Box<dyn Store>,
         journal: Journal,
         dialects: &[&'static Dialect],
@@ -81,16 +74,14 @@ impl App {
         let writer = Writer::start(store, Box::new(move |id| stored.stored(id)))
             .map_err(|error| StoreError(error.to_string()))?;
         let link = Link::start(config.server.control_socket(), Arc::clone(&shared) as _);
-        let authorization = digest_of(&basic_header(secret));
         let app = Arc::new(Self {
             rest_calls: Addresses::new(config.limits.rest()),
-            wrong_secrets: Addresses::new(config.limits.wrong_secrets()),
+            access,
             config,
             shared,
             link,
             started_at_ms: clock::now_ms(),
             journal: Arc::new(journal),
-            authorization,
             turn_secret: OnceLock::new(),
             writer,
         });
@@ -106,45 +97,6 @@ impl App {
             app.every(garbage_interval, |app| app.remove_unused(clock::now_ms()));
         }
         Ok(app)
-    }
-
-    /// Whether an `Authorization` header, which came from `address`, holds the secret. Takes the same time for every
-    /// wrong one of its length.
-    ///
-    /// # Errors
-    /// As for [`Self::knows_secret`].
-    pub fn authorized(&self, header: &str, address: IpAddr) -> Result<bool, Duration> {
-        // The scheme's name is case-insensitive (RFC 7235 §2.1).
-        let credentials = header.split_once(' ').filter(|(scheme, _)| scheme.eq_ignore_ascii_case("basic"));
-        self.guarded(address, || {
-            credentials.is_some_and(|(_, text)| self.admits(&format!("Basic {}", text.trim_start())))
-        })
-    }
-
-    /// Looks at a secret, unless that address has guessed too often.
-    fn guarded(&self, address: IpAddr, is_right: impl FnOnce() -> bool) -> Result<bool, Duration> {
-        let now = Instant::now();
-        self.wrong_secrets.check(address, now)?;
-        let is_right = is_right();
-        if !is_right {
-            // One that comes at the same time may have been the last: then this one is over, and was wrong all the same.
-            let _ = self.wrong_secrets.spend(address, now);
-        }
-        Ok(is_right)
-    }
-
-    /// Whether that is the secret, which somebody shows from `address`. Takes the same time for every wrong one of its
-    /// length.
-    ///
-    /// # Errors
-    /// When too many wrong ones came from there: with the time until one is looked at again.
-    pub fn knows_secret(&self, secret: &str, address: IpAddr) -> Result<bool, Duration> {
-        self.guarded(address, || self.admits(&basic_header(secret)))
-    }
-
-    fn admits(&self, header: &str) -> bool {
-        let given = digest_of(header);
-        aws_lc_rs::constant_time::verify_slices_are_equal(given.as_ref(), self.authorization.as_ref()).is_ok()
     }
 
     /// Until when something that needs the relay and begins now may take.
@@ -181,14 +133,6 @@ impl App {
             }
         });
     }
-}
-
-fn basic_header(secret: &str) -> String {
-    format!("Basic {}", STANDARD.encode(format!("{USER}:{secret}")))
-}
-
-fn digest_of(text: &str) -> digest::Digest {
-    digest::digest(&digest::SHA256, text.as_bytes())
 }
 
 /// Sessions by shard, for the statistics.

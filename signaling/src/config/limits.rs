@@ -63,8 +63,8 @@ pub struct Limits {
     #[arg(long, default_value_t = 5_000)]
     pub rest_burst_max: u32,
 
-    /// Wrong secrets per minute from one address. Further requests answer 429, and no secret is compared. 0 means
-    /// unlimited, for a server behind a proxy, where all clients have the same address.
+    /// Wrong secrets per minute from one address. Further wrong ones answer 429; a right secret always passes. 0 means
+    /// unlimited.
     #[arg(long, default_value_t = 60)]
     pub wrong_secrets_per_min_max: u32,
 

@@ -18,6 +18,7 @@ mod turn;
 
 use clap::Parser;
 
+use crate::access::SecretsError;
 pub use crate::tls::Choice;
 pub use certificate::{Acme, Certificate, CertificateType, LETS_ENCRYPT};
 pub use compat::{Compat, ReportedVersion, VERSION};
@@ -27,7 +28,7 @@ pub use ice::Ice;
 pub use limits::Limits;
 pub use log::Log;
 pub use plain::Plain;
-pub use rest::{Rest, SECRET_FILE, SECRET_LEN_MIN};
+pub use rest::{Rest, SECRET_FILE};
 pub use server::Server;
 pub use sockets::Sockets;
 pub use streams::Streams;
@@ -94,9 +95,9 @@ pub struct Config {
 /// A setting that cannot be.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
-    /// The secret is no protection.
-    #[error("the secret has {0} bytes; give --secret or the file 'secret' at least {SECRET_LEN_MIN}")]
-    ShortSecret(usize),
+    /// The secrets cannot be used.
+    #[error(transparent)]
+    Secrets(SecretsError),
     /// Events cannot be told as wanted.
     #[error("{option}: {why}")]
     Events {

@@ -6,12 +6,10 @@ use clap::Args;
 
 use super::ConfigError;
 use super::server::data_dir_error;
+use crate::access::SecretTexts;
 use crate::files::write_new;
 use crate::ids;
 use crate::net::Net;
-
-/// Shortest secret that is accepted, in bytes.
-pub const SECRET_LEN_MIN: usize = 8;
 
 /// Name of the secret's file in the data directory.
 pub const SECRET_FILE: &str = "secret";
@@ -23,6 +21,16 @@ pub struct Rest {
     /// data directory is used; the first start creates it.
     #[arg(long, value_name = "S")]
     pub secret: Option<String>,
+
+    /// Previous secret of the REST API. It is valid as well while it is set. To change the secret: set the new one
+    /// as `secret` and the old one here, change the applications, then remove this.
+    #[arg(long, value_name = "S")]
+    pub secret_previous: Option<String>,
+
+    /// Secret for dashboards and scrapers, at least 8 bytes. It may only read: sessions, connections, statistics,
+    /// configuration and the names of call detail records. Tokens, passwords and session descriptions are hidden.
+    #[arg(long, value_name = "S")]
+    pub monitor_secret: Option<String>,
 
     /// Serves the paths of older OpenVidu releases too: /api for /openvidu/api, /config, /info, /accept-certificate and the
     /// old paths of files.
@@ -41,19 +49,21 @@ pub struct Rest {
 }
 
 impl Rest {
-    /// The secret in use: the one that is set, else the one in the file, else a new one that is written there.
+    /// The secrets. The application's is the one that is set, else the one in the file, else a new one that is written
+    /// there. [`crate::access::Access::new`] says which secrets are valid.
     ///
     /// # Errors
-    /// When it is too short, or its file cannot be read or written.
-    pub fn resolve_secret(&self, data_dir: &Path) -> Result<String, ConfigError> {
-        let secret = match &self.secret {
+    /// When the file cannot be read or written.
+    pub fn secrets(&self, data_dir: &Path) -> Result<SecretTexts, ConfigError> {
+        let current = match &self.secret {
             Some(secret) => secret.clone(),
             None => secret_on_file(&data_dir.join(SECRET_FILE))?,
         };
-        if secret.len() < SECRET_LEN_MIN {
-            return Err(ConfigError::ShortSecret(secret.len()));
-        }
-        Ok(secret)
+        Ok(SecretTexts {
+            current,
+            previous: self.secret_previous.clone(),
+            monitor: self.monitor_secret.clone(),
+        })
     }
 }
 
@@ -75,6 +85,7 @@ mod tests {
 
     use super::super::Config;
     use super::*;
+    use crate::access::{Access, CURRENT, SecretsError};
 
     fn rest(more: &[&str]) -> Rest {
         Config::try_parse_from(["x"].iter().chain(more)).unwrap().rest
@@ -83,17 +94,18 @@ mod tests {
     #[test]
     fn a_secret_is_drawn_once_and_kept() {
         let dir = tempfile::tempdir().unwrap();
-        let secret = rest(&[]).resolve_secret(dir.path()).unwrap();
+        let secret = rest(&[]).secrets(dir.path()).unwrap().current;
         assert_eq!(secret.len(), 32);
-        assert_eq!(rest(&[]).resolve_secret(dir.path()).unwrap(), secret);
+        assert_eq!(rest(&[]).secrets(dir.path()).unwrap().current, secret);
     }
 
     #[test]
     fn a_short_secret_is_refused_wherever_it_comes_from() {
         let dir = tempfile::tempdir().unwrap();
-        let short = rest(&["--secret", "1234567"]).resolve_secret(dir.path());
-        assert!(matches!(short, Err(ConfigError::ShortSecret(7))));
+        let refusal = |rest: Rest| Access::new(&rest.secrets(dir.path()).unwrap(), None).err();
+        let short = |len| Some(SecretsError::TooShort { option: CURRENT, len });
+        assert_eq!(refusal(rest(&["--secret", "1234567"])), short(7));
         std::fs::write(dir.path().join(SECRET_FILE), "\n").unwrap();
-        assert!(matches!(rest(&[]).resolve_secret(dir.path()), Err(ConfigError::ShortSecret(0))));
+        assert_eq!(refusal(rest(&[])), short(0));
     }
 }

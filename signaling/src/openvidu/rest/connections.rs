@@ -107,7 +107,7 @@ pub(super) async fn get(
     let state = app.shared.lock();
     let session = state.sessions.get(&session).ok_or_else(no_session)?;
     let connection = session.connection(&connection).ok_or_else(not_found)?;
-    Ok(Json(shapes::connection(&session.id, connection, shown.peers(&state))))
+    Ok(shown.answer(shapes::connection(&session.id, connection, shown.peers(&state))))
 }
 
 pub(super) async fn list(
@@ -117,7 +117,7 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Failure> {
     let state = app.shared.lock();
     let session = state.sessions.get(&session).ok_or_else(not_found)?;
-    Ok(Json(shapes::connections(session, shown.pending(true), shown.peers(&state))))
+    Ok(shown.answer(shapes::connections(session, shown.pending(true), shown.peers(&state))))
 }
 
 /// Puts a participant out, or takes back a token nobody has used.

@@ -20,7 +20,7 @@ use super::{Failure, whole_path};
 const SEC_FETCH_SITE: &str = "sec-fetch-site";
 
 /// Passes a request on unless a page of another site may have made a browser send it. Runs behind authentication.
-pub async fn refuse_forged(request: Request, next: Next) -> Response {
+pub(super) async fn refuse_forged(request: Request, next: Next) -> Response {
     match fault(&request) {
         Some(failure) => failure.at(whole_path(&request)),
         None => next.run(request).await,

@@ -5,8 +5,10 @@
 
 mod body;
 mod connections;
+mod credentials;
 mod fields;
 mod forgery;
+mod hidden;
 mod openapi;
 mod request;
 mod routes;
@@ -32,46 +34,58 @@ use axum::routing::{MethodRouter, any, get};
 use serde_json::json;
 use tokio::time::Instant;
 
+use crate::access::{Denied, Principal};
 use crate::app::App;
 use crate::clock;
 use crate::http::Via;
-pub use forgery::refuse_forged;
+use forgery::refuse_forged;
 pub use openapi::openapi;
 use routes::{Access, ROUTES, Route};
 
 /// Everything below `/openvidu/api`.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
     let protected = mounted(Access::Secret, "/").fallback(forbidden);
-    guarded(app, mounted(Access::Everybody, "/"), protected)
+    carried(app, mounted(Access::Everybody, "/").merge(readable(app, protected)))
 }
 
 /// The paths of older releases: the whole API at `/api`, and what it says of the server at `/config`.
 pub fn deprecated(app: &Arc<App>) -> Router<Arc<App>> {
-    let protected = mounted(Access::Secret, CONFIG)
+    let files = Router::new()
         .route("/recordings/{*file}", get(no_file))
         .route("/layouts/custom/{*file}", get(no_file))
         .route("/api/", any(forbidden));
-    guarded(app, mounted(Access::Everybody, CONFIG), protected).nest("/api", router(app))
+    let config = mounted(Access::Everybody, CONFIG).merge(readable(app, mounted(Access::Secret, CONFIG)));
+    carried(app, config.merge(protected(app, files))).nest("/api", router(app))
 }
 
 /// Files of recordings, of which there are none, and the one path that a nested router leaves to others.
 pub fn beside(app: &Arc<App>) -> Router<Arc<App>> {
-    let protected = Router::new()
+    let files = Router::new()
         .route("/openvidu/recordings/{*file}", get(no_file))
         .route("/openvidu/api/", any(forbidden));
-    guarded(app, Router::new(), protected)
+    carried(app, protected(app, files))
 }
 
 /// Where the calls about the server itself begin.
 const CONFIG: &str = "/config";
 
-/// Public and protected paths, each answer with what all of them carry.
-fn guarded(app: &Arc<App>, public: Router<Arc<App>>, protected: Router<Arc<App>>) -> Router<Arc<App>> {
-    let protected = protected
+/// Paths that the application's secret opens, and no other.
+pub fn protected(app: &Arc<App>, paths: Router<Arc<App>>) -> Router<Arc<App>> {
+    paths
         .layer(middleware::from_fn(refuse_forged))
-        .layer(middleware::from_fn_with_state(Arc::clone(app), require_secret));
-    public
-        .merge(protected)
+        .layer(middleware::from_fn_with_state(Arc::clone(app), require_secret))
+}
+
+/// Paths that the application's secret opens, and that the monitor's opens for reading.
+pub fn readable(app: &Arc<App>, paths: Router<Arc<App>>) -> Router<Arc<App>> {
+    paths
+        .layer(middleware::from_fn(refuse_forged))
+        .layer(middleware::from_fn_with_state(Arc::clone(app), require_reader))
+}
+
+/// Paths whose answers carry what all of the API do.
+fn carried(app: &Arc<App>, paths: Router<Arc<App>>) -> Router<Arc<App>> {
+    paths
         .layer(middleware::from_fn_with_state(Arc::clone(app), limit_rate))
         .layer(middleware::from_fn(describe_failures))
         .layer(middleware::from_fn(allow_every_origin))
@@ -101,19 +115,62 @@ async fn forbidden() -> Failure {
     Failure::new(StatusCode::FORBIDDEN, "there is nothing here")
 }
 
-/// Lets a request through that holds the secret.
-pub async fn require_secret(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
-    let header = request.headers().get(AUTHORIZATION).map(|header| header.to_str().unwrap_or_default());
-    let outcome = header.map_or(Ok(false), |header| app.authorized(header, remote(&request)));
-    match outcome {
-        Ok(true) => return next.run(request).await,
-        Ok(false) => {}
-        Err(wait) => return too_often("too many wrong secrets from this address", wait, &request),
+/// Lets a request through that holds the application's secret.
+async fn require_secret(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match principal(&app, &request) {
+        Ok(principal) if principal.may_manage() => pass(principal, request, next).await,
+        Ok(_) => only_reads(&request),
+        Err(refused) => *refused,
     }
-    let mut response =
-        Failure::new(StatusCode::UNAUTHORIZED, "wrong or missing secret").at(whole_path(&request));
-    response.headers_mut().insert(WWW_AUTHENTICATE, HeaderValue::from_static("Basic realm=\"Millrace\""));
-    response
+}
+
+/// Lets a request through that holds the application's secret, or the monitor's if it only reads.
+async fn require_reader(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    let reads = matches!(*request.method(), Method::GET | Method::HEAD);
+    match principal(&app, &request) {
+        Ok(principal) if principal.may_manage() || (reads && principal.may_observe()) => {
+            pass(principal, request, next).await
+        }
+        Ok(_) => only_reads(&request),
+        Err(refused) => *refused,
+    }
+}
+
+/// Who sent the request, or the answer that refuses it.
+fn principal(app: &App, request: &Request) -> Result<Principal, Box<Response>> {
+    let denied = match request.headers().get(AUTHORIZATION) {
+        // Nothing was guessed.
+        None => Denied::WrongSecret,
+        Some(header) => {
+            let secret = credentials::secret_of(header);
+            match app.access.identify(secret.as_deref(), remote(request)) {
+                Ok(principal) => return Ok(principal),
+                Err(denied) => denied,
+            }
+        }
+    };
+    Err(Box::new(match denied {
+        Denied::TooManyWrong(wait) => too_often("too many wrong secrets from this address", wait, request),
+        Denied::WrongSecret => {
+            let failure = Failure::new(StatusCode::UNAUTHORIZED, "wrong or missing secret");
+            let mut response = failure.at(whole_path(request));
+            let challenge = HeaderValue::from_static("Basic realm=\"Millrace\"");
+            response.headers_mut().insert(WWW_AUTHENTICATE, challenge);
+            response
+        }
+    }))
+}
+
+/// Handlers read the principal from the request.
+async fn pass(principal: Principal, mut request: Request, next: Next) -> Response {
+    request.extensions_mut().insert(principal);
+    next.run(request).await
+}
+
+/// The answer to the monitor where its secret is not enough.
+fn only_reads(request: &Request) -> Response {
+    const WHY: &str = "this needs the application's secret; the monitor's may only read, and not this";
+    Failure::new(StatusCode::FORBIDDEN, WHY).at(whole_path(request))
 }
 
 /// Lets a request through unless its address sends too many.

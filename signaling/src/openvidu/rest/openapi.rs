@@ -9,7 +9,7 @@ use axum::response::IntoResponse;
 use serde_json::{Map, Value, json};
 
 use super::fields::{CONNECTION_PROPERTIES, FAILURE, Field, Kind, Presence, SESSION_PROPERTIES, Shape};
-use super::routes::{Access, Answer, Content, ROUTES, Route};
+use super::routes::{Access, Answer, Content, ROUTES, Route, Verb};
 
 const INTRODUCTION: &str = "The REST API of OpenVidu 2, as Millrace serves it. A key that is null is as good as absent; keys \
      nobody knows are let through. Another method of a known path, or another path, is answered with 403; so is a POST \
@@ -49,7 +49,8 @@ fn document() -> Value {
                 SECRET: {
                     "type": "http",
                     "scheme": "basic",
-                    "description": "User OPENVIDUAPP, and the server's secret as password",
+                    "description": "User OPENVIDUAPP, and the server's secret as password. The monitor secret works too, for \
+                                    GET alone, and its answers hold no tokens, passwords and session descriptions",
                 },
             },
         },
@@ -141,6 +142,9 @@ fn common_refusals(route: &Route, has_parameters: bool) -> Vec<(u16, &'static st
     }
     if route.access == Access::Secret {
         refusals.push((401, "The secret is wrong or missing"));
+        if route.verb != Verb::Get {
+            refusals.push((403, "The secret is the monitor's, which may only read"));
+        }
     }
     if route.body.is_some() {
         refusals.push((413, "The body is too long"));

@@ -1,13 +1,16 @@
 //! What a handler reads of a request. Whatever cannot be read is refused in the API's own words, not in the
 //! framework's.
 
+use axum::Json;
 use axum::body::Bytes;
 use axum::extract::rejection::BytesRejection;
 use axum::extract::{FromRequest, FromRequestParts, Path, Query, Request};
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
-use super::Failure;
+use super::{Failure, hidden};
+use crate::access::Principal;
 use crate::state::{Peers, State};
 
 /// The names in a path.
@@ -28,6 +31,8 @@ pub(super) struct Shown {
     pending: Option<bool>,
     /// Whether each publisher and subscriber comes with what is known of its PeerConnection.
     web_rtc_stats: bool,
+    /// Whether whoever asks may see tokens, passwords and session descriptions.
+    credentials: bool,
 }
 
 impl Shown {
@@ -39,6 +44,14 @@ impl Shown {
     /// What is known of PeerConnections, if that is to be shown.
     pub(super) fn peers(self, state: &State) -> Option<&Peers> {
         self.web_rtc_stats.then_some(&state.peers)
+    }
+
+    /// The answer, without what whoever asks may not see.
+    pub(super) fn answer(self, mut answer: Value) -> Json<Value> {
+        if !self.credentials {
+            hidden::hide(&mut answer);
+        }
+        Json(answer)
     }
 
     /// Whether pending connections are shown.
@@ -53,7 +66,9 @@ impl<S: Send + Sync> FromRequestParts<S> for Shown {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, Failure> {
         let pairs = Query::<Vec<(String, String)>>::try_from_uri(&parts.uri);
         let Query(pairs) = pairs.map_err(|_| Failure::bad("the query cannot be read"))?;
-        let mut shown = Self::default();
+        let principal = parts.extensions.get::<Principal>();
+        let credentials = principal.is_some_and(Principal::may_see_credentials);
+        let mut shown = Self { credentials, ..Self::default() };
         for (name, value) in pairs {
             match name.as_str() {
                 Self::PENDING => shown.pending = flag(&name, &value)?,

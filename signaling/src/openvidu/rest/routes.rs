@@ -37,7 +37,7 @@ pub(super) enum Verb {
 /// Who may call.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(super) enum Access {
-    /// Whoever knows the secret.
+    /// The application, by its secret; the monitor too where the method is GET.
     Secret,
     /// Everybody.
     Everybody,

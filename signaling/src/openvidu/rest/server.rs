@@ -7,12 +7,15 @@ use axum::extract::{Extension, State};
 use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
+use super::hidden;
+use crate::access::Principal;
 use crate::app::App;
 use crate::http::Via;
 
 pub(super) async fn config(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
+    Extension(principal): Extension<Principal>,
     headers: HeaderMap,
 ) -> Json<Value> {
     let config = &app.config;
@@ -39,8 +42,14 @@ pub(super) async fn config(
     });
     if config.events.webhook {
         let kinds = config.events.kinds().unwrap_or_default();
-        shape["OPENVIDU_WEBHOOK_ENDPOINT"] = json!(config.events.webhook_endpoint);
-        shape["OPENVIDU_WEBHOOK_HEADERS"] = json!(config.events.header_texts());
+        let (mut endpoint, mut headers) =
+            (config.events.webhook_endpoint.clone(), config.events.header_texts());
+        if !principal.may_see_credentials() {
+            endpoint = hidden::url(&endpoint);
+            headers = headers.iter().map(|header| hidden::header(header)).collect();
+        }
+        shape["OPENVIDU_WEBHOOK_ENDPOINT"] = json!(endpoint);
+        shape["OPENVIDU_WEBHOOK_HEADERS"] = json!(headers);
         shape["OPENVIDU_WEBHOOK_EVENTS"] = kinds.iter().map(|kind| kind.as_str()).collect::<Vec<_>>().into();
     }
     Json(shape)

@@ -52,13 +52,13 @@ pub(super) async fn get(
 ) -> Result<Json<Value>, Failure> {
     let state = app.shared.lock();
     let session = state.sessions.get(&id).ok_or_else(not_found)?;
-    Ok(Json(shapes::session(session, shown.pending(false), shown.peers(&state))))
+    Ok(shown.answer(shapes::session(session, shown.pending(false), shown.peers(&state))))
 }
 
 pub(super) async fn list(State(app): State<Arc<App>>, shown: Shown) -> Json<Value> {
     let state = app.shared.lock();
     let (pending, peers) = (shown.pending(false), shown.peers(&state));
-    Json(shapes::list(
+    shown.answer(shapes::list(
         state.sessions.values().map(|session| shapes::session(session, pending, peers)).collect(),
     ))
 }

@@ -8,6 +8,7 @@ use tokio::time::Instant;
 use super::super::errors::{self, RpcError};
 use super::super::{first, shapes};
 use super::{Call, Caller, Outcome, Params, success};
+use crate::access::Denied;
 use crate::app::IceClient;
 use crate::clock;
 use crate::delivery::Budget;
@@ -136,14 +137,15 @@ impl Caller {
     /// Checks a secret that a client shows.
     ///
     /// # Errors
-    /// When it is wrong, or too many were that came from there.
+    /// When it is not the application's, or too many wrong ones came from the client's address.
     fn check_secret(&self, secret: &str) -> Result<(), RpcError> {
-        match self.app.knows_secret(secret, self.ip) {
-            Ok(true) => Ok(()),
-            Ok(false) => Err(Refusal::Unauthorized("the secret is wrong").into()),
-            Err(wait) => {
+        match self.app.access.identify(Some(secret), self.ip) {
+            Ok(principal) if principal.may_manage() => Ok(()),
+            Ok(_) => Err(Refusal::Unauthorized("the monitor's secret opens no session").into()),
+            Err(Denied::WrongSecret) => Err(Refusal::Unauthorized("the secret is wrong").into()),
+            Err(Denied::TooManyWrong(wait)) => {
                 let seconds = wait.as_secs() + 1;
-                let why = format!("too many wrong secrets from this address; again in {seconds} s");
+                let why = format!("too many wrong secrets from this address; try again in {seconds} s");
                 Err(RpcError::new(errors::TOO_OFTEN, why))
             }
         }
