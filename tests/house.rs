@@ -32,7 +32,7 @@ const HOUSES: [House; 2] = [
 ];
 
 /// The rooms of signaling. Those of layer 6 are adapters: each speaks one protocol, and nothing below knows it.
-const SIGNALING_ROOMS: [(&str, u8); 28] = [
+const SIGNALING_ROOMS: [(&str, u8); 29] = [
     // 7: wiring only
     ("main", 7),
     ("server", 7),
@@ -69,6 +69,7 @@ const SIGNALING_ROOMS: [(&str, u8); 28] = [
     ("files", 0),
     ("ids", 0),
     ("net", 0),
+    ("supervise", 0),
 ];
 
 const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 11] = [
