@@ -22,7 +22,7 @@ use crate::http::{self, Listener, Room};
 use crate::memory;
 use crate::openvidu::DIALECTS;
 use crate::routes;
-use crate::store::{Embedded, StoreError};
+use crate::store::{Embedded, Store, StoreError};
 use crate::tls::{Files, InUse, TlsError};
 
 /// Name of the session store in the data directory.
@@ -69,6 +69,18 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+impl StartError {
+    /// Whether only the operator can mend it: a setting, a file or its rights. Another start changes nothing, so the
+    /// service manager is not to try one.
+    pub fn needs_the_operator(&self) -> bool {
+        match self {
+            Self::Tls(TlsError::File { error, .. }) => error.kind() != io::ErrorKind::StorageFull,
+            Self::Config(_) | Self::Journal(_) | Self::Tls(_) | Self::Store(StoreError::Denied(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Runs signaling until it is told to end by SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -102,9 +114,11 @@ pub fn run_to_the_end(config: Config) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
-            // What is set does not become right by another start.
-            let is_set_wrong = matches!(error, StartError::Config(_) | StartError::Journal(_));
-            if is_set_wrong { ExitCode::from(millrace_settings::EXIT_CONFIG) } else { ExitCode::FAILURE }
+            if error.needs_the_operator() {
+                ExitCode::from(millrace_settings::EXIT_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -127,7 +141,19 @@ impl Server {
     ///
     /// # Errors
     /// When something it needs cannot be had.
-    pub async fn start(mut config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let path = config.server.data_dir.join(STORE_FILE);
+        Self::over(config, || Ok(Box::new(Embedded::open(&path)?))).await
+    }
+
+    /// The same over another store, which is opened once the ports are had.
+    ///
+    /// # Errors
+    /// When something it needs cannot be had.
+    pub async fn over(
+        mut config: Config,
+        open: impl FnOnce() -> Result<Box<dyn Store>, StoreError>,
+    ) -> Result<Self, StartError> {
         config.server.make_data_dir()?;
         let secrets = config.rest.secrets(&config.server.data_dir)?;
         let access = Access::new(&secrets, config.limits.wrong_secrets()).map_err(ConfigError::Secrets)?;
@@ -142,7 +168,7 @@ impl Server {
         let http_port = http.local_addr()?.port();
         // The same port on IPv6 loopback, for browsers that try that first. Without IPv6 there is nothing to serve.
         let http_v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, http_port)).await.ok();
-        let store = Embedded::open(&config.server.data_dir.join(STORE_FILE))?;
+        let store = open()?;
         // From here on the port in use, for URLs.
         config.server.https_port = https_port;
         let webhook = config.events.webhook(&config.timing)?;
@@ -150,7 +176,7 @@ impl Server {
         let answers = Arc::<Answers>::default();
         let redirects = http::plain::router(&config, Arc::clone(&answers));
         let acme = fetched_for.map(|name| acme(&config, name, answers, https.certificate.clone()));
-        let app = App::start(config, access, Box::new(store), journal, &DIALECTS)?;
+        let app = App::start(config, access, store, journal, &DIALECTS)?;
 
         let (router, limits) = (routes::router(&app), app.config.limits);
         let plain = std::iter::once(http).chain(http_v6).map(Listener::plain);
