@@ -164,10 +164,10 @@ const DOORS: [(&str, &[&str]); 6] = [
     ("io_uring", &["src/io/uring", "loadtest/src/kernel"]),
     ("libc", &["src/io", "loadtest/src/kernel", "signaling/src/memory/heap"]),
     ("dimpl", &["src/dtls"]),
-    ("aws_lc_rs", &["src/crypto", "turn", "signaling", "loadtest"]),
+    ("aws_lc_rs", &["src/crypto", "turn", "signaling", "http-client", "loadtest"]),
     // The edge is not on the packet path, and timers, TLS and a thousand slow readers come with the runtime.
-    ("tokio", &["signaling", "loadtest", "benches", "src/edge"]),
-    ("tokio_rustls", &["signaling", "loadtest", "src/edge"]),
+    ("tokio", &["signaling", "http-client", "loadtest", "benches", "src/edge"]),
+    ("tokio_rustls", &["signaling", "http-client/tests", "loadtest", "src/edge"]),
 ];
 
 /// Where `unsafe` may stand: what touches the kernel, of the product and of the load generator; and the one call by which
@@ -175,8 +175,18 @@ const DOORS: [(&str, &[&str]); 6] = [
 const UNSAFE: [&str; 3] = ["src/io/", "loadtest/src/kernel/", "signaling/src/memory/heap.rs"];
 
 /// Folders that hold Rust of ours.
-const FOLDERS: [&str; 9] =
-    ["src", "signaling", "turn", "settings", "loadtest", "benches", "tests", "xtask", "systemd"];
+const FOLDERS: [&str; 10] = [
+    "src",
+    "signaling",
+    "http-client",
+    "turn",
+    "settings",
+    "loadtest",
+    "benches",
+    "tests",
+    "xtask",
+    "systemd",
+];
 
 // ------------------------------------------------------------------------------------------------ rules
 
