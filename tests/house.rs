@@ -71,7 +71,7 @@ const SIGNALING_ROOMS: [(&str, u8); 28] = [
     ("net", 0),
 ];
 
-const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 11] = [
+const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 10] = [
     // The program and the crate's face.
     ("main", "server", ""),
     ("server", "routes", ""),
@@ -79,8 +79,6 @@ const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 11] = [
     // Notices become texts, facts become events.
     ("delivery", "session", ""),
     ("cdr", "session", ""),
-    // A webhook is called by TLS.
-    ("cdr", "tls", ""),
     // Plain HTTP answers the questions of a certificate authority.
     ("http", "acme", "Answers"),
     // What one participant may say is a rate.

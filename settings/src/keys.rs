@@ -108,6 +108,8 @@ pub const KEYS: &[Key] = &[
     secret_list("events.webhook-headers", "webhook-header").as_in_openvidu("OPENVIDU_WEBHOOK_HEADERS"),
     list("events.webhook-events", "webhook-event").as_in_openvidu("OPENVIDU_WEBHOOK_EVENTS"),
     one("events.webhook-verify-tls", "webhook-verify-tls"),
+    one("events.webhook-ca-file", "webhook-ca-file"),
+    secret("events.webhook-secret", "webhook-secret"),
     one("events.webhook-waiting-max", "webhook-waiting-max"),
     one("events.webhook-waiting-len-bytes-max", "webhook-waiting-len-bytes-max"),
     one("events.cdr", "cdr").as_in_openvidu("OPENVIDU_CDR"),
