@@ -32,7 +32,7 @@ const HOUSES: [House; 2] = [
 ];
 
 /// The rooms of signaling. Those of layer 6 are adapters: each speaks one protocol, and nothing below knows it.
-const SIGNALING_ROOMS: [(&str, u8); 28] = [
+const SIGNALING_ROOMS: [(&str, u8); 29] = [
     // 7: wiring only
     ("main", 7),
     ("server", 7),
@@ -66,6 +66,7 @@ const SIGNALING_ROOMS: [(&str, u8); 28] = [
     ("tls", 1),
     // 0: vocabulary
     ("clock", 0),
+    ("descriptors", 0),
     ("files", 0),
     ("ids", 0),
     ("net", 0),

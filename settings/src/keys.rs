@@ -64,6 +64,7 @@ pub const KEYS: &[Key] = &[
     one("server.letsencrypt-email", "letsencrypt-email").as_in_openvidu("LETSENCRYPT_EMAIL"),
     one("server.acme-directory", "acme-directory"),
     list("server.rest-allow", "rest-allow").as_in_openvidu("ALLOWED_ACCESS_TO_RESTAPI"),
+    list("server.trusted-proxies", "trusted-proxies"),
     list("server.dashboard-allow", "dashboard-allow").as_in_openvidu("ALLOWED_ACCESS_TO_DASHBOARD"),
     one("server.data-dir", "data-dir"),
     one("server.control-socket", "control-socket"),

@@ -34,6 +34,7 @@ mod cdr;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+mod descriptors;
 mod files;
 pub mod http;
 pub mod ice_servers;

@@ -13,7 +13,7 @@ pub struct Timing {
     pub relay_wait: Duration,
     /// How long a client that has left may keep its socket.
     pub farewell: Duration,
-    /// How long a socket may stay without joining.
+    /// How long a WebSocket may stay without joining.
     pub join_wait: Duration,
     /// How long one attempt to tell an application's server may take.
     pub webhook_timeout: Duration,
@@ -33,7 +33,7 @@ impl Default for Timing {
             restart_grace: Duration::from_secs(30),
             relay_wait: Duration::from_secs(8),
             farewell: Duration::from_secs(10),
-            join_wait: Duration::from_secs(60),
+            join_wait: Duration::from_secs(10),
             webhook_timeout: Duration::from_secs(10),
             webhook_pause: Duration::from_secs(1),
             events_farewell: Duration::from_secs(3),

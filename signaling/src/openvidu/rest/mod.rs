@@ -15,6 +15,7 @@ mod routes;
 mod server;
 mod sessions;
 mod signal;
+mod switched_off;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -37,10 +38,11 @@ use tokio::time::Instant;
 use crate::access::{Denied, Principal};
 use crate::app::App;
 use crate::clock;
-use crate::http::Via;
+use crate::http::{self, Via};
 use forgery::refuse_forged;
 pub use openapi::openapi;
 use routes::{Access, ROUTES, Route};
+pub use switched_off::switched_off;
 
 /// Everything below `/openvidu/api`.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
@@ -163,6 +165,7 @@ fn principal(app: &App, request: &Request) -> Result<Principal, Box<Response>> {
 
 /// Handlers read the principal from the request.
 async fn pass(principal: Principal, mut request: Request, next: Next) -> Response {
+    http::admit(&request);
     request.extensions_mut().insert(principal);
     next.run(request).await
 }
