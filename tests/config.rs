@@ -342,7 +342,7 @@ fn the_secret_is_printed_once_and_the_data_directory_is_private() {
 fn get(url: &str, path: &str) -> serde_json::Value {
     let authority = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(authority).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let credentials = "T1BFTlZJRFVBUFA6ZnJvbSB0aGUgZmlsZQ==";
     write!(
         stream,

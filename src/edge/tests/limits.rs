@@ -3,7 +3,7 @@
 use super::*;
 
 /// Short enough to wait for, long enough for a machine that has other things to do.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(3);
 
 fn hurried(shard: &FakeShard, timing: Timing) -> Edge {
     start(Config { turn: Some(shard.address()), turn_tcp_port: Some(0), timing, ..Config::default() })
