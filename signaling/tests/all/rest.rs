@@ -1,6 +1,6 @@
 //! The REST API: shapes and statuses.
 
-mod support;
+use crate::support;
 
 use futures_util::StreamExt as _;
 use serde_json::{Value, json};

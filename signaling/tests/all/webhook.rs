@@ -1,6 +1,6 @@
 //! What an application's server is told, and that nobody in a call notices how that server does.
 
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 use std::time::Duration;

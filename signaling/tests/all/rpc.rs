@@ -1,6 +1,6 @@
 //! The RPC: who may what, what is no request, what keeps a socket alive.
 
-mod support;
+use crate::support;
 
 use std::time::Duration;
 

@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod support;
+use crate::support;
 
 use millrace_control::{Command, PeerState};
 use serde_json::{Value, json};
@@ -250,14 +250,14 @@ async fn loopback_sends_the_publisher_its_own_stream() {
     let (mut a, _) = world.join(&session, "PUBLISHER").await;
     let mut params = support::publish_params();
     params["doLoopback"] = json!(true);
-    params["sdpOffer"] = json!(include_str!("fixtures/chromium-156/publish-loopback.sdp"));
+    params["sdpOffer"] = json!(include_str!("../fixtures/chromium-156/publish-loopback.sdp"));
     let published = a.ok("publishVideo", params).await;
     assert!(published["sdpAnswer"].as_str().unwrap().contains("a=sendrecv"), "{published}");
     let held = world.relay.held();
     assert_eq!((held.peers.len(), held.tracks.len(), held.subscriptions.len()), (1, 2, 2));
     assert!(held.log.iter().all(|(_, command)| !matches!(command, Command::RemovePeer(_))));
 
-    let offer = include_str!("fixtures/chromium-156/publish-loopback.sdp");
+    let offer = include_str!("../fixtures/chromium-156/publish-loopback.sdp");
     let answer = a.ok("reconnectStream", json!({"stream": published["id"], "sdpString": offer})).await;
     assert!(answer["sdpAnswer"].as_str().unwrap().contains("a=sendrecv"), "{answer}");
     let held = world.relay.until(|held| held.peers.len() == 1).await;

@@ -1,6 +1,6 @@
 //! What joinRoom tells a client about the server, beyond the session.
 
-mod support;
+use crate::support;
 
 use millrace_signaling::config::ReportedVersion;
 use millrace_signaling::ice_servers;

@@ -9,15 +9,15 @@ use rand::rngs::StdRng;
 use rand::{Rng, SeedableRng};
 use std::net::SocketAddr;
 
-const CAMERA: &str = include_str!("fixtures/chromium-156/publish-camera.sdp");
-const AUDIO: &str = include_str!("fixtures/chromium-156/publish-audio.sdp");
-const SCREEN: &str = include_str!("fixtures/chromium-156/publish-screen.sdp");
-const LOOPBACK: &str = include_str!("fixtures/chromium-156/publish-loopback.sdp");
-const SIMULCAST: &str = include_str!("fixtures/chromium-156/publish-simulcast.sdp");
-const FIRST_GENERATION: &str = include_str!("fixtures/chromium-156/publish-first-generation.sdp");
-const VIEW_BOTH: &str = include_str!("fixtures/chromium-156/subscribe-both.sdp");
-const VIEW_AUDIO: &str = include_str!("fixtures/chromium-156/subscribe-audio.sdp");
-const VIEW_VIDEO: &str = include_str!("fixtures/chromium-156/subscribe-video.sdp");
+const CAMERA: &str = include_str!("../fixtures/chromium-156/publish-camera.sdp");
+const AUDIO: &str = include_str!("../fixtures/chromium-156/publish-audio.sdp");
+const SCREEN: &str = include_str!("../fixtures/chromium-156/publish-screen.sdp");
+const LOOPBACK: &str = include_str!("../fixtures/chromium-156/publish-loopback.sdp");
+const SIMULCAST: &str = include_str!("../fixtures/chromium-156/publish-simulcast.sdp");
+const FIRST_GENERATION: &str = include_str!("../fixtures/chromium-156/publish-first-generation.sdp");
+const VIEW_BOTH: &str = include_str!("../fixtures/chromium-156/subscribe-both.sdp");
+const VIEW_AUDIO: &str = include_str!("../fixtures/chromium-156/subscribe-audio.sdp");
+const VIEW_VIDEO: &str = include_str!("../fixtures/chromium-156/subscribe-video.sdp");
 const ALL: [&str; 9] =
     [CAMERA, AUDIO, SCREEN, LOOPBACK, SIMULCAST, FIRST_GENERATION, VIEW_BOTH, VIEW_AUDIO, VIEW_VIDEO];
 

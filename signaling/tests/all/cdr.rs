@@ -1,6 +1,6 @@
 //! Call detail records: what is written, where, and how much of it is kept.
 
-mod support;
+use crate::support;
 
 use std::path::PathBuf;
 

@@ -1,6 +1,6 @@
 //! What there may not be more of, and how that is said.
 
-mod support;
+use crate::support;
 
 use serde_json::json;
 use support::{Client, Odd, SECRET, World, basic, join_params, request};

@@ -1,6 +1,6 @@
 //! Every method of the RPC × everybody who may not: refused, and nobody else hears of it.
 
-mod support;
+use crate::support;
 
 use millrace_signaling::openvidu::rpc::METHODS;
 use serde_json::{Value, json};

@@ -1,6 +1,6 @@
 //! The OpenAPI file against the server it describes.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::{World, request};

@@ -1,6 +1,6 @@
 //! Clients of the first generation (openvidu-browser 1.x) at `/room`, alone and in one session with those of today.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::{Client, PUBLISH_FIRST, SECRET, SUBSCRIBE, World};

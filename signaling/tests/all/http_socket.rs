@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "helpers of tests")]
 
-mod support;
+use crate::support;
 
 use std::net::Ipv6Addr;
 use std::os::unix::fs::PermissionsExt as _;
@@ -57,7 +57,7 @@ async fn what_comes_by_the_edge_is_https() {
     let post = |host: &str| {
         format!(
             "POST /openvidu/api/sessions/{session}/connection HTTP/1.1\r\n{host}Authorization: {secret}\r\n\
-             Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+             Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
         )
     };
     let mut stream = passed_on(&path, 7).await;

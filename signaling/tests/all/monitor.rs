@@ -1,6 +1,6 @@
 //! The monitor secret reads and changes nothing, two application secrets count at a time.
 
-mod support;
+use crate::support;
 
 use clap::Parser as _;
 use millrace_signaling::Config;

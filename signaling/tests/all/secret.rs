@@ -1,6 +1,6 @@
 //! Who enters by the secret, and who records.
 
-mod support;
+use crate::support;
 
 use serde_json::{Value, json};
 use support::{Client, SECRET, World, basic, join_params, request};
