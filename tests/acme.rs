@@ -256,6 +256,7 @@ fn a_certificate_is_fetched_and_kept() {
     // It does not answer for now: whoever comes in the meantime is served all the same.
     signal(&pebble.child, "-STOP");
     let server = Server::start(&dir, &pebble, redirect_port);
+    heard(&server.log, "connections at a time: HTTPS ");
     heard(&server.log, "a certificate is asked for");
     let file = dir.join("data").join(FETCHED);
     assert!(server.certificate(&roots_of(&file)).is_some(), "one of our own");

@@ -131,6 +131,14 @@ fn check_tells_every_mistake_with_its_place() {
     written(&dir, "[relay]\nshards = 2\n");
     let output = millrace(&["config", "check", "--config", path]).output().unwrap();
     assert!(output.status.success() && said(&output).0.contains("nothing is wrong"), "{output:?}");
+    let (out, _) = said(&output);
+    assert!(out.contains("Connections at a time") && out.contains("HTTPS "), "{out}");
+
+    written(&dir, "[limits]\nsockets-max = 100\nparticipants-max = 200\n");
+    let output = millrace(&["config", "check", "--config", path]).output().unwrap();
+    let (out, err) = said(&output);
+    assert!(output.status.success() && out.contains("HTTPS 100, TURN over TCP 100"), "{out}");
+    assert!(err.contains("takes 100 connections, but limits.participants-max is 200"), "{err}");
 }
 
 #[test]
@@ -342,7 +350,7 @@ fn the_secret_is_printed_once_and_the_data_directory_is_private() {
 fn get(url: &str, path: &str) -> serde_json::Value {
     let authority = url.strip_prefix("http://").unwrap();
     let mut stream = TcpStream::connect(authority).unwrap();
-    stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+    stream.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
     let credentials = "T1BFTlZJRFVBUFA6ZnJvbSB0aGUgZmlsZQ==";
     write!(
         stream,

@@ -66,12 +66,14 @@ const SIGNALING_ROOMS: [(&str, u8); 28] = [
     ("tls", 1),
     // 0: vocabulary
     ("clock", 0),
+    ("descriptors", 0),
     ("files", 0),
     ("ids", 0),
     ("net", 0),
+    ("supervise", 0),
 ];
 
-const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 11] = [
+const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 10] = [
     // The program and the crate's face.
     ("main", "server", ""),
     ("server", "routes", ""),
@@ -79,8 +81,6 @@ const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 11] = [
     // Notices become texts, facts become events.
     ("delivery", "session", ""),
     ("cdr", "session", ""),
-    // A webhook is called by TLS.
-    ("cdr", "tls", ""),
     // Plain HTTP answers the questions of a certificate authority.
     ("http", "acme", "Answers"),
     // What one participant may say is a rate.
@@ -166,8 +166,8 @@ const DOORS: [(&str, &[&str]); 6] = [
     ("dimpl", &["src/dtls"]),
     ("aws_lc_rs", &["src/crypto", "turn", "signaling", "loadtest"]),
     // The edge is not on the packet path, and timers, TLS and a thousand slow readers come with the runtime.
-    ("tokio", &["signaling", "loadtest", "benches", "src/edge"]),
-    ("tokio_rustls", &["signaling", "loadtest", "src/edge"]),
+    ("tokio", &["signaling", "http-client", "loadtest", "benches", "src/edge"]),
+    ("tokio_rustls", &["signaling", "http-client/tests", "loadtest", "src/edge"]),
 ];
 
 /// Where `unsafe` may stand: what touches the kernel, of the product and of the load generator; and the one call by which
@@ -175,8 +175,18 @@ const DOORS: [(&str, &[&str]); 6] = [
 const UNSAFE: [&str; 3] = ["src/io/", "loadtest/src/kernel/", "signaling/src/memory/heap.rs"];
 
 /// Folders that hold Rust of ours.
-const FOLDERS: [&str; 9] =
-    ["src", "signaling", "turn", "settings", "loadtest", "benches", "tests", "xtask", "systemd"];
+const FOLDERS: [&str; 10] = [
+    "src",
+    "signaling",
+    "http-client",
+    "turn",
+    "settings",
+    "loadtest",
+    "benches",
+    "tests",
+    "xtask",
+    "systemd",
+];
 
 // ------------------------------------------------------------------------------------------------ rules
 

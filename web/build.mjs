@@ -1,10 +1,12 @@
 // Bundles the call page into dist/. The result is committed, because the server carries it inside its binary;
-// `--check` builds again in memory and compares byte for byte.
+// `--check` builds again in memory and compares byte for byte. What browsers load is there a second time, compressed as
+// far as Brotli can: the server sends it as it is. It is compared decompressed, since another Node may pack it otherwise.
 
 import { build } from 'esbuild';
 import { readFile, readdir, writeFile } from 'node:fs/promises';
 import path from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { brotliCompressSync, brotliDecompressSync } from 'node:zlib';
 
 const here = path.dirname(fileURLToPath(import.meta.url));
 const at = (...parts) => path.join(here, ...parts);
@@ -54,16 +56,32 @@ async function outputs() {
   ]);
 }
 
+/** The files browsers load. */
+const SERVED = ['index.html', 'app.js', 'app.css'];
+
+/** What a file of dist/ holds, as text; null if it cannot be had. */
+async function held(name) {
+  try {
+    const bytes = await readFile(at('dist', name));
+    return (name.endsWith('.br') ? brotliDecompressSync(bytes) : bytes).toString('utf8');
+  } catch {
+    return null;
+  }
+}
+
 const check = process.argv.includes('--check');
 let different = 0;
 for (const [name, text] of await outputs()) {
-  const target = at('dist', name);
-  if (!check) {
-    await writeFile(target, text);
-    console.log(`dist/${name}  ${Buffer.byteLength(text)} bytes`);
-  } else if ((await readFile(target, 'utf8').catch(() => null)) !== text) {
-    different += 1;
-    console.error(`dist/${name} is not what src/ builds; run: cargo xtask web`);
+  const files = new Map([[name, Buffer.from(text)]]);
+  if (SERVED.includes(name)) files.set(`${name}.br`, check ? null : brotliCompressSync(text));
+  for (const [file, bytes] of files) {
+    if (!check) {
+      await writeFile(at('dist', file), bytes);
+      console.log(`dist/${file}  ${bytes.length} bytes`);
+    } else if (await held(file) !== text) {
+      different += 1;
+      console.error(`dist/${file} is not what src/ builds; run: cargo xtask web`);
+    }
   }
 }
 process.exitCode = different ? 1 : 0;

@@ -1,8 +1,23 @@
-//! Signaling alone: many sessions of a few participants each, without media.
+//! Signaling alone: many sessions of a few participants each, without packets.
 //!
 //! ```text
-//!   sessions ─> joins, so many a second ─> everybody has heard of everybody ─> signals ─> everybody leaves ─> memory
+//!   sessions ─> joins at a fixed rate ─> every participant sees all others ─> signals ─> all leave ─> memory
 //! ```
+//!
+//! That is the crowd without media, in this file. With `--media` every participant publishes and watches the others by
+//! real SDP: see [`media`].
+
+mod api;
+mod figures;
+mod line;
+pub mod media;
+mod member;
+mod plan;
+mod polls;
+mod restart;
+mod server;
+mod stats;
+mod tally;
 
 use std::fs;
 use std::path::Path;
@@ -17,6 +32,7 @@ use crate::failure::Failure;
 use crate::histogram::Histogram;
 use crate::rest::Rest;
 use crate::rpc::Rpc;
+use media::MediaOptions;
 
 /// Time for a notification that is due.
 const NOTIFICATION_TIMEOUT: Duration = Duration::from_secs(20);
@@ -34,17 +50,17 @@ pub struct CrowdOptions {
     #[arg(long, default_value = "https://127.0.0.1:4443")]
     pub url: String,
     /// The server's secret.
-    #[arg(long, env = "MILLRACE_SECRET")]
-    pub secret: String,
-    /// Sessions.
-    #[arg(long, default_value_t = 500)]
-    pub sessions: usize,
-    /// Participants of each.
-    #[arg(long, default_value_t = 4)]
+    #[arg(long, env = "MILLRACE_SECRET", hide_env_values = true, required_unless_present = "stand_in")]
+    pub secret: Option<String>,
+    /// Participants in all rooms together; a multiple of --room-size.
+    #[arg(long, default_value_t = 2_000)]
     pub participants: usize,
-    /// Joins a second, from the token to the answer of joinRoom.
-    #[arg(long, default_value_t = 100.0, value_name = "RATE")]
-    pub joins_per_second: f64,
+    /// Participants of each room.
+    #[arg(long, default_value_t = 4)]
+    pub room_size: usize,
+    /// Joins that begin each second. A join lasts from the request for a token to the answer of joinRoom.
+    #[arg(long, default_value_t = 100.0)]
+    pub rate: f64,
     /// Rounds; memory is compared from the end of the first one on.
     #[arg(long, default_value_t = 2)]
     pub rounds: usize,
@@ -57,6 +73,22 @@ pub struct CrowdOptions {
     /// Print one JSON object instead of text.
     #[arg(long)]
     pub json: bool,
+    /// Participants with media.
+    #[command(flatten)]
+    pub media: MediaOptions,
+}
+
+impl CrowdOptions {
+    /// Rooms of the same size.
+    fn rooms(&self) -> Result<usize, Failure> {
+        let usage = |text: &str| Err(Failure::Usage(text.into()));
+        match (self.participants, self.room_size) {
+            (0, _) | (_, 0) => usage("--participants and --room-size must be above 0"),
+            _ if !self.rate.is_normal() || self.rate < 0.0 => usage("--rate must be above 0"),
+            (all, size) if all % size != 0 => usage("--participants must be a multiple of --room-size"),
+            (all, size) => Ok(all / size),
+        }
+    }
 }
 
 /// What was seen.
@@ -77,17 +109,15 @@ pub struct CrowdReport {
 /// # Errors
 /// When the server refuses somebody, or something that is due does not come.
 pub async fn run(options: &CrowdOptions) -> Result<CrowdReport, Failure> {
-    if options.sessions == 0 || options.participants == 0 || !options.joins_per_second.is_normal() {
-        return Err(Failure::Usage("sessions, participants and joins a second are above 0".into()));
-    }
-    let rest = Rest::new(&options.url, &options.secret)?;
+    let rooms = options.rooms()?;
+    let rest = Rest::new(&options.url, options.secret.as_deref().unwrap_or_default())?;
     if options.warm_up {
-        let one = CrowdOptions { sessions: 1, ..options.clone() };
+        let one = CrowdOptions { participants: options.room_size, ..options.clone() };
         play(&one, &rest, "warm-up", &mut CrowdReport::of(&one)).await?;
     }
     let mut report = CrowdReport::of(options);
     for round in 0..options.rounds.max(1) {
-        eprintln!("round {}: {} sessions of {}", round + 1, options.sessions, options.participants);
+        eprintln!("round {}: {rooms} sessions of {}", round + 1, options.room_size);
         play(options, &rest, &round.to_string(), &mut report).await?;
         report.memory.push(settled(options.pid, report.memory[0]).await);
     }
@@ -101,12 +131,13 @@ async fn play(
     round: &str,
     report: &mut CrowdReport,
 ) -> Result<(), Failure> {
+    let rooms = options.rooms()?;
     let began = Instant::now();
     let mut joins = JoinSet::new();
-    for place in 0..options.sessions * options.participants {
+    for place in 0..options.participants {
         // Session by session last: everybody of one joins at another time.
-        let session = format!("crowd-{round}-{}", place % options.sessions);
-        let at = began + Duration::from_secs_f64(place as f64 / options.joins_per_second);
+        let session = format!("crowd-{round}-{}", place % rooms);
+        let at = began + Duration::from_secs_f64(place as f64 / options.rate);
         let rest = rest.clone();
         joins.spawn(async move {
             sleep_until(at).await;
@@ -130,7 +161,7 @@ async fn play(
         report.peak = now;
     }
 
-    let expected = options.participants;
+    let expected = options.room_size;
     let mut talks = JoinSet::new();
     for member in members {
         talks.spawn(member.meet_and_talk(expected));
@@ -228,7 +259,7 @@ impl CrowdReport {
     /// Of nothing but the memory before.
     fn of(options: &CrowdOptions) -> Self {
         Self {
-            participants: options.sessions * options.participants,
+            participants: options.participants,
             joins: Histogram::default(),
             join_seconds: 0.0,
             signals: 0,
@@ -240,8 +271,8 @@ impl CrowdReport {
 
     fn judge(&mut self, options: &CrowdOptions) {
         let rate = self.joins.count() as f64 / self.join_seconds;
-        if rate < options.joins_per_second * 0.95 {
-            self.problems.push(format!("{rate:.0} joins/s instead of {}", options.joins_per_second));
+        if rate < options.rate * 0.95 {
+            self.problems.push(format!("{rate:.0} joins/s instead of {}", options.rate));
         }
         if let [_, .., before, after] = self.resident_kib()[..]
             && after as f64 > before as f64 * SLACK
@@ -335,14 +366,15 @@ mod tests {
     fn memory_that_grows_from_round_to_round_is_a_problem() {
         let options = |rate| CrowdOptions {
             url: String::new(),
-            secret: String::new(),
-            sessions: 1,
+            secret: None,
             participants: 1,
-            joins_per_second: rate,
+            room_size: 1,
+            rate,
             rounds: 2,
             warm_up: false,
             pid: None,
             json: false,
+            media: MediaOptions::default(),
         };
         let report = |memory: &[u64]| CrowdReport {
             participants: 1,

@@ -40,6 +40,7 @@ pub mod sequence;
 pub mod smoke;
 pub mod source;
 pub mod stamp;
+pub mod stand_in;
 pub mod tally;
 pub mod track;
 pub mod turn;

@@ -16,6 +16,7 @@ use millrace_loadtest::options::SmokeOptions;
 use millrace_loadtest::rivals;
 use millrace_loadtest::rivals::options::{JanusOptions, Rival};
 use millrace_loadtest::smoke;
+use millrace_loadtest::stand_in::{self, StandInOptions};
 use millrace_loadtest::turn;
 use millrace_loadtest::turn::options::{CoturnOptions, TurnOptions};
 use serde_json::json;
@@ -36,8 +37,10 @@ enum Command {
     Run(Box<RunOptions>),
     /// Load raised until packets are lost or late: the curve, and what one core holds.
     Saturate(Box<SaturateOptions>),
-    /// Signaling alone: many sessions that fill, talk and empty, without media.
-    Crowd(CrowdOptions),
+    /// Signaling alone: many sessions that fill, talk and empty, without packets; with --media all publish and watch.
+    Crowd(Box<CrowdOptions>),
+    /// A stand-in of the relay: speaks its control contract, holds what signaling tells it, and forwards nothing.
+    StandIn(StandInOptions),
     /// A call, and strangers at every port of the server beside it; fails unless the call loses nothing and they leave nothing.
     Flood(Box<FloodOptions>),
     /// What a delivered packet costs a bare loop on this machine: the least any relay can reach.
@@ -60,6 +63,7 @@ fn main() -> ExitCode {
         Command::Run(options) => (options.json, play_load(&options)),
         Command::Saturate(options) => (options.run.json, play_saturate(&options)),
         Command::Crowd(options) => (options.json, play_crowd(&options)),
+        Command::StandIn(options) => (false, run_stand_in(&options)),
         Command::Flood(options) => (options.smoke.json, play_flood(*options)),
         Command::Floor(options) => (options.json, play_floor(&options)),
         Command::Turn(options) => (options.json, play_turn(&options)),
@@ -91,7 +95,17 @@ fn play_flood(options: FloodOptions) -> Result<Shown, Failure> {
     Ok((text, report.problems().is_empty()))
 }
 
+fn run_stand_in(options: &StandInOptions) -> Result<Shown, Failure> {
+    stand_in::run(options)?;
+    Ok((String::new(), true))
+}
+
 fn play_crowd(options: &CrowdOptions) -> Result<Shown, Failure> {
+    if options.media.media {
+        let report = tokio::runtime::Runtime::new()?.block_on(crowd::media::run(options))?;
+        let text = if options.json { report.json().to_string() } else { report.table() };
+        return Ok((text, report.problems().is_empty()));
+    }
     let report = tokio::runtime::Runtime::new()?.block_on(crowd::run(options))?;
     let text = if options.json { report.json().to_string() } else { report.table() };
     Ok((text, report.problems().is_empty()))

@@ -16,7 +16,7 @@ use turn::client::{Client, ClientConfig};
 use webrtc_util::Conn;
 
 /// Far beyond what any step takes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The relay by itself, and its data directory.
 struct Relay {

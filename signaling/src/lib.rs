@@ -16,6 +16,7 @@
 //!   heard of it.
 //! * [`relay`] keeps the link and, after every loss, brings the relay back to what the model says it should hold.
 //! * `cdr` is told what happened, in the same order.
+//! * [`supervise`] ends the process when a thread or task dies that it cannot do without.
 //! * [`store`] is where a session survives a restart; [`placement`] decides which shard it lives on.
 //! * [`access`] says who a request comes from, and what that principal may do.
 //! * [`rate`] says how often somebody may do something.
@@ -34,6 +35,7 @@ mod cdr;
 pub mod clock;
 pub mod config;
 pub mod delivery;
+mod descriptors;
 mod files;
 pub mod http;
 pub mod ice_servers;
@@ -52,6 +54,7 @@ pub mod session;
 pub mod state;
 pub mod stats;
 pub mod store;
+pub mod supervise;
 pub mod tls;
 pub mod web;
 

@@ -31,6 +31,11 @@ impl Net {
         Ok(Self { range: Some(range) })
     }
 
+    /// Whether it is every address.
+    pub const fn is_all(&self) -> bool {
+        self.range.is_none()
+    }
+
     /// Whether an address is in it. IPv4 and IPv6 never match each other.
     pub fn contains(&self, ip: IpAddr) -> bool {
         self.range.is_none_or(|range| range.contains(&ip))

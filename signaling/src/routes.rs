@@ -11,7 +11,8 @@ use axum::routing::{get, post};
 use axum::{Router, middleware};
 
 use crate::app::App;
-use crate::http::{Seat, Via};
+use crate::http::Via;
+use crate::http::limiter::Permit;
 use crate::net::{self, Net};
 use crate::openvidu::Generation;
 use crate::openvidu::{cdr, info, rest, rpc};
@@ -41,7 +42,7 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let (api, dashboard) = if app.config.rest.support_deprecated_api {
         (api.merge(rest::deprecated(app)), dashboard.route("/info", get(info::info)))
     } else {
-        (api, dashboard)
+        (api.merge(rest::switched_off()), dashboard)
     };
     let served = Router::new()
         .route("/openvidu", get(open_socket))
@@ -66,7 +67,7 @@ async fn only_api_users(
     request: Request,
     next: Next,
 ) -> Response {
-    only_from(&app.config.rest.rest_allow, via, request, next).await
+    only_from(&app.config.server.addresses.rest_allow, via, request, next).await
 }
 
 async fn only_operators(
@@ -92,28 +93,28 @@ type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 async fn open_socket(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
-    Extension(seat): Extension<Arc<Seat>>,
+    Extension(permit): Extension<Arc<Permit>>,
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Response {
-    take_socket(app, &via, seat, &headers, upgrade, Generation::Second)
+    take_socket(app, &via, permit, &headers, upgrade, Generation::Second)
 }
 
 async fn open_first_generation_socket(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
-    Extension(seat): Extension<Arc<Seat>>,
+    Extension(permit): Extension<Arc<Permit>>,
     headers: HeaderMap,
     upgrade: Upgrade,
 ) -> Response {
-    take_socket(app, &via, seat, &headers, upgrade, Generation::First)
+    take_socket(app, &via, permit, &headers, upgrade, Generation::First)
 }
 
 /// Takes the WebSocket of the RPC. No compression, bounded messages.
 fn take_socket(
     app: Arc<App>,
     via: &Via,
-    seat: Arc<Seat>,
+    permit: Arc<Permit>,
     headers: &HeaderMap,
     upgrade: Upgrade,
     generation: Generation,
@@ -122,6 +123,8 @@ fn take_socket(
         Ok(upgrade) => upgrade,
         Err(rejection) => return rejection.into_response(),
     };
+    // Whatever the connection has shown before: a WebSocket has to join.
+    permit.demote();
     let host = via.host_name(headers, &app.config);
     let remote = via.remote;
     let message_len_max = app.config.limits.message_len_bytes_max;
@@ -129,10 +132,7 @@ fn take_socket(
         .read_buffer_size(READ_BUFFER_LEN)
         .max_message_size(message_len_max)
         .max_frame_size(message_len_max)
-        .on_upgrade(move |socket| async move {
-            rpc::serve(app, socket, remote, host, generation).await;
-            drop(seat);
-        })
+        .on_upgrade(move |socket| rpc::serve(app, socket, remote, host, generation, permit))
 }
 
 /// 200 while the relay is there, 503 while not.

@@ -11,22 +11,36 @@ use std::time::Duration;
 use serde_json::json;
 use tokio::net::{TcpListener, UnixListener};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep};
 
 use crate::access::Access;
 use crate::acme::{Acme, Answers};
 use crate::app::App;
 use crate::cdr::{Journal, JournalError};
 use crate::config::{self, Choice, Config, ConfigError};
-use crate::http::{self, Listener, Room};
+use crate::descriptors;
+use crate::http::limiter::{ConnectionLimiter, ConnectionLimits};
+use crate::http::{self, KnownAddresses, Listener, Served};
 use crate::memory;
 use crate::openvidu::DIALECTS;
 use crate::routes;
-use crate::store::{Embedded, StoreError};
+use crate::store::{Embedded, Store, StoreError};
 use crate::tls::{Files, InUse, TlsError};
 
 /// Name of the session store in the data directory.
 const STORE_FILE: &str = "signaling.redb";
+
+/// The option that names the port of plain HTTP.
+const REDIRECT_OPTION: &str = "--redirect-port";
+
+/// Between two tries to listen on the port of plain HTTP.
+const LISTEN_INTERVAL: Duration = Duration::from_secs(30);
+
+/// Most connections of the port of plain HTTP.
+const REDIRECTS_MAX: usize = 512;
+
+/// Descriptors that are no connections: files, listeners, the link to the relay.
+const DESCRIPTORS_ELSEWHERE: usize = 128;
 
 /// One wait for the relay; it is repeated for ever.
 const RELAY_WAIT: Duration = Duration::from_secs(3_600);
@@ -69,6 +83,18 @@ pub enum StartError {
     System(#[from] io::Error),
 }
 
+impl StartError {
+    /// Whether only the operator can mend it: a setting, a file or its rights. Another start changes nothing, so the
+    /// service manager is not to try one.
+    pub fn needs_the_operator(&self) -> bool {
+        match self {
+            Self::Tls(TlsError::File { error, .. }) => error.kind() != io::ErrorKind::StorageFull,
+            Self::Config(_) | Self::Journal(_) | Self::Tls(_) | Self::Store(StoreError::Denied(_)) => true,
+            _ => false,
+        }
+    }
+}
+
 /// Runs signaling until it is told to end by SIGTERM or SIGINT.
 ///
 /// # Errors
@@ -102,9 +128,11 @@ pub fn run_to_the_end(config: Config) -> ExitCode {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             tracing::error!("{error}");
-            // What is set does not become right by another start.
-            let is_set_wrong = matches!(error, StartError::Config(_) | StartError::Journal(_));
-            if is_set_wrong { ExitCode::from(millrace_settings::EXIT_CONFIG) } else { ExitCode::FAILURE }
+            if error.needs_the_operator() {
+                ExitCode::from(millrace_settings::EXIT_CONFIG)
+            } else {
+                ExitCode::FAILURE
+            }
         }
     }
 }
@@ -118,7 +146,7 @@ pub struct Server {
     /// Port of plain HTTP that leads to HTTPS, if there is one.
     pub redirect_port: Option<u16>,
     app: Arc<App>,
-    rooms: Vec<Arc<Room>>,
+    limiters: Vec<Arc<ConnectionLimiter>>,
     certificate: Option<Arc<InUse>>,
 }
 
@@ -127,7 +155,19 @@ impl Server {
     ///
     /// # Errors
     /// When something it needs cannot be had.
-    pub async fn start(mut config: Config) -> Result<Self, StartError> {
+    pub async fn start(config: Config) -> Result<Self, StartError> {
+        let path = config.server.data_dir.join(STORE_FILE);
+        Self::over(config, || Ok(Box::new(Embedded::open(&path)?))).await
+    }
+
+    /// The same over another store, which is opened once the ports are had.
+    ///
+    /// # Errors
+    /// When something it needs cannot be had.
+    pub async fn over(
+        mut config: Config,
+        open: impl FnOnce() -> Result<Box<dyn Store>, StoreError>,
+    ) -> Result<Self, StartError> {
         config.server.make_data_dir()?;
         let secrets = config.rest.secrets(&config.server.data_dir)?;
         let access = Access::new(&secrets, config.limits.wrong_secrets()).map_err(ConfigError::Secrets)?;
@@ -142,7 +182,7 @@ impl Server {
         let http_port = http.local_addr()?.port();
         // The same port on IPv6 loopback, for browsers that try that first. Without IPv6 there is nothing to serve.
         let http_v6 = TcpListener::bind((Ipv6Addr::LOCALHOST, http_port)).await.ok();
-        let store = Embedded::open(&config.server.data_dir.join(STORE_FILE))?;
+        let store = open()?;
         // From here on the port in use, for URLs.
         config.server.https_port = https_port;
         let webhook = config.events.webhook(&config.timing)?;
@@ -150,22 +190,34 @@ impl Server {
         let answers = Arc::<Answers>::default();
         let redirects = http::plain::router(&config, Arc::clone(&answers));
         let acme = fetched_for.map(|name| acme(&config, name, answers, https.certificate.clone()));
-        let app = App::start(config, access, Box::new(store), journal, &DIALECTS)?;
+        let app = App::start(config, access, store, journal, &DIALECTS)?;
 
-        let (router, limits) = (routes::router(&app), app.config.limits);
+        let served = Served {
+            router: routes::router(&app),
+            redirects: redirects.clone(),
+            limits: connection_limits(&app.config),
+            known: Arc::new(KnownAddresses::from(&app.config.server.addresses)),
+        };
         let plain = std::iter::once(http).chain(http_v6).map(Listener::plain);
         let listeners = std::iter::once(https.listener).chain(plain);
-        let mut rooms: Vec<_> = listeners.map(|listener| listener.serve(router.clone(), limits)).collect();
-        let redirect_port = redirect.as_ref().and_then(|socket| socket.local_addr().ok()).map(|at| at.port());
-        if let Some(redirect) = redirect {
-            rooms.push(Listener::plain(redirect).serve(redirects, limits));
-            // Without it nobody could be answered.
-            acme.map(|acme| tokio::spawn(acme.keep()));
+        let mut limiters: Vec<_> = listeners.map(|listener| listener.serve(served.clone())).collect();
+        let mut redirect_port = None;
+        let served = Served { router: redirects, limits: redirect_limits(&app.config), ..served };
+        match redirect {
+            PlainListener::Here(socket) => {
+                redirect_port = socket.local_addr().ok().map(|at| at.port());
+                limiters.push(Listener::plain(socket).serve(served));
+                acme.map(|acme| tokio::spawn(acme.keep()));
+            }
+            PlainListener::Later(port) => drop(tokio::spawn(serve_later(port, served, acme))),
+            PlainListener::Elsewhere => {
+                acme.map(|acme| tokio::spawn(keep_behind_edge(Arc::clone(&app), acme)));
+            }
         }
-        memory::look_after(&app, rooms.clone());
+        memory::look_after(&app, limiters.clone());
         tracing::info!(https_port, http_port, redirect_port, "listening");
         tokio::spawn(announce(Arc::clone(&app), https_port, http_port));
-        Ok(Self { https_port, http_port, redirect_port, app, rooms, certificate: https.certificate })
+        Ok(Self { https_port, http_port, redirect_port, app, limiters, certificate: https.certificate })
     }
 
     /// Reads the certificate anew, if HTTPS is served here.
@@ -175,13 +227,39 @@ impl Server {
 
     /// TCP connections that are open, WebSockets among them.
     pub fn sockets(&self) -> usize {
-        self.rooms.iter().map(|room| room.taken()).sum()
+        self.limiters.iter().map(|limiter| limiter.taken()).sum()
     }
 
     /// The application, for those who started it in their own process.
     pub const fn app(&self) -> &Arc<App> {
         &self.app
     }
+}
+
+/// Connections of the ports that serve the API.
+fn connection_limits(config: &Config) -> ConnectionLimits {
+    let config::Sockets { sockets_max, sockets_per_address_max } = config.limits.sockets;
+    let possible = descriptors::allowed().saturating_sub(DESCRIPTORS_ELSEWHERE);
+    let connections_max = sockets_max.min(possible);
+    if connections_max < config.limits.participants_max {
+        let cure = if possible < sockets_max {
+            "raise the limit of open files (LimitNOFILE=, ulimit -n)"
+        } else {
+            "raise limits.sockets-max"
+        };
+        tracing::warn!(
+            "a port takes {connections_max} connections, but limits.participants-max is {}; {cure}, or lower \
+             limits.participants-max",
+            config.limits.participants_max
+        );
+    }
+    ConnectionLimits::new(connections_max, sockets_per_address_max).with_reserve()
+}
+
+/// Connections of the port of plain HTTP. Each is short.
+fn redirect_limits(config: &Config) -> ConnectionLimits {
+    let config::Sockets { sockets_max, sockets_per_address_max } = config.limits.sockets;
+    ConnectionLimits::new(sockets_max.min(REDIRECTS_MAX), sockets_per_address_max)
 }
 
 /// What serves HTTPS, and the port of it unless that is the relay's.
@@ -191,22 +269,60 @@ struct Secure {
     certificate: Option<Arc<InUse>>,
 }
 
-/// The port that leads to HTTPS. One that nobody asked for by its number, and that cannot be had, is no reason not to start.
-async fn plain_listener(config: &Config) -> Result<Option<TcpListener>, StartError> {
-    const OPTION: &str = "--redirect-port";
-    let choice = config.server.certificate.choice()?;
-    let Some(port) = config.acme.redirect_port(&choice) else { return Ok(None) };
-    match listen_everywhere(OPTION, port).await {
-        Ok(listener) => Ok(Some(listener)),
-        Err(error) if config.acme.redirect_port.is_none() => {
+/// The listener of plain HTTP, or how to come by it.
+enum PlainListener {
+    /// There is none, or the relay's edge has it.
+    Elsewhere,
+    Here(TcpListener),
+    /// Somebody else has the port, or it is not allowed yet.
+    Later(u16),
+}
+
+async fn plain_listener(config: &Config) -> Result<PlainListener, StartError> {
+    let certificate = &config.server.certificate;
+    certificate.choice()?;
+    let Some(port) = certificate.plain_port().filter(|_| config.server.http_socket.is_none()) else {
+        return Ok(PlainListener::Elsewhere);
+    };
+    match listen_everywhere(REDIRECT_OPTION, port).await {
+        Ok(listener) => Ok(PlainListener::Here(listener)),
+        // No operator asked for this number, and HTTPS works without it.
+        Err(error) if certificate.redirect_port.is_none() => {
             tracing::error!(
-                "{error}; without this port no certificate is fetched or renewed. Stop who has it, or allow ports below 1024 \
-                 (CAP_NET_BIND_SERVICE), and start this again"
+                "{error}; without this port no certificate is fetched or renewed. Stop the program that uses it, or allow \
+                 ports below 1024 (CAP_NET_BIND_SERVICE). The port is tried again every {} s",
+                LISTEN_INTERVAL.as_secs()
             );
-            Ok(None)
+            Ok(PlainListener::Later(port))
         }
         Err(error) => Err(error),
     }
+}
+
+/// Tries until the port can be had.
+async fn listen_sometime(port: u16, interval: Duration) -> TcpListener {
+    loop {
+        sleep(interval).await;
+        if let Ok(listener) = listen_everywhere(REDIRECT_OPTION, port).await {
+            return listener;
+        }
+    }
+}
+
+/// Serves plain HTTP and keeps the certificate, once there is a port at which a certificate authority can look.
+async fn serve_later(port: u16, served: Served, acme: Option<Acme>) {
+    let listener = listen_sometime(port, LISTEN_INTERVAL).await;
+    tracing::info!(port, "the port of plain HTTP is served now");
+    Listener::plain(listener).serve(served);
+    if let Some(acme) = acme {
+        acme.keep().await;
+    }
+}
+
+/// Keeps the certificate where the relay's edge has the port of plain HTTP, which listens before the relay is ready.
+async fn keep_behind_edge(app: Arc<App>, acme: Acme) {
+    while app.link.ready(Instant::now() + RELAY_WAIT).await.is_err() {}
+    acme.keep().await;
 }
 
 fn acme(config: &Config, name: String, answers: Arc<Answers>, in_use: Option<Arc<InUse>>) -> Acme {
@@ -284,4 +400,19 @@ fn write_whole(path: &Path, text: &str) -> io::Result<()> {
     name.push(".new");
     std::fs::write(&name, text)?;
     std::fs::rename(&name, path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn a_port_that_was_missing_is_served_as_soon_as_it_is_free() {
+        let taken = listen_everywhere(REDIRECT_OPTION, 0).await.unwrap();
+        let port = taken.local_addr().unwrap().port();
+        assert!(listen_everywhere(REDIRECT_OPTION, port).await.is_err());
+        let waits = tokio::spawn(listen_sometime(port, Duration::from_millis(1)));
+        drop(taken);
+        assert_eq!(waits.await.unwrap().local_addr().unwrap().port(), port);
+    }
 }

@@ -18,6 +18,7 @@ pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> Json<Value>
     let counters = app.link.counters(app.relay_deadline()).await.unwrap_or_default();
     let up = app.link.relay().is_some();
     let relay = app.link.last_relay().unwrap_or_default();
+    let store = app.store_stats();
     let state = app.shared.lock();
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -27,7 +28,12 @@ pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> Json<Value>
             "pid": std::process::id(),
             "uptimeMs": clock::now_ms().saturating_sub(app.started_at_ms),
             "participants": state.clients.len(),
-            "storeFailures": app.store_failures(),
+            "storeFailures": store.failures,
+            "storeLate": store.late,
+            "storeRefused": store.refused,
+            "storeUnwritten": store.unwritten,
+            "storeSetAside": app.store_counters().files_set_aside(),
+            "storeRecordsSetAside": app.store_counters().records_set_aside(),
             "events": app.journal.stats(),
         },
         "edge": counters_json(&counters.edge),

@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock};
 
 use rcgen::{CertificateParams, DistinguishedName, DnType, KeyPair, date_time_ymd};
+use rustls::ServerConfig;
 use rustls::crypto::aws_lc_rs::Ticketer;
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::NoServerSessionStorage;
-use rustls::{RootCertStore, ServerConfig};
 use tokio_rustls::TlsAcceptor;
 
 use crate::files::write_new;
@@ -150,19 +150,6 @@ impl InUse {
 /// When the files cannot be read, written or understood.
 pub fn server_config(dir: &Path, names: &[String]) -> Result<Arc<ServerConfig>, TlsError> {
     Files::of(&Choice::SelfSigned, dir, names)?.read()
-}
-
-/// Whom this machine trusts, as its system says; `SSL_CERT_FILE` says it in place of that.
-///
-/// # Errors
-/// When there is nobody, in words for an operator.
-pub(crate) fn trusted() -> Result<RootCertStore, String> {
-    let mut roots = RootCertStore::empty();
-    let (known, _) = roots.add_parsable_certificates(rustls_native_certs::load_native_certs().certs);
-    if known == 0 {
-        return Err("this machine has no certificates to check with; install ca-certificates".into());
-    }
-    Ok(roots)
 }
 
 /// The server's TLS settings, with a certificate chain and its key, both PEM.

@@ -260,7 +260,7 @@ async fn a_socket_that_never_joins_is_closed() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_the_relay_refuses_is_an_error_and_leaves_nothing_behind() {
-    let world = World::with(1, |config| config.timing.relay_wait = Duration::from_millis(300)).await;
+    let world = World::with(1, |config| config.timing.relay_wait = Duration::from_secs(2)).await;
     let session = world.session().await;
     let (mut a, _) = world.join(&session, "PUBLISHER").await;
     let (mut b, _) = world.join(&session, "PUBLISHER").await;

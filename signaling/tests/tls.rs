@@ -58,7 +58,7 @@ async fn https_speaks_http_1_1_and_hands_out_secure_sockets() {
     let secret = basic(support::SECRET);
     let request = format!(
         "POST /openvidu/api/sessions/{session}/connection HTTP/1.1\r\nHost: localhost:{port}\r\n\
-         Authorization: {secret}\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+         Authorization: {secret}\r\nContent-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
     );
     let answer = exchange(&mut stream, &request).await;
     assert!(answer.starts_with("HTTP/1.1 200"), "{answer}");

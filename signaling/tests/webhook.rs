@@ -3,6 +3,7 @@
 mod support;
 
 use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use millrace_signaling::Config;
@@ -260,23 +261,111 @@ async fn without_a_receiver_calls_are_what_they_were() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_receivers_own_certificate_is_taken_unless_it_is_to_be_checked() {
-    for verify in [false, true] {
+async fn a_certificate_is_checked_unless_the_operator_says_otherwise() {
+    // Of a receiver with a certificate of its own: by default, with that in a file, and with the check switched off.
+    for (in_file, verify) in [(false, true), (true, true), (false, false)] {
         let mut receiver = Receiver::secure(|_| Reaction::Answer(200)).await;
         let url = format!("https://localhost:{}/hook", receiver.port);
+        let file = support::scratch().join("receiver.pem");
+        std::fs::write(&file, receiver.certificate.as_ref().unwrap()).unwrap();
         let world = World::with(1, |config| {
             telling(url)(config);
+            config.events.webhook_ca_file = in_file.then_some(file);
             config.events.webhook_verify_tls = verify;
         })
         .await;
         world.session().await;
-        if verify {
+        if verify && !in_file {
             until(&world, "failed", 1).await;
             assert!(receiver.is_silent());
         } else {
             assert_eq!(receiver.event().await["event"], "sessionCreated");
         }
     }
+}
+
+/// What the process logs, for a test.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl std::io::Write for Log {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// On one thread, so that everything logs to this test.
+#[tokio::test]
+async fn the_log_says_what_to_do_about_a_certificate() {
+    let log = Log::default();
+    let writer = log.clone();
+    let subscriber = tracing_subscriber::fmt().with_writer(move || writer.clone()).finish();
+    let _guard = tracing::subscriber::set_default(subscriber);
+    let receiver = Receiver::secure(|_| Reaction::Answer(200)).await;
+    let url = format!("https://localhost:{}/hook", receiver.port);
+    let world = World::with(1, telling(url)).await;
+    world.session().await;
+    world.session().await;
+    until(&world, "failed", 2).await;
+    let text = String::from_utf8(log.0.lock().unwrap().clone()).unwrap();
+    let lines: Vec<&str> = text.lines().filter(|line| line.contains("the webhook did not take")).collect();
+    let [line] = lines[..] else { panic!("once, and not for each event: {text}") };
+    for word in
+        ["its certificate is not trusted", "events.webhook-ca-file", "events.webhook-verify-tls to false"]
+    {
+        assert!(line.contains(word), "{line}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_event_keeps_its_id_in_every_attempt_and_each_is_signed() {
+    const WEBHOOK_SECRET: &str = "a secret of the webhook";
+    let mut attempts = 0;
+    let mut receiver = Receiver::start(move |_| {
+        attempts += 1;
+        Reaction::Answer(if attempts < 3 { 503 } else { 200 })
+    })
+    .await;
+    let url = receiver.url();
+    let world = World::with(1, |config| {
+        telling(url)(config);
+        config.events.webhook_secret = Some(WEBHOOK_SECRET.into());
+    })
+    .await;
+    let before_s = support::now_s();
+    world.session().await;
+    world.session().await;
+    let told = [receiver.told().await, receiver.told().await, receiver.told().await, receiver.told().await];
+    let mut ids: BTreeMap<&str, (u32, &Value)> = BTreeMap::new();
+    let key = aws_lc_rs::hmac::Key::new(aws_lc_rs::hmac::HMAC_SHA256, WEBHOOK_SECRET.as_bytes());
+    for request in &told {
+        let id = request.header("X-Millrace-Event-Id").expect("an id");
+        let (count, event) = ids.entry(id).or_insert((0, &request.event));
+        *count += 1;
+        assert_eq!(*event, &request.event, "one id is one event");
+        let signature = request.header("X-Millrace-Signature").expect("a signature");
+        let (at_s, digits) = signature.strip_prefix("t=").unwrap().split_once(",v1=").unwrap();
+        assert!((before_s..=support::now_s()).contains(&at_s.parse().unwrap()), "{signature}");
+        let signed = [at_s.as_bytes(), b".", &request.body].concat();
+        let tag = aws_lc_rs::hmac::sign(&key, &signed);
+        let expected: String = tag.as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+        assert_eq!(digits, expected);
+    }
+    assert_eq!(ids.values().map(|(count, _)| count).sum::<u32>(), 4);
+    assert_eq!(ids.len(), 2, "two events, one of which failed, or both: {ids:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_a_secret_nothing_is_signed() {
+    let mut receiver = Receiver::start(|_| Reaction::Answer(200)).await;
+    let world = World::with(1, telling(receiver.url())).await;
+    world.session().await;
+    let told = receiver.told().await;
+    assert!(told.header("X-Millrace-Event-Id").is_some() && told.header("X-Millrace-Signature").is_none());
 }
 
 #[tokio::test(flavor = "multi_thread")]

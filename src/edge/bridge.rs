@@ -4,6 +4,7 @@ use std::cell::Cell;
 use std::io;
 use std::net::{Ipv4Addr, SocketAddr};
 
+use millrace_signaling::http::limiter::{Permit, Stage};
 use socket2::SockRef;
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWrite, AsyncWriteExt as _, ReadHalf, WriteHalf};
 use tokio::net::UdpSocket;
@@ -11,21 +12,20 @@ use tokio::time::{Instant, sleep_until};
 
 use super::framing::Framing;
 use super::queue::Queue;
-use super::room::{Seat, Stage};
 use super::{Count, Shared};
 use crate::wire::edge_hello::{self, Hello, Transport};
 
-/// What may wait for a client that does not read, in bytes: most of a second of good video. Beyond, waiting any longer
-/// would only show it the past.
+/// Longest queue for a client that reads too slowly, in bytes: most of a second of good video. What waits longer is too old
+/// to be shown.
 const QUEUE_LEN_MAX: usize = 256 << 10;
 
-/// What is read of a stream at once, in bytes.
+/// Bytes that are read of a stream at once.
 const READ_LEN: usize = 8 << 10;
 
-/// Datagrams that are taken before the client is written to again: they leave in one piece.
+/// Datagrams that are taken before the next write to the client, so that they leave in one piece.
 const DATAGRAMS_AT_ONCE: usize = 32;
 
-/// Asked of the kernel for the datagrams of a burst, in bytes.
+/// Receive buffer that the kernel is asked for, in bytes: room for the datagrams of a burst.
 const RECEIVE_BUFFER_LEN: usize = 1 << 20;
 
 /// Success of Allocate (RFC 8656) and of Binding (RFC 8489), by their first two bytes.
@@ -35,35 +35,35 @@ const BOUND: [u8; 2] = [0x01, 0x01];
 /// A client whose protocol is known.
 pub(super) struct Client<S> {
     pub(super) stream: S,
-    /// What was read of the stream already.
+    /// Bytes that were already read of the stream.
     pub(super) read: Vec<u8>,
     pub(super) framing: Framing,
     pub(super) hello: Hello,
-    /// Where its datagrams go, on loopback.
+    /// Address on loopback to which its datagrams go.
     pub(super) shard: SocketAddr,
-    /// From when its first message is waited for.
+    /// Start of the time that its first message may take.
     pub(super) since: Instant,
 }
 
-/// The side of the shard. The goodbye is said however the connection ends.
+/// The side of the shard. It hears a goodbye however the connection ends.
 struct Shard<'a> {
     socket: UdpSocket,
     hello: Hello,
     framing: Framing,
     heard: Cell<bool>,
-    seat: &'a Seat,
+    permit: &'a Permit,
     shared: &'a Shared,
 }
 
-/// Carries messages both ways until one side has enough; says why that was.
+/// Carries messages both ways until one side ends. Says why.
 pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
     client: Client<S>,
-    seat: &Seat,
+    permit: &Permit,
     shared: &Shared,
 ) -> Count {
     let Client { stream, read, framing, hello, shard, since } = client;
     let Ok(socket) = connect(shard).await else { return Count::ClosedUnserved };
-    let shard = Shard { socket, hello, framing, heard: Cell::new(false), seat, shared };
+    let shard = Shard { socket, hello, framing, heard: Cell::new(false), permit, shared };
     let (reader, writer) = tokio::io::split(stream);
     tokio::select! {
         reason = shard.up(reader, read) => reason,
@@ -74,7 +74,7 @@ pub(super) async fn run<S: AsyncRead + AsyncWrite + Unpin>(
 
 async fn connect(shard: SocketAddr) -> io::Result<UdpSocket> {
     let socket = UdpSocket::bind((Ipv4Addr::LOCALHOST, 0)).await?;
-    // What the kernel allows is enough.
+    // A smaller buffer loses datagrams of long bursts, as networks do.
     let _ = SockRef::from(&socket).set_recv_buffer_size(RECEIVE_BUFFER_LEN);
     socket.connect(shard).await?;
     Ok(socket)
@@ -114,11 +114,11 @@ impl Shard<'_> {
         if message.is_empty() {
             return Ok(());
         }
-        // ICE begins with a check; whoever begins otherwise is no browser.
+        // ICE begins with a check (RFC 8445 §7), so a client that begins otherwise is no browser.
         if !self.heard.replace(true) && message[0] > 3 {
             return Err(Count::Strange);
         }
-        self.seat.heard(Instant::now());
+        self.permit.heard(Instant::now());
         self.shared.count(Count::MessagesIn);
         match self.socket.send(message).await {
             Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => Err(Count::ClosedUnserved),
@@ -164,8 +164,8 @@ impl Shard<'_> {
                 Framing::Turn => ALLOCATED,
                 Framing::Prefixed => BOUND,
             };
-            if self.seat.stage() == Stage::Stranger && datagram[..len].starts_with(&accepted) {
-                self.seat.set_stage(Stage::Client);
+            if self.permit.stage() == Stage::Waiting && datagram[..len].starts_with(&accepted) {
+                self.permit.promote(Stage::Client);
             }
             queue.push(&datagram[..len]);
             if queue.len() > QUEUE_LEN_MAX {
@@ -177,20 +177,20 @@ impl Shard<'_> {
         Ok(())
     }
 
-    /// Deadlines, and the hello again: the first may be lost, and a shard may have been rebuilt.
+    /// Keeps the deadlines, and repeats the hello: the first may be lost, and a shard may have been rebuilt.
     async fn watch(&self, since: Instant) -> Count {
         let timing = &self.shared.timing;
         let first_due = since + timing.first_request;
         loop {
             let now = Instant::now();
-            let idle_max = match self.seat.stage() {
+            let idle_max = match self.permit.stage() {
                 // Checks of consent come every few seconds.
                 Stage::Client if self.framing == Framing::Turn => timing.client_idle,
                 _ => timing.stranger_idle,
             };
             let mut next = now + timing.check_interval;
             if self.heard.get() {
-                if self.seat.quiet_for(now) >= idle_max {
+                if self.permit.quiet_for(now) >= idle_max {
                     return Count::ClosedIdle;
                 }
             } else if now >= first_due {
@@ -212,12 +212,12 @@ impl Shard<'_> {
 
 impl Drop for Shard<'_> {
     fn drop(&mut self) {
-        // Lost, the shard finds out by itself, later.
+        // If it is lost, the shard finds out by its own timeout.
         let _ = self.socket.try_send(&edge_hello::goodbye(&self.shared.key));
     }
 }
 
-/// Writes some of it, or says that all is written: TLS may hold back a part until then.
+/// Writes a part of the queue. When the queue is empty, flushes what TLS holds back and gives 0.
 async fn push<S: AsyncWrite>(writer: &mut WriteHalf<S>, queue: &mut Queue) -> io::Result<usize> {
     match queue.next() {
         [] => writer.flush().await.map(|()| 0),

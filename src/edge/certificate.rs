@@ -1,4 +1,4 @@
-//! The certificate that TLS is done with, read anew when its files change.
+//! The certificate of TLS, reloaded when its files change.
 
 use std::cell::{Cell, RefCell};
 use std::fs;
@@ -14,13 +14,13 @@ use tokio_rustls::TlsAcceptor;
 
 use super::{Count, Counters};
 
-/// Between two looks at the files.
+/// Time between two looks at the files.
 const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 
-/// What TURN over TLS is called by clients that name it (RFC 7443). Browsers do not.
+/// ALPN name of TURN over TLS (RFC 7443). Browsers do not send it.
 const TURN_PROTOCOL: &[u8] = b"stun.turn";
 
-/// Where the certificate is. It is the same one as signaling's.
+/// Files of the certificate. Signaling uses the same ones.
 #[derive(Clone, Debug)]
 pub struct CertificateFiles {
     /// The chain, PEM.
@@ -37,18 +37,18 @@ pub(super) struct Keeper {
     looked: Cell<Option<Instant>>,
 }
 
-/// By what a file is known that was written anew: inode, length, and time of the last change.
+/// Tells whether the two files have changed: inode, length, and time of the last change of each.
 type Stamp = [(u64, u64, i64, i64); 2];
 
 impl Keeper {
     pub(super) fn load(files: CertificateFiles) -> Result<Self, TlsError> {
-        // Before the files are read: what is written in between is seen next time.
+        // Taken before the files are read, so that a change in between is seen at the next look.
         let read = stamp(&files).ok();
         let acceptor = read_files(&files)?;
         Ok(Self { files, acceptor: RefCell::new(acceptor), read: Cell::new(read), looked: Cell::new(None) })
     }
 
-    /// For a new connection. Looks at the files at most once a second.
+    /// The acceptor for a new connection. Looks at the files at most once a second.
     pub(super) fn acceptor(&self, now: Instant, counters: &Counters) -> TlsAcceptor {
         let due = self.looked.get().is_none_or(|looked| now.duration_since(looked) >= LOOK_INTERVAL);
         if due {
@@ -65,7 +65,7 @@ impl Keeper {
         }
     }
 
-    /// Reads the files; what cannot be used does not take the place of what can.
+    /// Reads the files. If they cannot be used, the certificate before stays.
     pub(super) fn reload(&self, counters: &Counters) {
         match read_files(&self.files) {
             Ok(acceptor) => {
@@ -73,7 +73,7 @@ impl Keeper {
                 self.acceptor.replace(acceptor);
                 counters.add(Count::CertificateRenewed);
             }
-            // A key may still be on its way to its certificate: then the stamp changes again.
+            // The key may not be written yet. Then the stamp changes again.
             Err(error) => {
                 tracing::warn!("the new certificate is not taken: {error}");
                 counters.add(Count::CertificateRefused);

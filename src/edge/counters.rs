@@ -1,4 +1,4 @@
-//! What the edge counts. Written by its thread, read by whoever wants to know.
+//! Counters of the edge. Its thread writes them, statistics read them.
 
 use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -13,7 +13,7 @@ macro_rules! counts {
         impl Count {
             const ALL: [Self; [$(Self::$name),*].len()] = [$(Self::$name),*];
 
-            /// As it stands in statistics.
+            /// Its name in statistics.
             pub const fn name(self) -> &'static str {
                 match self { $(Self::$name => $text),* }
             }
@@ -22,66 +22,70 @@ macro_rules! counts {
 }
 
 counts! {
-    /// Connections that came.
+    /// Connections that were accepted by the kernel.
     Accepted = "edge_accepted",
-    /// Connections that were closed at once, since there were enough.
+    /// Connections that were closed because their port had no place for them.
     Refused = "edge_refused",
-    /// Idle connections that made room for another.
+    /// Waiting or quiet connections that were closed for another.
     Displaced = "edge_displaced",
     /// TLS handshakes that failed or took too long.
     TlsFailed = "edge_tls_failed",
-    /// Certificates that were read anew.
+    /// Certificates that were reloaded.
     CertificateRenewed = "edge_certificate_renewed",
-    /// Certificates that changed into what cannot be used, so that the one before stayed.
+    /// Changed certificates that cannot be used, so that the one before stays.
     CertificateRefused = "edge_certificate_refused",
-    /// Connections that never made a first request, or not in time.
+    /// Connections without a first request in time.
     Silent = "edge_silent",
     /// Connections whose first bytes are of no protocol that their port serves.
     Strange = "edge_strange",
-    /// Connections handed on to signaling.
+    /// Connections passed on to signaling.
     Http = "edge_http",
-    /// Connections of those that have ended.
+    /// Those of them that have ended.
     HttpEnded = "edge_http_ended",
-    /// Requests answered with 503, since signaling was not there.
+    /// Requests answered with 503 because signaling was away.
     HttpUnavailable = "edge_http_unavailable",
-    /// TURN over TCP begun.
+    /// Plain HTTP on the port of HTTPS from another machine, answered with a sentence.
+    HttpsOnly = "edge_https_only",
+    /// Requests redirected to HTTPS.
+    Redirected = "edge_redirected",
+    /// Connections of TURN over TCP.
     TurnTcp = "edge_turn_tcp",
-    /// TURN over TLS begun.
+    /// Connections of TURN over TLS.
     TurnTls = "edge_turn_tls",
-    /// ICE-TCP begun.
+    /// Connections of ICE-TCP.
     IceTcp = "edge_ice_tcp",
     /// Streams closed because the client broke the framing.
     ClosedBroken = "edge_closed_broken",
-    /// Streams closed because the client did not read what it was sent.
+    /// Streams closed because the client read too slowly.
     ClosedSlow = "edge_closed_slow",
-    /// Streams closed because nothing came any more.
+    /// Streams closed because the client was quiet for too long.
     ClosedIdle = "edge_closed_idle",
-    /// Streams closed because no shard listens.
+    /// Streams closed because no shard listened.
     ClosedUnserved = "edge_closed_unserved",
-    /// Streams the client ended, or the network.
+    /// Streams that the client or the network ended.
     ClosedByClient = "edge_closed_by_client",
-    /// Messages of streams handed to shards.
+    /// Messages from clients to shards.
     MessagesIn = "edge_messages_in",
-    /// Messages of shards handed to streams.
+    /// Messages from shards to clients.
     MessagesOut = "edge_messages_out",
 }
 
-/// All of them, since the process began.
+/// All counters, since the process started.
 #[derive(Debug, Default)]
 pub struct Counters([AtomicU64; Count::ALL.len()]);
 
 impl Counters {
-    /// One more.
+    /// Adds one.
     pub(super) fn add(&self, what: Count) {
         self.add_many(what, 1);
     }
 
-    /// So many more.
+    /// Adds `number`.
     pub(super) fn add_many(&self, what: Count, number: u64) {
         self.0[what as usize].fetch_add(number, Ordering::Relaxed);
     }
 
-    /// How many there were.
+    /// The value of a counter.
     pub fn get(&self, what: Count) -> u64 {
         self.0[what as usize].load(Ordering::Relaxed)
     }

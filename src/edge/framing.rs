@@ -1,8 +1,8 @@
-//! Where one message ends and the next begins in a stream, and the same on the way back.
+//! Where one message ends and the next begins in a stream, in both directions.
 //!
-//! TURN's messages tell their own length (RFC 8656 §3.8 and §12.5): a STUN message is its header of 20 bytes and what
-//! that says, ChannelData a header of 4 bytes and what that says, padded to 4. ICE-TCP puts a length of two bytes before
-//! each packet (RFC 4571 §2). A stream that breaks the rules has lost its place for good.
+//! TURN's messages contain their own length (RFC 8656 §3.8 and §12.5): a STUN message has a header of 20 bytes, ChannelData
+//! one of 4 bytes and padding to a multiple of 4. ICE-TCP puts a length of two bytes before each packet (RFC 4571 §2). After
+//! an error no further message can be found in a stream.
 
 use std::collections::VecDeque;
 use std::ops::Range;
@@ -26,16 +26,16 @@ pub(super) enum Framing {
 pub(super) struct Frame {
     /// Where the message lies.
     pub(super) message: Range<usize>,
-    /// What of the stream it takes up, padding included.
+    /// Bytes of the stream that it takes, padding included.
     pub(super) taken: usize,
 }
 
-/// The stream holds what cannot be a message.
+/// The bytes cannot be a message.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct Broken;
 
 impl Framing {
-    /// The first message of `bytes`, or `None` while it is not whole yet.
+    /// The first message of `bytes`. `None` is one that is not whole yet.
     pub(super) fn next(self, bytes: &[u8]) -> Result<Option<Frame>, Broken> {
         let whole = match self {
             Self::Turn => stream::message_len(bytes).map_err(|_| Broken)?,
@@ -52,7 +52,7 @@ impl Framing {
         Ok((bytes.len() >= taken).then_some(Frame { message, taken }))
     }
 
-    /// Adds a datagram that goes to the client.
+    /// Appends a datagram for the client.
     pub(super) fn wrap(self, datagram: &[u8], to: &mut VecDeque<u8>) {
         match self {
             Self::Turn => {

@@ -1,17 +1,20 @@
-//! The edge: one thread that owns what clients reach by TCP and TLS, and turns it into what the others understand.
+//! The edge: one thread that serves every TCP and TLS port, and passes on what comes there to shards and to signaling.
 //!
 //! ```text
 //!   443  ── first byte 0x16 ─ TLS ─┬─ STUN ───► bridge ── UDP on loopback, hello first ──► a shard's TURN port
-//!        └─ STUN ──────────────────┘
-//!                                  └─ else ───► http ──── Unix socket, PROXY header first ──► signaling
+//!        ├─ STUN ──────────────────┘
+//!        │                         └─ else ───► http ──── Unix socket, PROXY header first ──► signaling
+//!        └─ HTTP from this machine ───────────► http
+//!   80   ── a certificate authority's request ► http
+//!        └─ else: redirect to HTTPS
 //!   3478 ── STUN ─────────────────────────────► bridge
 //!   5349 ── TLS ─ STUN ───────────────────────► bridge
 //!   a media port ── RFC 4571 (ICE-TCP) ───────► bridge ── UDP on loopback, hello first ──► that media port
 //! ```
 //!
-//! A shard so has nothing to do with streams, slow readers and half messages; to it such a client is one more source
-//! of datagrams, of which [`edge_hello`](crate::wire::edge_hello) says who it is. It is not on the fast path: whoever
-//! has UDP never comes here. Connections outlive signaling, and end with the relay.
+//! A shard therefore has nothing to do with streams, slow readers and half messages. To it such a client is one more source
+//! of datagrams, and [`edge_hello`](crate::wire::edge_hello) says whose they are. The edge is not on the fast path: clients
+//! with UDP never come here. Connections of TURN outlive signaling. All connections end with the relay.
 
 mod accept;
 mod bridge;
@@ -20,7 +23,8 @@ mod counters;
 mod framing;
 mod http;
 mod queue;
-mod room;
+mod redirect;
+pub mod shares;
 
 use std::cell::RefCell;
 use std::io;
@@ -31,70 +35,117 @@ use std::sync::Arc;
 use std::thread;
 use std::time::Duration;
 
+use millrace_signaling::http::KnownAddresses;
+use millrace_signaling::http::limiter::ConnectionLimits;
+use millrace_signaling::http::plain::Redirect;
 use millrace_signaling::tls::TlsError;
 use socket2::{Domain, Socket, Type};
 use tokio::sync::{Notify, oneshot};
 use tokio::task::LocalSet;
+use tokio::time::sleep;
 
 use crate::crypto::mac::HmacSha256Key;
 use accept::{Door, Serves};
 pub use certificate::CertificateFiles;
 use certificate::Keeper;
 pub use counters::{Count, Counters};
-pub use room::RoomLimits;
 
 /// Connections that may wait to be accepted.
 const BACKLOG: i32 = 1024;
 
-/// What the edge serves. A port of 0 is any free one.
+/// What the edge serves. Port 0 takes any free port.
 #[derive(Clone, Debug, Default)]
 pub struct Config {
     /// HTTPS, shared with TURN.
     pub https: Option<Https>,
-    /// The UDP address on loopback where shards take TURN. Without it nothing of TURN is served.
+    /// UDP address on loopback where shards take TURN. Without it no TURN is served.
     pub turn: Option<SocketAddr>,
     /// Port of TURN over TCP.
     pub turn_tcp_port: Option<u16>,
-    /// Whether there is no start without that port.
+    /// Whether the edge does not start without that port.
     pub turn_tcp_must: bool,
     /// Port of TURN over TLS.
     pub turn_tls_port: Option<u16>,
-    /// The shards' media ports: ICE-TCP is served on the same number, where that is free.
+    /// Media ports of the shards. ICE-TCP is served on the same numbers, where they are free.
     pub ice_tcp_ports: Vec<u16>,
-    /// What TLS is done with; must be there for HTTPS and TURN over TLS.
+    /// Certificate of HTTPS and TURN over TLS, which must be there for them.
     pub certificate: Option<CertificateFiles>,
     /// Connections of each port.
-    pub room: RoomLimits,
-    /// How long everything may take.
+    pub limits: PortLimits,
+    /// Addresses that the operator has named.
+    pub known: KnownAddresses,
+    /// Deadlines.
     pub timing: Timing,
 }
 
-/// HTTPS that ends here and goes on as HTTP.
+/// HTTPS, passed on to signaling as HTTP.
 #[derive(Clone, Debug)]
 pub struct Https {
     /// Its port.
     pub port: u16,
-    /// The Unix socket where signaling takes it.
+    /// Unix socket of signaling.
     pub socket: PathBuf,
+    /// Plain HTTP that redirects to it, if that is served.
+    pub plain: Option<PlainHttp>,
 }
 
-/// How long everything may take.
+/// Plain HTTP: redirects to HTTPS, and is passed on to signaling where a certificate authority asks.
+#[derive(Clone, Debug)]
+pub struct PlainHttp {
+    /// Its port.
+    pub port: u16,
+    /// Whether there is no start without that port. Otherwise it is tried again until it can be had.
+    pub must: bool,
+    /// `host` or `host:port` of the public URL. Without it the name in a request counts.
+    pub authority: Option<String>,
+}
+
+/// Connections of each port.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct PortLimits {
+    /// HTTPS.
+    pub https: ConnectionLimits,
+    /// Plain HTTP.
+    pub redirect: ConnectionLimits,
+    /// TURN over TCP.
+    pub turn_tcp: ConnectionLimits,
+    /// TURN over TLS.
+    pub turn_tls: ConnectionLimits,
+    /// Each port of ICE-TCP.
+    pub ice_tcp: ConnectionLimits,
+}
+
+impl PortLimits {
+    const fn of(&self, serves: Serves) -> ConnectionLimits {
+        match serves {
+            Serves::Https => self.https,
+            Serves::Redirect => self.redirect,
+            Serves::TurnTcp => self.turn_tcp,
+            Serves::TurnTls => self.turn_tls,
+            Serves::IceTcp(_) => self.ice_tcp,
+        }
+    }
+}
+
+/// Deadlines.
 #[derive(Clone, Copy, Debug)]
 pub struct Timing {
-    /// From the connection to the end of its TLS handshake.
+    /// From the start of a connection to the end of its TLS handshake.
     pub handshake: Duration,
-    /// From there to the end of its first message, or the begin of its first request of HTTP.
+    /// From there to the end of the first message, or to the first byte of HTTP.
     pub first_request: Duration,
     /// Between two messages of a client that no shard has accepted yet.
     pub stranger_idle: Duration,
-    /// Between two messages of one that was. TURN's longest lifetime without a message is 600 s.
+    /// Between two messages of an accepted client. A TURN client may be silent for 600 s (RFC 8656 §3.2).
     pub client_idle: Duration,
-    /// Between two looks at these; hellos are said again then.
+    /// Between two checks of these deadlines. Hellos are repeated then.
     pub check_interval: Duration,
-    /// For a client of HTTP to take a piece of what it is sent, and to close after signaling has.
+    /// For an HTTP client to take a piece of an answer, and to close its end after signaling has.
     pub stalled: Duration,
-    /// How long a request waits for signaling, which may be on its way back.
+    /// How long a request waits for signaling, which may be restarting.
     pub signaling_wait: Duration,
+    /// Between two tries to listen on the port of plain HTTP.
+    pub listen_interval: Duration,
 }
 
 impl Default for Timing {
@@ -107,27 +158,28 @@ impl Default for Timing {
             check_interval: Duration::from_secs(5),
             stalled: Duration::from_secs(20),
             signaling_wait: Duration::from_secs(5),
+            listen_interval: Duration::from_secs(30),
         }
     }
 }
 
-/// Why there is no edge.
+/// Why the edge does not start.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {
-    /// A port cannot be had.
+    /// A port cannot be used.
     #[error("TCP port {port} of {option} cannot be used: {error}")]
     Listen {
         /// The option that names it.
         option: &'static str,
         /// The port.
         port: u16,
-        /// What the system said.
+        /// The error of the system.
         error: io::Error,
     },
-    /// There is nothing to do TLS with.
+    /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The thread.
+    /// The thread or its runtime.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -135,36 +187,40 @@ pub enum StartError {
 /// The running edge. It ends when this is dropped.
 #[derive(Debug)]
 pub struct Edge {
-    /// Port of HTTPS, if that is served.
+    /// Port of HTTPS, if it is served.
     pub https_port: Option<u16>,
-    /// Port of TURN over TCP, if that is served.
+    /// Port of plain HTTP, if it is served now.
+    pub redirect_port: Option<u16>,
+    /// Port of TURN over TCP, if it is served.
     pub turn_tcp_port: Option<u16>,
-    /// Port of TURN over TLS, if that is served.
+    /// Port of TURN over TLS, if it is served.
     pub turn_tls_port: Option<u16>,
-    /// The media ports that are served by TCP too.
+    /// Media ports that are served over TCP too.
     pub ice_tcp_ports: Vec<u16>,
     counters: Arc<Counters>,
     reload: Arc<Notify>,
     _alive: oneshot::Sender<()>,
 }
 
-/// What all connections share. One thread, so no locks.
+/// What all connections share. There is one thread, so there are no locks.
 struct Shared {
     timing: Timing,
     turn: Option<SocketAddr>,
     signaling: Option<PathBuf>,
+    redirect: Option<Redirect>,
+    known: KnownAddresses,
     certificate: Option<Keeper>,
     key: Arc<HmacSha256Key>,
     counters: Arc<Counters>,
-    /// Where a datagram lies between two sockets; never across a wait.
+    /// Buffer for a datagram between two sockets. Never borrowed across an await.
     datagram: RefCell<Box<[u8]>>,
 }
 
 impl Edge {
-    /// Takes the ports and serves them on a thread of its own. Hellos bear tags under `key`.
+    /// Opens the ports and serves them on a thread of its own. Hellos are tagged with `key`.
     ///
     /// # Errors
-    /// A port that was asked for by name is taken, or there is no certificate to serve it with.
+    /// A port that the operator set cannot be used, or the certificate cannot.
     pub fn start(config: Config, key: Arc<HmacSha256Key>) -> Result<Self, StartError> {
         let mut doors = Vec::new();
         let mut open = |serves: Serves, option: &'static str, port: Option<u16>| {
@@ -176,6 +232,21 @@ impl Edge {
             Ok::<_, StartError>(Some(port))
         };
         let https_port = open(Serves::Https, "--https-port", config.https.as_ref().map(|https| https.port))?;
+        let plain = config.https.as_ref().and_then(|https| https.plain.clone());
+        let plain_port = plain.as_ref().map(|plain| plain.port);
+        let mut later = None;
+        let redirect_port = match open(Serves::Redirect, "--redirect-port", plain_port) {
+            Err(error) if plain.as_ref().is_some_and(|plain| !plain.must) => {
+                tracing::error!(
+                    "{error}; without this port no certificate is fetched or renewed. Stop the program that uses it, or allow \
+                     ports below 1024 (CAP_NET_BIND_SERVICE). The port is tried again every {} s",
+                    config.timing.listen_interval.as_secs()
+                );
+                later = plain_port;
+                None
+            }
+            other => other?,
+        };
         let turn_tcp_port = match open(Serves::TurnTcp, "--turn-port", config.turn_tcp_port) {
             Err(error) if !config.turn_tcp_must => {
                 tracing::warn!("{error}; TURN stays without TCP there");
@@ -188,7 +259,7 @@ impl Edge {
         for &port in &config.ice_tcp_ports {
             match open(Serves::IceTcp(loopback(port)), "--media-port", Some(port)) {
                 Ok(_) => ice_tcp_ports.push(port),
-                // Nobody asked for it by name, and nearly everybody has UDP.
+                // No operator set this port for TCP, and nearly every client has UDP.
                 Err(error) => tracing::warn!("{error}; it stays without ICE-TCP"),
             }
         }
@@ -198,6 +269,7 @@ impl Edge {
         let reload = Arc::<Notify>::default();
         let edge = Self {
             https_port,
+            redirect_port,
             turn_tcp_port,
             turn_tls_port,
             ice_tcp_ports,
@@ -211,6 +283,10 @@ impl Edge {
                 timing: config.timing,
                 turn: config.turn,
                 signaling: config.https.map(|https| https.socket),
+                redirect: https_port
+                    .zip(plain)
+                    .map(|(https_port, plain)| Redirect { authority: plain.authority, https_port }),
+                known: config.known,
                 certificate,
                 key,
                 counters,
@@ -218,8 +294,14 @@ impl Edge {
             });
             let connections = LocalSet::new();
             for (listener, serves) in doors {
-                let door = Door::new(serves, config.room, Rc::clone(&shared));
+                let door = Door::new(serves, config.limits.of(serves), Rc::clone(&shared));
                 connections.spawn_local(door.keep(listener));
+            }
+            if let Some(port) = later {
+                let door = Door::new(Serves::Redirect, config.limits.redirect, Rc::clone(&shared));
+                connections.spawn_local(async move {
+                    door.keep(listen_sometime(port, config.timing.listen_interval).await).await
+                });
             }
             connections.spawn_local(async move {
                 loop {
@@ -227,18 +309,18 @@ impl Edge {
                     shared.reload();
                 }
             });
-            // An error says that the owner is gone, which is all that it can say.
+            // Ends with an error when the owner is dropped, which is the only way it ends.
             let _ = connections.block_on(&runtime, ended);
         })?;
         Ok(edge)
     }
 
-    /// Reads the certificate anew, changed or not.
+    /// Reloads the certificate, changed or not.
     pub fn reload(&self) {
         self.reload.notify_one();
     }
 
-    /// What was counted so far.
+    /// The counters.
     pub const fn counters(&self) -> &Arc<Counters> {
         &self.counters
     }
@@ -260,12 +342,22 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// Every address of both families, or of IPv4 where there is no other.
+/// Tries until the port can be had.
+async fn listen_sometime(port: u16, interval: Duration) -> TcpListener {
+    loop {
+        sleep(interval).await;
+        if let Ok(listener) = listen_everywhere(port) {
+            tracing::info!(port, "the port of plain HTTP is served now");
+            return listener;
+        }
+    }
+}
+
+/// Listens on every address of both families, or of IPv4 on a machine without IPv6.
 fn listen_everywhere(port: u16) -> io::Result<TcpListener> {
     match listen(SocketAddr::from((Ipv6Addr::UNSPECIFIED, port))) {
         Ok(listener) => Ok(listener),
         Err(error) if error.kind() == io::ErrorKind::AddrInUse => Err(error),
-        // A machine without IPv6.
         Err(_) => listen(SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))),
     }
 }
@@ -275,7 +367,7 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     if address.is_ipv6() {
         socket.set_only_v6(false)?;
     }
-    // Connections of the process before this one may linger.
+    // Connections of an earlier process may still be in TIME_WAIT.
     socket.set_reuse_address(true)?;
     socket.set_nonblocking(true)?;
     socket.bind(&address.into())?;

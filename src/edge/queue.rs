@@ -1,20 +1,20 @@
-//! What waits to be written to one client.
+//! Messages that wait to be written to one client.
 
 use std::collections::VecDeque;
 
 use super::framing::Framing;
 
-/// Messages on their way into a stream.
+/// A queue of messages for one stream.
 pub(super) struct Queue {
     framing: Framing,
     bytes: VecDeque<u8>,
-    /// How much of each message is still here, where they are written one by one.
+    /// Bytes left of each message, where messages are written one by one.
     rests: Option<VecDeque<usize>>,
 }
 
 impl Queue {
-    /// An empty one. `one_by_one` gives each message a TLS record of its own: coturn's own client reads no second message
-    /// out of one.
+    /// An empty queue. With `one_by_one` each message gets its own TLS record, since coturn's client does not read a second
+    /// message out of one record.
     pub(super) fn new(framing: Framing, one_by_one: bool) -> Self {
         Self { framing, bytes: VecDeque::new(), rests: one_by_one.then(VecDeque::new) }
     }
@@ -28,12 +28,12 @@ impl Queue {
         }
     }
 
-    /// Bytes that wait.
+    /// Bytes in the queue.
     pub(super) fn len(&self) -> usize {
         self.bytes.len()
     }
 
-    /// What is to be written next, in one piece; empty when nothing waits.
+    /// The bytes to write next, in one piece. Empty when the queue is.
     pub(super) fn next(&mut self) -> &[u8] {
         let Some(&rest) = self.rests.as_ref().and_then(VecDeque::front) else {
             return self.bytes.as_slices().0;
@@ -44,7 +44,7 @@ impl Queue {
         &self.bytes.as_slices().0[..rest]
     }
 
-    /// So much of it was written.
+    /// Removes bytes that were written.
     pub(super) fn advance(&mut self, len: usize) {
         self.bytes.drain(..len);
         let Some(rests) = &mut self.rests else { return };

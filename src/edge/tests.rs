@@ -18,7 +18,7 @@ use super::*;
 use crate::wire::edge_hello::{self, Hello, Word};
 
 /// Nothing here takes as long, unless it never comes.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn key() -> Arc<HmacSha256Key> {
     Arc::new(HmacSha256Key::new(b"of these tests"))

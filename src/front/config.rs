@@ -13,6 +13,8 @@ use millrace_signaling::config::{Certificate, CertificateType};
 use millrace_signaling::origin::Origin;
 
 use super::{Options, import};
+use crate::edge::shares::Shares;
+use crate::io::descriptors;
 
 /// First argument that leads here.
 pub(super) const NAME: &str = "config";
@@ -94,6 +96,9 @@ fn check(file: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
                     Some(path) => writeln!(out, "{}: nothing is wrong", path.display())?,
                     None => writeln!(out, "There is no file of settings, and nothing is wrong.")?,
                 }
+                if let Some(words) = connections(file) {
+                    writeln!(out, "{words}")?;
+                }
                 return Ok(ExitCode::SUCCESS);
             }
             problems
@@ -102,6 +107,24 @@ fn check(file: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
     };
     eprintln!("{problems}");
     Ok(ExitCode::from(EXIT_CONFIG))
+}
+
+/// How many connections the ports would take. Warns if they are too few for the participants.
+fn connections(file: Option<&Path>) -> Option<String> {
+    let file = file.map(|file| [OsString::from("--config"), file.into()]);
+    let arguments = std::iter::once("millrace".into()).chain(file.into_iter().flatten());
+    let (options, _) = millrace_settings::parse::<Options>(arguments).ok()?;
+    let mut relay = options.relay;
+    // As the front command and the units have it.
+    relay.server.http_socket.get_or_insert_default();
+    let descriptors = descriptors::raise_limit().ok()?;
+    let served = crate::relay::edge_ports(&relay, relay.turn.enabled, relay.media.shard_count());
+    let sockets_max = relay.sockets.sockets_max;
+    let shares = Shares::new(descriptors, sockets_max, served);
+    if let Some(fault) = shares.fault(sockets_max, options.signaling.limits.participants_max) {
+        eprintln!("millrace: warning: {fault}");
+    }
+    Some(format!("Connections at a time, with {descriptors} open files: {shares}."))
 }
 
 /// What the relay or signaling would refuse.
@@ -129,6 +152,7 @@ fn certificate(settings: &Settings) -> Certificate {
             .and_then(|name| CertificateType::from_str(&name, false).ok()),
         certificate_file: text("certificate-file").map(PathBuf::from),
         certificate_key_file: text("certificate-key-file").map(PathBuf::from),
+        redirect_port: None,
         public_url: text("public-url").and_then(|url| Origin::parse(&url).ok()),
     }
 }

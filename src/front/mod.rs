@@ -118,6 +118,10 @@ fn run(options: &Options, settings: &Settings) -> Result<(), FrontError> {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+    // Children inherit it. Shells give 1 024, which a thousand WebSockets use up.
+    if let Err(error) = crate::io::descriptors::raise_limit() {
+        tracing::warn!(%error, "the limit of open files stays as it is");
+    }
     let stop = stop_signals()?;
     let server = &options.relay.server;
     server.make_data_dir()?;

@@ -34,6 +34,7 @@ use crate::io::private_file;
 use crate::io::socket::{BindError, Sockets};
 use crate::io::{BackendKind, affinity, clock, interfaces};
 use crate::shard::ShardConfig;
+pub(crate) use edge::served as edge_ports;
 
 /// How often a shard that is to end is looked at, and a lock that is taken.
 const STOP_INTERVAL: Duration = Duration::from_millis(10);

@@ -5,11 +5,13 @@
 
 use std::collections::HashMap;
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 
 use crate::report::Outcome;
-use crate::shell::{cargo, exists, root};
+use crate::server::binary;
+use crate::shell::{cargo, exists, root, run};
+use crate::steps::RELEASE_BUILD;
 
 /// The recorded counts. Each line has the name of a shape and its instructions for 100 delivered packets.
 const RECORD: &str = "benches/instructions.txt";
@@ -35,8 +37,9 @@ fn count_all() -> Result<Vec<(String, u64)>, String> {
     let shapes = output_of(&mut Command::new(&program))?;
     let mut counted = Vec::new();
     for line in shapes.lines() {
-        let (name, packets) = line.split_once(' ').ok_or("the bench printed a shape without its packets")?;
-        let packets: u64 = packets.parse().map_err(|_| "the bench printed a shape without its packets")?;
+        let (name, packets) =
+            line.split_once(' ').ok_or("the program printed a shape without its packets")?;
+        let packets: u64 = packets.parse().map_err(|_| "the program printed a shape without its packets")?;
         let counts = std::env::temp_dir().join(format!("instructions-{}-{name}", std::process::id()));
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--quiet", "--tool=callgrind", "--collect-atstart=no"]);
@@ -50,13 +53,13 @@ fn count_all() -> Result<Vec<(String, u64)>, String> {
     Ok(counted)
 }
 
-/// Builds the bench and reads its path from the output of cargo.
+/// Builds the program. The call names the same packages as the release build, so that cargo chooses the same features of
+/// dependencies and has nothing to compile after it.
 fn built() -> Result<PathBuf, String> {
-    let arguments = ["bench", "--locked", "--package", "millrace", "--bench", "instructions", "--no-run"];
-    let output = cargo(&arguments).output().map_err(|error| error.to_string())?;
-    let text = String::from_utf8_lossy(&output.stderr);
-    let found = text.lines().find_map(|line| line.split_once("Executable ")?.1.split(['(', ')']).nth(1));
-    found.map(|path| root().join(Path::new(path))).ok_or_else(|| format!("the bench was not built:\n{text}"))
+    match run(&mut cargo(&RELEASE_BUILD)) {
+        Outcome::Failed(why) => Err(why),
+        _ => Ok(binary("instructions")),
+    }
 }
 
 fn output_of(command: &mut Command) -> Result<String, String> {

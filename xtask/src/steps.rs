@@ -23,6 +23,11 @@ const BACKENDS: [&str; 2] = ["uring", "mmsg"];
 /// After so many seconds a check is ended and has failed. Each one takes far less.
 pub(crate) const LIMIT_S: u32 = 400;
 
+/// Arguments of cargo: all programs in one call. Calls for single packages would choose other features of dependencies,
+/// and compile those once more.
+pub(crate) const RELEASE_BUILD: [&str; 7] =
+    ["build", "--release", "--workspace", "--exclude", "xtask", "--bins", "--locked"];
+
 /// A part of the checks, for `--only`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Group {
@@ -142,11 +147,9 @@ fn unit(report: &mut Report) {
     }
 }
 
-/// Builds what the later groups run, in one call of cargo: two calls would choose other features of dependencies, and
-/// compile those twice.
+/// Builds what the later groups run, and weighs it.
 fn release(report: &mut Report) -> bool {
-    let arguments = ["build", "--release", "--workspace", "--exclude", "xtask", "--bins", "--locked"];
-    report.step("release build", || run(&mut cargo(&arguments)))
+    report.step("release build", || run(&mut cargo(&RELEASE_BUILD)))
         && report.step("size of the programs", size::check)
 }
 

@@ -7,6 +7,7 @@
 
 pub mod affinity;
 pub mod clock;
+pub mod descriptors;
 pub mod netns;
 pub mod priority;
 pub mod ready;

@@ -9,7 +9,7 @@ use super::Trouble;
 use super::authority::Authority;
 use crate::tls;
 
-/// Its file. It holds a key.
+/// The account's file. It holds its private key.
 const FILE: &str = "acme-account.json";
 
 #[derive(Serialize, Deserialize)]
@@ -19,12 +19,12 @@ struct Kept {
     credentials: AccountCredentials,
 }
 
-/// The account that is kept, or a new one where there is none, or not of this authority.
+/// Opens the account of the data directory. Makes one if there is none for this authority.
 pub(super) async fn open(data_dir: &Path, directory: &str, email: Option<&str>) -> Result<Account, Trouble> {
     let path = data_dir.join(FILE);
     if let Some(kept) = read(&path).filter(|kept| kept.directory == directory) {
         let (is_told, credentials) = (kept.email.as_deref() == email, kept.credentials);
-        // It has to be written again with what is not shown.
+        // `from_credentials` takes them, and they cannot be cloned.
         let again = serde_json::to_value(&credentials);
         let account = builder()?.from_credentials(credentials).await?;
         if is_told {
@@ -39,7 +39,7 @@ pub(super) async fn open(data_dir: &Path, directory: &str, email: Option<&str>) 
     make(&path, directory, email).await
 }
 
-/// Forgets it, so that the next one is new.
+/// Deletes the account, so that the next attempt makes a new one.
 pub(super) fn forget(data_dir: &Path) {
     let _ = std::fs::remove_file(data_dir.join(FILE));
 }
@@ -49,7 +49,7 @@ async fn make(path: &Path, directory: &str, email: Option<&str>) -> Result<Accou
     let contacts = [&*contact];
     let wanted = NewAccount {
         contact: &contacts[..usize::from(email.is_some())],
-        // Who sets letsencrypt does; the documentation says so.
+        // Setting the certificate type means agreement; the documentation says so.
         terms_of_service_agreed: true,
         only_return_existing: false,
     };
@@ -70,7 +70,7 @@ fn read(path: &Path) -> Option<Kept> {
     let text = std::fs::read(path).ok()?;
     serde_json::from_slice(&text)
         .inspect_err(
-            |error| tracing::warn!(path = %path.display(), "not an account, a new one is made: {error}"),
+            |error| tracing::warn!(path = %path.display(), "cannot read the account, so a new one is made: {error}"),
         )
         .ok()
 }

@@ -1,15 +1,15 @@
-//! What a certificate authority is to find here over plain HTTP (RFC 8555, section 8.3).
+//! Answers that a certificate authority reads over plain HTTP (RFC 8555, section 8.3).
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-/// By token. There are as many as orders under way: one.
+/// Answers by token. There is one for each order in progress, so at most one.
 #[derive(Default)]
 pub(crate) struct Answers {
     by_token: Mutex<BTreeMap<String, String>>,
 }
 
-/// An answer that is there until this is dropped.
+/// Removes its answer when it is dropped.
 pub(super) struct Answer {
     answers: Arc<Answers>,
     token: String,
@@ -21,7 +21,7 @@ impl Answers {
         Answer { answers: Arc::clone(self), token }
     }
 
-    /// What to say to who asks for a token.
+    /// The answer for a token.
     pub(crate) fn get(&self, token: &str) -> Option<String> {
         self.lock().get(token).cloned()
     }

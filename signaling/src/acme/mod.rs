@@ -1,7 +1,8 @@
-//! A certificate that is fetched from a certificate authority and renewed (ACME, RFC 8555), by an answer over plain HTTP (HTTP-01).
+//! Fetches a certificate from a certificate authority and renews it (ACME, RFC 8555). The authority checks the name over plain
+//! HTTP (HTTP-01).
 //!
-//! The file of the certificate is what the relay's edge serves HTTPS with; it looks by itself whether that has changed. Its first
-//! line says what it was fetched for and where, so that another name or another authority has another one fetched.
+//! The relay's edge serves HTTPS with the file of the certificate, and notices when it changes. The first line of the file
+//! names host and authority. When the settings name others, a new certificate is fetched.
 
 mod account;
 mod answers;
@@ -25,32 +26,32 @@ pub(crate) use answers::Answers;
 use life::Life;
 use trouble::Trouble;
 
-/// Longest time one attempt may take.
+/// Longest time of one attempt.
 const ATTEMPT_MAX: Duration = Duration::from_secs(300);
-/// Longest pause between two attempts, and between two looks at the clock, which may be set.
+/// Longest pause between two attempts, and between two looks at the clock, which an operator may set.
 const PAUSE_MAX: Duration = Duration::from_secs(6 * 3_600);
 const LOOK_MAX: Duration = Duration::from_secs(3_600);
 
-/// Fetches one certificate, over and over.
+/// Keeps one certificate valid.
 pub(crate) struct Acme {
-    /// What for.
+    /// The host name.
     pub(crate) name: String,
-    /// Where the authority may write to.
+    /// Address for the authority's notices.
     pub(crate) email: Option<String>,
     /// URL of the authority's directory.
     pub(crate) directory: String,
-    /// Where everything is kept.
+    /// Directory of the certificate and the account.
     pub(crate) data_dir: PathBuf,
-    /// What the authority is answered with.
+    /// Answers to the authority's checks.
     pub(crate) answers: Arc<Answers>,
-    /// Pause after the first attempt in vain.
+    /// Pause after the first failed attempt.
     pub(crate) pause: Duration,
-    /// Who serves HTTPS, if that is this process.
+    /// The certificate in use, if this process serves HTTPS.
     pub(crate) in_use: Option<Arc<InUse>>,
 }
 
 impl Acme {
-    /// Keeps a certificate there for as long as the runtime lives.
+    /// Fetches and renews, for as long as the runtime lives.
     pub(crate) async fn keep(self) {
         let mut pause = self.pause;
         loop {
@@ -73,9 +74,9 @@ impl Acme {
                     }
                     pause = self.pause;
                     if self.wait().is_none() {
-                        // The clock of one of us is wrong. The authority is not run down for it.
+                        // One clock is wrong. Wait instead of requesting again and again.
                         tracing::error!(
-                            "the certificate is nearly over already; is the clock of this machine right?"
+                            "the new certificate is about to expire already; is the clock of this machine right?"
                         );
                         sleep(self.pause).await;
                     }
@@ -98,7 +99,7 @@ impl Acme {
         }
     }
 
-    /// How long until a certificate has to be fetched; `None` is now.
+    /// Time until a certificate has to be fetched. `None` is now.
     fn wait(&self) -> Option<Duration> {
         let text = std::fs::read_to_string(self.file()).ok()?;
         let is_ours = text.lines().next() == Some(&*self.title());
@@ -113,7 +114,7 @@ impl Acme {
         let chain = CertificateDer::from_pem_slice(fetched.chain.as_bytes());
         let life = chain.ok().and_then(|leaf| Life::of(&leaf)).ok_or(Trouble::NoCertificate)?;
         let file = self.file();
-        // Tried where it does no harm.
+        // A certificate that cannot be read must not take the place of one that can.
         let trial = file.with_extension("trial");
         tls::replace(&trial, format!("{}\n{}{}", self.title(), fetched.key, fetched.chain).as_bytes())?;
         Files { certificate: trial.clone(), key: trial.clone() }.read()?;

@@ -10,7 +10,7 @@ use instant_acme::{
 
 use super::{Answers, Trouble};
 
-/// How long the authority may take to look, and then to sign. It is asked again in ever longer steps, from half a second on.
+/// How long the authority may take to check, and then to sign. The pause between questions grows from half a second.
 const PATIENCE: RetryPolicy = RetryPolicy::new()
     .initial_delay(Duration::from_millis(500))
     .backoff(1.5)
@@ -22,7 +22,7 @@ pub(super) struct Fetched {
     pub(super) chain: String,
 }
 
-/// Has a certificate made for `name`. The authority is answered over `answers` meanwhile.
+/// Orders a certificate for `name`. Meanwhile the authority reads `answers`.
 pub(super) async fn fetch(account: &Account, name: &str, answers: &Arc<Answers>) -> Result<Fetched, Trouble> {
     let identifiers = [Identifier::Dns(name.to_owned())];
     let mut order = account.new_order(&NewOrder::new(&identifiers)).await?;
@@ -41,7 +41,7 @@ pub(super) async fn fetch(account: &Account, name: &str, answers: &Arc<Answers>)
     match order.poll_ready(&PATIENCE).await {
         Ok(OrderStatus::Ready) => {}
         other => {
-            // What the order says is that it failed; why is said at what the authority looked for.
+            // The order only says that it failed. The reason is in the challenge.
             let found = refusal(&mut order).await;
             return Err(match (found, other) {
                 (Some(problem), _) => Trouble::Refused(problem),
@@ -56,7 +56,7 @@ pub(super) async fn fetch(account: &Account, name: &str, answers: &Arc<Answers>)
     Ok(Fetched { key, chain })
 }
 
-/// What the authority did not like.
+/// Why the authority refused, as the challenge says.
 async fn refusal(order: &mut Order) -> Option<Problem> {
     let mut authorizations = order.authorizations();
     while let Some(Ok(mut authorization)) = authorizations.next().await {

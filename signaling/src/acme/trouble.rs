@@ -1,4 +1,4 @@
-//! Why there is no certificate, and what an operator can do about it.
+//! Why there is no certificate, and what an operator can do.
 
 use std::error::Error as _;
 use std::fmt;
@@ -8,25 +8,25 @@ use instant_acme::{Error, Problem};
 
 use crate::tls::TlsError;
 
-/// Least pause after the authority said that it has been asked too often.
+/// Shortest pause after the authority answered `rateLimited`.
 const RATE_LIMITED_PAUSE: Duration = Duration::from_secs(3_600);
 
 /// What went wrong.
 #[derive(Debug)]
 pub(super) enum Trouble {
-    /// The authority says no, and why (RFC 8555, section 6.7).
+    /// The authority refused, with its reason (RFC 8555, section 6.7).
     Refused(Problem),
-    /// It was not to be talked to.
+    /// The authority could not be reached, or its answer could not be read.
     Unreachable(Error),
-    /// It took too long.
+    /// The authority took too long.
     Timeout,
-    /// It does not look over plain HTTP.
+    /// The authority offers no check over plain HTTP.
     NoHttp,
-    /// What it gave is no certificate.
+    /// The answer held no certificate.
     NoCertificate,
-    /// This machine cannot do TLS with anybody.
+    /// This machine has no certificates to check the authority with.
     Machine(String),
-    /// What came cannot be kept or used.
+    /// The certificate cannot be written or used.
     Files(TlsError),
 }
 
@@ -44,12 +44,16 @@ impl fmt::Display for Trouble {
                 None => write!(f, "the certificate authority refuses ({})", kind(problem)),
             },
             Self::Unreachable(error) => {
-                write!(f, "the certificate authority cannot be talked to: {error}")?;
+                write!(f, "the certificate authority cannot be reached: {error}")?;
                 error.source().map_or(Ok(()), |source| write!(f, ": {source}"))
             }
-            Self::Timeout => f.write_str("the certificate authority takes too long"),
-            Self::NoHttp => f.write_str("the certificate authority does not look over plain HTTP (HTTP-01)"),
-            Self::NoCertificate => f.write_str("what the certificate authority gave is no certificate"),
+            Self::Timeout => f.write_str("the certificate authority took too long"),
+            Self::NoHttp => {
+                f.write_str("the certificate authority does not check names over plain HTTP (HTTP-01)")
+            }
+            Self::NoCertificate => {
+                f.write_str("the answer of the certificate authority holds no certificate")
+            }
             Self::Machine(words) => f.write_str(words),
             Self::Files(error) => write!(f, "{error}"),
         }
@@ -57,43 +61,47 @@ impl fmt::Display for Trouble {
 }
 
 impl Trouble {
-    /// What to look at.
+    /// What the operator should check.
     pub(super) fn advice(&self) -> &'static str {
         match self {
             Self::Refused(problem) => match kind(problem) {
-                "dns" => "Has the name an A or AAAA record in the public DNS that leads to this machine?",
+                "dns" => {
+                    "Does the name have an A or AAAA record in the public DNS that leads to this machine?"
+                }
                 "connection" => {
                     "Is TCP port 80 of this machine open to the internet: in the firewall, in the router before it, \
                      and for every A and AAAA record of the name?"
                 }
                 "unauthorized" | "incorrectResponse" => {
-                    "Somebody else answers on port 80 of the name. Do all its A and AAAA records lead here, and no \
-                     proxy or other web server on the way?"
+                    "Another server answers on port 80 of the name. Do all its A and AAAA records lead here, with no \
+                     proxy or other web server in between?"
                 }
-                "rateLimited" => "It was asked too often, by this server or by others of the domain.",
+                "rateLimited" => {
+                    "Too many certificates were requested, by this server or by others of the domain."
+                }
                 "rejectedIdentifier" | "malformed" => {
-                    "It gives certificates for public names only; which one is asked for stands in server.public-url."
+                    "It signs public names only. Look at the name in server.public-url."
                 }
-                "caa" => "The CAA record of the name has to allow this authority.",
-                "accountDoesNotExist" => "A new account is made next time.",
+                "caa" => "The CAA record of the name must allow this authority.",
+                "accountDoesNotExist" => "The next attempt makes a new account.",
                 "invalidContact" | "unsupportedContact" => "Look at server.letsencrypt-email.",
                 _ => "Its status page may know more.",
             },
             Self::Unreachable(_) | Self::Timeout => {
-                "Does this machine get out to the address in server.acme-directory, and does it trust whom it finds there?"
+                "Can this machine connect to the address in server.acme-directory, and does it trust the certificate there?"
             }
             Self::NoHttp | Self::NoCertificate => "Look at server.acme-directory.",
-            Self::Machine(_) => "It is asked over TLS.",
+            Self::Machine(_) => "The authority is reached over TLS.",
             Self::Files(_) => "Look at server.data-dir.",
         }
     }
 
-    /// Whether the authority does not know the account any more.
+    /// Whether the authority no longer knows the account.
     pub(super) fn is_of_the_account(&self) -> bool {
         matches!(self, Self::Refused(problem) if kind(problem) == "accountDoesNotExist")
     }
 
-    /// How long to wait where it would be `pause` otherwise.
+    /// The pause before the next attempt, at least `pause`.
     pub(super) fn pause(&self, pause: Duration) -> Duration {
         match self {
             Self::Refused(problem) if kind(problem) == "rateLimited" => pause.max(RATE_LIMITED_PAUSE),
@@ -102,7 +110,7 @@ impl Trouble {
     }
 }
 
-/// The last word of its type.
+/// The last part of the problem's type, such as `dns`.
 fn kind(problem: &Problem) -> &str {
     problem.r#type.as_deref().unwrap_or_default().rsplit(':').next().unwrap_or_default()
 }

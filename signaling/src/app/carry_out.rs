@@ -11,6 +11,10 @@ use crate::clock;
 use crate::delivery::{Dialect, Outbox, Text};
 use crate::session::{Changes, Fact, Notification, PlacedPeer};
 use crate::state::{Client, State};
+use crate::store::{Durability, Ownership, Touched};
+
+/// Memory of an `after` beside its messages, in bytes.
+const AFTER_LEN: usize = 512;
 
 /// One answer that leaves once its change is durable.
 pub struct Answer {
@@ -24,24 +28,24 @@ impl App {
     /// Carries out what follows from a change of `session`: the store first, then notifications and `answer`, in the
     /// order of the changes. The guard proves that the change itself was made under the same lock.
     pub fn carry_out(&self, state: &mut State, session: &str, changes: Changes, answer: Option<Answer>) {
-        self.submit(state, session, changes, answer, true, || ());
+        self.submit(state, session, changes, answer, true, |_| ());
     }
 
     /// The same for changes that are not stored, signals for example.
     pub fn deliver(&self, state: &mut State, session: &str, changes: Changes, answer: Option<Answer>) {
-        self.submit(state, session, changes, answer, false, || ());
+        self.submit(state, session, changes, answer, false, |_| ());
     }
 
-    /// The same for REST, which waits until it is durable.
+    /// The same for REST, which waits until the store has been tried, and learns whether it is durable.
     pub fn carry_out_and_tell(
         &self,
         state: &mut State,
         session: &str,
         changes: Changes,
-    ) -> oneshot::Receiver<()> {
+    ) -> oneshot::Receiver<Durability> {
         let (done, durable) = oneshot::channel();
-        self.submit(state, session, changes, None, true, || {
-            let _ = done.send(());
+        self.submit(state, session, changes, None, true, |durability| {
+            let _ = done.send(durability);
         });
         durable
     }
@@ -53,7 +57,7 @@ impl App {
         changes: Changes,
         answer: Option<Answer>,
         stored: bool,
-        done: impl FnOnce() + Send + 'static,
+        done: impl FnOnce(Durability) + Send + 'static,
     ) {
         let mut messages = messages(state, &changes.notifications);
         messages.extend(answer.map(|answer| (answer.outbox, answer.text)));
@@ -72,8 +76,13 @@ impl App {
             state.sessions.remove(session);
             tracing::info!(session, "session is over");
         }
-        let dirty = if stored { vec![session.to_owned()] } else { Vec::new() };
-        self.writer.submit(dirty, move || {
+        let touched = match (stored, state.sessions.contains_key(session)) {
+            (false, _) => Touched::none(),
+            (true, true) => Touched::whole(session),
+            (true, false) => Touched::ended(session, Ownership::single().fence),
+        };
+        let bytes = AFTER_LEN + messages.iter().map(|(_, text)| text.len()).sum::<usize>();
+        self.writer.submit(touched, bytes, move |durability| {
             journal.record(&moment, &facts);
             for (outbox, text) in messages {
                 outbox.push(text);
@@ -81,7 +90,7 @@ impl App {
             for client in departed {
                 client.outbox.finish();
             }
-            done();
+            done(durability);
         });
     }
 

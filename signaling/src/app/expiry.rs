@@ -9,6 +9,7 @@ use tokio::time::sleep;
 use super::App;
 use crate::session::{Reason, Refusal, Session};
 use crate::state::{Client, State};
+use crate::store::Durability;
 
 impl App {
     /// The socket of a participant is gone: it has some time to come back on another one.
@@ -48,7 +49,7 @@ impl App {
     ///
     /// # Errors
     /// When there is no such session.
-    pub fn close_session(&self, id: &str, reason: Reason) -> Result<oneshot::Receiver<()>, Refusal> {
+    pub fn close_session(&self, id: &str, reason: Reason) -> Result<oneshot::Receiver<Durability>, Refusal> {
         self.close_locked(&mut self.shared.lock(), id, reason)
     }
 
@@ -57,7 +58,7 @@ impl App {
         state: &mut State,
         id: &str,
         reason: Reason,
-    ) -> Result<oneshot::Receiver<()>, Refusal> {
+    ) -> Result<oneshot::Receiver<Durability>, Refusal> {
         let session = state.sessions.get_mut(id).ok_or(Refusal::SessionNotFound)?;
         let changes = session.close(reason);
         Ok(self.carry_out_and_tell(state, id, changes))

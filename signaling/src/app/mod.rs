@@ -24,7 +24,8 @@ use crate::delivery::Dialect;
 use crate::rate::Addresses;
 use crate::relay::Link;
 use crate::state::{Shared, State};
-use crate::store::{Store, StoreError, Writer};
+use crate::store::{Pace, Store, StoreCounters, StoreError, Touched, Writer, WriterStats, whole};
+use crate::supervise::Parts;
 pub use carry_out::Answer;
 pub use ice_servers::IceClient;
 
@@ -65,14 +66,21 @@ impl App {
         dialects: &[&'static Dialect],
     ) -> Result<Arc<Self>, StoreError> {
         let shared = Arc::new(Shared::default());
-        let restored = restore::restore(store.load()?, dialects);
+        let (restored, unreadable) = restore::restore(whole::load(&mut *store)?, dialects);
+        whole::set_aside(&mut *store, &unreadable)?;
         tracing::info!(sessions = restored.sessions.len(), participants = restored.clients.len(), "restored");
         let waiting: Vec<String> = restored.clients.keys().cloned().collect();
         *shared.lock() = restored;
 
         let stored = Arc::clone(&shared);
-        let writer = Writer::start(store, Box::new(move |id| stored.stored(id)))
-            .map_err(|error| StoreError(error.to_string()))?;
+        let all = Arc::clone(&shared);
+        let source = whole::WholeSessions {
+            values: Box::new(move |id| stored.stored(id)),
+            ids: Box::new(move || all.lock().sessions.keys().map(|id| id.as_str().into()).collect()),
+        };
+        let pace = Pace { deadline: config.timing.store_deadline, ..Pace::default() };
+        let writer = Writer::start(store, Box::new(source), pace, Parts::of_process())
+            .map_err(|error| StoreError::Unavailable(error.to_string()))?;
         let link = Link::start(config.server.control_socket(), Arc::clone(&shared) as _);
         let app = Arc::new(Self {
             rest_calls: Addresses::new(config.limits.rest()),
@@ -107,7 +115,7 @@ impl App {
     /// Waits, for some time, until what happened so far is durable and told.
     pub async fn settle(&self) {
         let (done, durable) = oneshot::channel();
-        self.writer.submit(Vec::new(), || {
+        self.writer.submit(Touched::none(), 0, |_| {
             let _ = done.send(());
         });
         let all = async {
@@ -117,9 +125,14 @@ impl App {
         let _ = timeout(self.config.timing.events_farewell, all).await;
     }
 
-    /// Commits the store could not make.
-    pub fn store_failures(&self) -> u64 {
-        self.writer.failures()
+    /// Figures of writing to the store.
+    pub fn store_stats(&self) -> WriterStats {
+        self.writer.stats()
+    }
+
+    /// What the store has set aside.
+    pub fn store_counters(&self) -> &StoreCounters {
+        self.writer.store_counters()
     }
 
     /// Calls `task` every `interval`, for as long as the application lives.

@@ -1,177 +1,92 @@
-//! One request after the other over a connection that is kept.
+//! Sends events to an application's server.
 
-use std::io;
-use std::sync::Arc;
 use std::time::Duration;
 
-use axum::http::header::{CONTENT_TYPE, HOST, USER_AGENT};
-use axum::http::{HeaderMap, HeaderValue, Request, StatusCode};
-use bytes::Bytes;
-use http_body_util::{BodyExt as _, Full, Limited};
-use hyper::client::conn::http1::{SendRequest, handshake};
-use hyper_util::rt::TokioIo;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature};
-use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
-use rustls::{ClientConfig, DigitallySignedStruct, SignatureScheme};
-use tokio::io::{AsyncRead, AsyncWrite};
-use tokio::net::TcpStream;
-use tokio::task::JoinSet;
-use tokio::time::timeout;
-use tokio_rustls::TlsConnector;
+use aws_lc_rs::hmac;
+use axum::http::header::{CONTENT_TYPE, USER_AGENT};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Request, StatusCode};
+use http_body_util::Full;
+use millrace_http_client::{Client as Http, Limits, SendError, Trust};
 
-use super::Endpoint;
-use crate::tls;
+use super::{Endpoint, Letter};
+use crate::clock;
 
-/// Longest answer that is read to keep its connection, in bytes.
+/// Longest answer that is read to use its connection again, in bytes.
 const ANSWER_LEN_MAX: usize = 64 * 1024;
+
+/// Names the event. It is the same in every attempt, so a receiver that has seen it can drop it.
+const EVENT_ID: HeaderName = HeaderName::from_static("x-millrace-event-id");
+/// Proves that the event comes from a server that knows the secret, and when it was sent.
+const SIGNATURE: HeaderName = HeaderName::from_static("x-millrace-signature");
 
 /// Sends to one endpoint.
 pub(super) struct Client {
+    http: Http,
     endpoint: Endpoint,
     headers: HeaderMap,
-    tls: Option<TlsConnector>,
-    timeout: Duration,
-}
-
-/// A connection that may serve once more.
-pub(super) struct Line {
-    sender: SendRequest<Full<Bytes>>,
-    /// Moves the bytes, for as long as this is held.
-    _moving: JoinSet<()>,
-}
-
-/// Why there was no answer.
-#[derive(Debug, thiserror::Error)]
-pub(super) enum PostError {
-    #[error("cannot connect: {0}")]
-    Connect(#[from] io::Error),
-    #[error("{0}")]
-    Http(#[from] hyper::Error),
-    #[error("no answer in time")]
-    Timeout,
+    key: Option<hmac::Key>,
 }
 
 impl Client {
+    /// At most `kept_max` connections are kept between requests.
+    ///
     /// # Errors
-    /// When certificates are to be checked and the machine has none to check with, in words for an operator.
+    /// When there are no certificates to check the receiver's with, in words for an operator.
     pub(super) fn new(
         endpoint: Endpoint,
         mut headers: HeaderMap,
-        verify: bool,
+        trust: &Trust,
+        secret: Option<&str>,
         timeout: Duration,
+        kept_max: usize,
     ) -> Result<Self, String> {
-        let tls = if endpoint.tls { Some(connector(verify)?) } else { None };
-        let host = HeaderValue::from_str(&endpoint.authority).map_err(|error| error.to_string())?;
-        // What the operator says goes first.
-        headers.entry(HOST).or_insert(host);
+        // Without TLS there is nothing to trust, and a machine without certificates can send too.
+        let trust = if endpoint.is_tls() { trust } else { &Trust::Any };
+        let limits = Limits { timeout, answer_len_max: ANSWER_LEN_MAX, kept_max };
+        let http = Http::new(trust, limits).map_err(|error| error.to_string())?;
+        // The operator's own headers go first.
         headers.entry(CONTENT_TYPE).or_insert(HeaderValue::from_static("application/json"));
         let agent = HeaderValue::from_static(concat!("millrace/", env!("CARGO_PKG_VERSION")));
         headers.entry(USER_AGENT).or_insert(agent);
-        Ok(Self { endpoint, headers, tls, timeout })
+        let key = secret.map(|secret| hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes()));
+        Ok(Self { http, endpoint, headers, key })
     }
 
-    /// Sends one request over the connection in `line`, or over a new one, and leaves it there if it can be used again.
-    pub(super) async fn post(&self, line: &mut Option<Line>, body: Bytes) -> Result<StatusCode, PostError> {
-        let old = line.take();
-        let exchange = async {
-            let mut used = match still(old).await {
-                Some(used) => used,
-                None => self.connect().await?,
-            };
-            let mut request =
-                Request::post(&self.endpoint.path).body(Full::new(body)).expect("a path that was parsed");
-            request.headers_mut().clone_from(&self.headers);
-            let answer = used.sender.send_request(request).await?;
-            let status = answer.status();
-            // What it says besides does not matter. Who has very much to say is hung up on.
-            let whole = Limited::new(answer.into_body(), ANSWER_LEN_MAX).collect().await;
-            Ok((status, whole.is_ok().then_some(used)))
-        };
-        let (status, used) = timeout(self.timeout, exchange).await.unwrap_or(Err(PostError::Timeout))?;
-        *line = used;
-        Ok(status)
-    }
-
-    async fn connect(&self) -> Result<Line, PostError> {
-        let stream = TcpStream::connect((self.endpoint.host.as_str(), self.endpoint.port)).await?;
-        // Small requests, each of which is awaited.
-        let _ = stream.set_nodelay(true);
-        let Some(tls) = &self.tls else { return Line::over(stream).await };
-        let name = ServerName::try_from(self.endpoint.host.clone()).expect("checked when it was parsed");
-        Line::over(tls.connect(name, stream).await?).await
+    /// Makes one attempt. Redirects are not followed.
+    pub(super) async fn post(&self, letter: &Letter) -> Result<StatusCode, SendError> {
+        let body = Full::new(letter.body.clone());
+        let mut request = Request::post(self.endpoint.uri()).body(body).expect("a URI that was parsed");
+        let headers = request.headers_mut();
+        headers.clone_from(&self.headers);
+        headers.insert(EVENT_ID, letter.id.clone());
+        if let Some(key) = &self.key {
+            let signature = signature(key, clock::now_ms() / 1_000, &letter.body);
+            headers.insert(SIGNATURE, signature.parse().expect("digits and letters"));
+        }
+        self.http.status(request).await
     }
 }
 
-impl Line {
-    async fn over(stream: impl AsyncRead + AsyncWrite + Unpin + Send + 'static) -> Result<Self, PostError> {
-        let (sender, connection) = handshake(TokioIo::new(stream)).await?;
-        let mut moving = JoinSet::new();
-        moving.spawn(async move {
-            // What goes wrong is told to whoever waits for the answer.
-            let _ = connection.await;
-        });
-        Ok(Self { sender, _moving: moving })
-    }
+/// `t=` the time in seconds since 1970, `v1=` the HMAC-SHA256 of that time, a full stop and the body, in hexadecimal.
+/// The time is signed too, so that a receiver can refuse a copy that is sent later.
+fn signature(key: &hmac::Key, at_s: u64, body: &[u8]) -> String {
+    let mut context = hmac::Context::with_key(key);
+    context.update(format!("{at_s}.").as_bytes());
+    context.update(body);
+    let digits: String = context.sign().as_ref().iter().map(|byte| format!("{byte:02x}")).collect();
+    format!("t={at_s},v1={digits}")
 }
 
-/// The connection of the last request, unless the other end has closed it since.
-async fn still(old: Option<Line>) -> Option<Line> {
-    let mut old = old?;
-    old.sender.ready().await.is_ok().then_some(old)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-fn connector(verify: bool) -> Result<TlsConnector, String> {
-    let provider = Arc::new(aws_lc_rs::default_provider());
-    let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .map_err(|error| error.to_string())?;
-    let mut config = if verify {
-        builder.with_root_certificates(tls::trusted()?).with_no_client_auth()
-    } else {
-        let anybody = Arc::new(Anybody(provider));
-        builder.dangerous().with_custom_certificate_verifier(anybody).with_no_client_auth()
-    };
-    config.alpn_protocols = vec![b"http/1.1".to_vec()];
-    Ok(TlsConnector::from(Arc::new(config)))
-}
-
-/// Takes every certificate, as the original does: receivers are mostly machines of the same people with certificates
-/// they made themselves. That the other end has the key of its certificate is still shown.
-#[derive(Debug)]
-struct Anybody(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for Anybody {
-    fn verify_server_cert(
-        &self,
-        _end_entity: &CertificateDer<'_>,
-        _intermediates: &[CertificateDer<'_>],
-        _server_name: &ServerName<'_>,
-        _ocsp_response: &[u8],
-        _now: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls12_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        cert: &CertificateDer<'_>,
-        dss: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        verify_tls13_signature(message, cert, dss, &self.0.signature_verification_algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
+    #[test]
+    fn a_signature_is_what_other_libraries_compute() {
+        let key = hmac::Key::new(hmac::HMAC_SHA256, b"whsec-0123456789");
+        // printf '1700000000.{"event":"sessionCreated"}' | openssl dgst -sha256 -hmac whsec-0123456789
+        let expected = "cda8a59c8edca3ec422adbc695109e45fd464eac3e5c83e4a81d1fc9beef8260";
+        let signed = signature(&key, 1_700_000_000, br#"{"event":"sessionCreated"}"#);
+        assert_eq!(signed, format!("t=1700000000,v1={expected}"));
     }
 }

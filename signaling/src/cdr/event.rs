@@ -1,4 +1,4 @@
-//! Events as applications read them: a fact with the names and the fields of the original.
+//! Events as applications read them: facts with OpenVidu's names and fields.
 
 use bytes::Bytes;
 use serde_json::{Map, Value, json};
@@ -6,21 +6,21 @@ use serde_json::{Map, Value, json};
 use super::Kind;
 use crate::session::{Fact, Flow, Person, Reason, Signal};
 
-/// What the type of every signal between clients begins with. Events are without it.
+/// Start of the type of every signal between clients. Events leave it out.
 const SIGNAL_PREFIX: &str = "signal:";
 
-/// Where and when something happened.
+/// The session of an event, and the time.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Moment {
     /// The session.
     pub session: String,
-    /// When that was made, in ms since 1970.
+    /// When the session was made, in ms since 1970.
     pub created_at_ms: u64,
     /// The time now, in ms since 1970.
     pub now_ms: u64,
 }
 
-/// Something that happened, ready to be told.
+/// One event.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) struct Event {
     pub(super) kind: Kind,
@@ -28,7 +28,7 @@ pub(super) struct Event {
 }
 
 impl Moment {
-    /// The session's name among all that ever had its id.
+    /// The session's id with its time of creation: unique even when an id is used again.
     pub(super) fn unique_session(&self) -> String {
         format!("{}_{}", self.session, self.created_at_ms)
     }
@@ -37,7 +37,7 @@ impl Moment {
 impl Event {
     pub(super) fn new(moment: &Moment, fact: &Fact) -> Self {
         let now_ms = moment.now_ms;
-        // What begins carries the time that its end will name as its start.
+        // The timestamp of a beginning is the `startTime` of its end.
         let (kind, at_ms) = match fact {
             Fact::Opened => (Kind::SessionCreated, moment.created_at_ms),
             Fact::Closed { .. } => (Kind::SessionDestroyed, now_ms),
@@ -116,7 +116,7 @@ impl Event {
 
     fn signal(&mut self, from: Option<&str>, signal: &Signal) {
         let kind = signal.kind.as_deref();
-        // What an application sent keeps its type as given.
+        // A signal of the application keeps its type as given.
         let kind = match from {
             Some(_) => kind.map(|kind| kind.strip_prefix(SIGNAL_PREFIX).unwrap_or(kind)),
             None => kind,

@@ -1,4 +1,4 @@
-//! Call detail records: one line an event, written by a thread of its own.
+//! Call detail records: one line for each event, written by a thread of its own.
 
 use std::io;
 use std::path::PathBuf;
@@ -10,7 +10,7 @@ use super::event::Event;
 use super::rotation::Rotation;
 use crate::clock;
 
-/// Most bytes of lines that wait for the disk. A disk that hangs is not to take the memory.
+/// Most bytes of lines that wait for the disk. A disk that hangs must not use up the memory.
 const WAITING_LEN_MAX: usize = 16 * 1024 * 1024;
 
 /// Where the lines go.
@@ -18,9 +18,9 @@ const WAITING_LEN_MAX: usize = 16 * 1024 * 1024;
 pub struct Settings {
     /// The directory.
     pub dir: PathBuf,
-    /// Longest file, in bytes. A line that is longer has a file of its own.
+    /// Longest file, in bytes. A longer line gets a file of its own.
     pub len_bytes_max: u64,
-    /// Most files besides the one that grows.
+    /// Most older files that are kept.
     pub old_max: usize,
 }
 
@@ -35,9 +35,9 @@ pub(super) struct LogFile {
 struct Shared {
     waiting_len: AtomicUsize,
     written: AtomicU64,
-    /// The disk took them not, or there was no room.
+    /// Lines that could not be written, or found no room.
     lost: AtomicU64,
-    /// Whether the last one was lost, so that the log says so once.
+    /// Whether the last line was lost. The log says so once.
     losing: AtomicBool,
 }
 
@@ -57,7 +57,7 @@ impl LogFile {
         Ok(Self { lines: Some(lines), shared, thread: Some(thread) })
     }
 
-    /// Takes an event along if there is room. Never waits.
+    /// Queues an event if there is room. Never waits.
     pub(super) fn push(&self, event: &Event) {
         let line = event.line();
         let waiting = self.shared.waiting_len.fetch_add(line.len(), Ordering::Relaxed);
@@ -65,12 +65,12 @@ impl LogFile {
             self.shared.waiting_len.fetch_sub(line.len(), Ordering::Relaxed);
             self.shared.note(Err(io::Error::other("the disk is too slow")));
         } else if let Some(lines) = &self.lines {
-            // Fails only when the thread is gone, and then the process is ending.
+            // Fails only when the thread has ended, which it does with the process.
             let _ = lines.send(line);
         }
     }
 
-    /// Lines that were written, and that were lost.
+    /// Numbers of lines: written, lost.
     pub(super) fn counts(&self) -> [u64; 2] {
         [self.shared.written.load(Ordering::Relaxed), self.shared.lost.load(Ordering::Relaxed)]
     }
@@ -86,7 +86,7 @@ impl Shared {
             Err(error) => {
                 self.lost.fetch_add(1, Ordering::Relaxed);
                 if !self.losing.swap(true, Ordering::Relaxed) {
-                    tracing::error!(%error, "a call detail record is lost; the next ones are counted only");
+                    tracing::error!(%error, "a call detail record is lost; later ones are only counted");
                 }
             }
         }

@@ -1,24 +1,23 @@
 //! The names of events.
 
-/// What an event is about. Applications choose by these names which ones they are told of.
+/// What an event is about. Applications choose by these names which events they receive.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// A session was made.
     SessionCreated,
-    /// It is over.
+    /// A session ended.
     SessionDestroyed,
-    /// Somebody joined.
+    /// A participant joined.
     ParticipantJoined,
-    /// Somebody is gone.
+    /// A participant left, or was evicted.
     ParticipantLeft,
-    /// A stream has a way to us, or to a viewer.
+    /// A publisher sends a stream to the server, or the server sends one to a viewer.
     WebrtcConnectionCreated,
-    /// It has no more.
+    /// That stream ended.
     WebrtcConnectionDestroyed,
-    /// A message was sent.
+    /// A signal was sent.
     SignalSent,
-    /// One that never happens here: of recordings, of filters, and those of the original's larger editions. Their names
-    /// are in lists that people bring along.
+    /// An event that never happens here: recordings, filters, and OpenVidu's larger editions. Imported settings name them.
     Never(&'static str),
 }
 

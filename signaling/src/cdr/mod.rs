@@ -1,8 +1,8 @@
-//! What is kept of what happened, and who is told: call detail records on disk and an application's webhook.
+//! Events: call detail records on disk, and an application's webhook.
 //!
-//! Whoever changes the model leaves [`crate::session::Fact`]s. They come here once they are durable, in the order of
-//! the changes, and become events as the original has them. From here on nothing waits for anything: what finds no
-//! room is dropped and counted.
+//! A change of the model makes [`crate::session::Fact`]s. They come here when they are durable, in the order of the
+//! changes, and become events with OpenVidu's names and fields. Nothing waits for a receiver or a disk: an event that
+//! finds no room is dropped and counted.
 
 mod client;
 mod endpoint;
@@ -23,6 +23,7 @@ use file::LogFile;
 pub(crate) use file::Settings as FileSettings;
 pub(crate) use kind::Kind;
 pub(crate) use queues::Bounds;
+use queues::Letter;
 pub(crate) use rotation::{is_ours as is_file_name, names as file_names};
 pub(crate) use webhook::Settings as WebhookSettings;
 use webhook::Webhook;
@@ -46,7 +47,7 @@ pub struct Journal {
 }
 
 impl Journal {
-    /// Starts what is wanted. Must be called within the runtime.
+    /// Starts the webhook's workers and the thread that writes records. Must be called within the runtime.
     ///
     /// # Errors
     /// When the webhook's certificates or the directory of the records cannot be used.
@@ -59,10 +60,10 @@ impl Journal {
         Ok(Self { webhook, file: file.map(start).transpose()? })
     }
 
-    /// Tells what happened. Never waits.
+    /// Sends and writes events. Never waits.
     pub fn record(&self, moment: &Moment, facts: &[Fact]) {
         for fact in facts {
-            // Names only: what people say to each other is not for the log.
+            // Only the name: the content of signals must not be logged.
             tracing::debug!(session = moment.session, fact = fact.name(), "happened");
         }
         if self.webhook.is_none() && self.file.is_none() {
@@ -78,14 +79,14 @@ impl Journal {
         }
     }
 
-    /// Waits until all of it is told.
+    /// Waits until the webhook has no event left to send.
     pub async fn settled(&self) {
         if let Some(webhook) = &self.webhook {
             webhook.settled().await;
         }
     }
 
-    /// What became of the events, for the statistics.
+    /// Numbers of events, for the statistics.
     pub fn stats(&self) -> Value {
         let webhook = self.webhook.as_ref().map(|webhook| {
             let [waiting, delivered, failed, dropped] = webhook.counts();

@@ -1,39 +1,57 @@
-//! What waits for an application: in order within a session, in turns among sessions, and never more than so much.
+//! Events that wait for an application's server: in order within a session, sessions in turns, and bounded.
 
 use std::collections::{BTreeMap, VecDeque};
 
+use axum::http::HeaderValue;
 use bytes::Bytes;
+
+/// One event on its way to the application.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Letter {
+    /// Names the event among all others.
+    pub(super) id: HeaderValue,
+    /// JSON.
+    pub(super) body: Bytes,
+}
+
+impl Letter {
+    /// Gives it an id of 128 random bits.
+    pub(super) fn new(body: Bytes) -> Self {
+        let id = format!("evt_{:032x}", rand::random::<u128>());
+        Self { id: id.parse().expect("letters and digits"), body }
+    }
+}
 
 /// How much may wait.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Bounds {
-    /// Events of one session.
+    /// Most events of one session.
     pub session_max: usize,
-    /// Events of all sessions.
+    /// Most events of all sessions.
     pub all_max: usize,
-    /// Bytes of all sessions' events.
+    /// Most bytes of all sessions' events.
     pub len_bytes_max: usize,
 }
 
-/// Events by session. One of a session is under way at a time.
+/// Events by session. At most one of each session is being sent.
 pub(super) struct Queues {
     bounds: Bounds,
-    sessions: BTreeMap<String, VecDeque<Bytes>>,
-    /// Sessions with something waiting and nothing under way, next one first.
+    sessions: BTreeMap<String, VecDeque<Letter>>,
+    /// Sessions with an event that waits and none that is being sent. The front is served next.
     ready: VecDeque<String>,
-    /// Events that wait, and their bytes.
+    /// Number of events that wait, and their bytes.
     waiting: usize,
     len_bytes: usize,
 }
 
-/// What became of an event that was brought.
+/// What became of an event that was pushed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Pushed {
-    /// Somebody can take it now.
+    /// It can be taken now.
     Ready,
     /// It waits behind others of its session.
     Behind,
-    /// There is no room. What is waiting already stays, so what is told is without holes up to here.
+    /// There is no room. The events that wait stay, so the application sees no gap before this one.
     Dropped,
 }
 
@@ -42,34 +60,34 @@ impl Queues {
         Self { bounds, sessions: BTreeMap::new(), ready: VecDeque::new(), waiting: 0, len_bytes: 0 }
     }
 
-    pub(super) fn push(&mut self, session: &str, event: Bytes) -> Pushed {
+    pub(super) fn push(&mut self, session: &str, letter: Letter) -> Pushed {
         let full = self.waiting >= self.bounds.all_max
-            || self.len_bytes.saturating_add(event.len()) > self.bounds.len_bytes_max
+            || self.len_bytes.saturating_add(letter.body.len()) > self.bounds.len_bytes_max
             || self.sessions.get(session).is_some_and(|queue| queue.len() >= self.bounds.session_max);
         if full {
             return Pushed::Dropped;
         }
         self.waiting += 1;
-        self.len_bytes += event.len();
+        self.len_bytes += letter.body.len();
         if let Some(queue) = self.sessions.get_mut(session) {
-            queue.push_back(event);
+            queue.push_back(letter);
             return Pushed::Behind;
         }
-        self.sessions.insert(session.to_owned(), VecDeque::from([event]));
+        self.sessions.insert(session.to_owned(), VecDeque::from([letter]));
         self.ready.push_back(session.to_owned());
         Pushed::Ready
     }
 
     /// The next event. Its session gives no other one until [`Self::done`].
-    pub(super) fn take(&mut self) -> Option<(String, Bytes)> {
+    pub(super) fn take(&mut self) -> Option<(String, Letter)> {
         let session = self.ready.pop_front()?;
-        let event = self.sessions.get_mut(&session)?.pop_front()?;
+        let letter = self.sessions.get_mut(&session)?.pop_front()?;
         self.waiting -= 1;
-        self.len_bytes -= event.len();
-        Some((session, event))
+        self.len_bytes -= letter.body.len();
+        Some((session, letter))
     }
 
-    /// The event of this session that was taken is dealt with. Gives whether another one can be taken in its place.
+    /// The event that was taken of this session is delivered or given up. Returns whether its next one can be taken.
     pub(super) fn done(&mut self, session: String) -> bool {
         if self.sessions.get(&session).is_some_and(|queue| !queue.is_empty()) {
             self.ready.push_back(session);
@@ -79,7 +97,7 @@ impl Queues {
         false
     }
 
-    /// Whether nothing waits and nothing is under way.
+    /// Whether no event waits or is being sent.
     pub(super) fn is_idle(&self) -> bool {
         self.sessions.is_empty()
     }
@@ -98,8 +116,14 @@ mod tests {
         Queues::new(Bounds { session_max, all_max, len_bytes_max })
     }
 
+    impl From<&'static str> for Letter {
+        fn from(body: &'static str) -> Self {
+            Self::new(body.into())
+        }
+    }
+
     fn take(queues: &mut Queues) -> Option<(String, String)> {
-        queues.take().map(|(session, event)| (session, String::from_utf8(event.to_vec()).unwrap()))
+        queues.take().map(|(session, letter)| (session, String::from_utf8(letter.body.to_vec()).unwrap()))
     }
 
     fn pair(session: &str, event: &str) -> Option<(String, String)> {
@@ -116,7 +140,7 @@ mod tests {
         assert_eq!(take(&mut queues), pair("a", "a1"));
         assert_eq!(take(&mut queues), pair("b", "b1"));
         assert_eq!(take(&mut queues), None, "a2 waits for a1 to be done");
-        assert_eq!(queues.push("b", "b2".into()), Pushed::Behind, "b1 is under way");
+        assert_eq!(queues.push("b", "b2".into()), Pushed::Behind, "b1 is being sent");
         assert!(queues.done("b".into()));
         assert!(queues.done("a".into()));
         assert_eq!(take(&mut queues), pair("b", "b2"));

@@ -1,31 +1,31 @@
-//! Files of lines: one that grows, and the ones before it.
+//! Files of lines: the current one, and older ones.
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Read as _, Seek as _, SeekFrom, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
-/// Name of the file that grows.
+/// Name of the current file.
 pub(super) const CURRENT: &str = "CDR.log";
 
-/// What the names of those before it begin and end with; between is when they were closed, in ms since 1970.
+/// Start and end of the names of older files. Between them is the time at which the file was closed, in ms since 1970.
 const OLD: (&str, &str) = ("CDR-", ".log");
 
-/// Mode of the files: who talked to whom is in them.
+/// Mode of the files. They name participants and their addresses.
 const MODE: u32 = 0o600;
 
-/// Writes lines to files that do not outgrow their bounds.
+/// Writes lines to files of a bounded length and number.
 pub(super) struct Rotation {
     dir: PathBuf,
     len_max: u64,
-    /// Most files besides the one that grows.
+    /// Most older files that are kept.
     old_max: usize,
     /// Absent before the first write and after a failure.
     current: Option<(File, u64)>,
 }
 
 impl Rotation {
-    /// Opens the file, and makes it and the directory if need be.
+    /// Opens the current file. Makes it and the directory if they are not there.
     pub(super) fn open(dir: &Path, len_max: u64, old_max: usize) -> io::Result<Self> {
         std::fs::DirBuilder::new().recursive(true).mode(0o700).create(dir)?;
         let mut rotation = Self { dir: dir.to_owned(), len_max, old_max, current: None };
@@ -33,7 +33,7 @@ impl Rotation {
         Ok(rotation)
     }
 
-    /// Writes one whole line. After a failure the next line is tried all the same.
+    /// Writes one whole line. A failure does not stop later lines.
     pub(super) fn write(&mut self, line: &[u8], now_ms: u64) -> io::Result<()> {
         let (mut file, mut len) = match self.current.take() {
             Some(current) => current,
@@ -54,7 +54,7 @@ impl Rotation {
         let mut file =
             options.read(true).append(true).create(true).mode(MODE).open(self.dir.join(CURRENT))?;
         let len = file.metadata()?.len();
-        // A line that was cut short by a full disk or a crash must not swallow the next one.
+        // A full disk or a crash may have cut the last line short. The next one must not be appended to it.
         let mut last = [b'\n'];
         if len > 0 {
             file.seek(SeekFrom::End(-1))?;
@@ -67,10 +67,10 @@ impl Rotation {
         Ok((file, len + 1))
     }
 
-    /// Puts the file aside, and removes the oldest of those that are too many.
+    /// Renames the current file, and removes the oldest files beyond `old_max`.
     fn turn(&self, now_ms: u64) -> io::Result<()> {
         let mut old = old_files(&self.dir)?;
-        // Two within a millisecond, or a clock that was set back: the order of the names is that of the files.
+        // Names stay in the order of the files when two close in one millisecond, or the clock is set back.
         let at_ms = old.last().map_or(now_ms, |(last_ms, _)| now_ms.max(last_ms.saturating_add(1)));
         let name = format!("{}{at_ms}{}", OLD.0, OLD.1);
         std::fs::rename(self.dir.join(CURRENT), self.dir.join(&name))?;
@@ -83,7 +83,7 @@ impl Rotation {
     }
 }
 
-/// Names of all the files in `dir`, the oldest first.
+/// Names of all record files in `dir`, the oldest first.
 pub(crate) fn names(dir: &Path) -> io::Result<Vec<String>> {
     let mut names: Vec<String> = old_files(dir)?.into_iter().map(|(_, name)| name).collect();
     if dir.join(CURRENT).exists() {
@@ -92,7 +92,7 @@ pub(crate) fn names(dir: &Path) -> io::Result<Vec<String>> {
     Ok(names)
 }
 
-/// Whether it is a name that one of our files may have. Such a name leads nowhere else.
+/// Whether a record file may have this name. Such a name holds no path separator.
 pub(crate) fn is_ours(name: &str) -> bool {
     name == CURRENT || closed_at_ms(name).is_some()
 }

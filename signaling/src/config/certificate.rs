@@ -49,6 +49,11 @@ pub struct Certificate {
     /// Without it, tokens contain the host name of the request that created them.
     #[arg(long, value_parser = Origin::parse)]
     pub public_url: Option<Origin>,
+
+    /// Port of plain HTTP, on every address. It redirects to HTTPS and answers the certificate authority. Without it 80 with
+    /// certificate type letsencrypt, otherwise none. 0 takes any free port.
+    #[arg(long, value_name = "N")]
+    pub redirect_port: Option<u16>,
 }
 
 /// How certificates are fetched. Signaling alone does that.
@@ -62,11 +67,6 @@ pub struct Acme {
     /// Directory URL of the certificate authority (ACME, RFC 8555) for certificate type letsencrypt.
     #[arg(long, default_value = LETS_ENCRYPT, value_name = "URL", value_parser = directory)]
     pub acme_directory: String,
-
-    /// Port of plain HTTP on every address. It redirects browsers to HTTPS and answers the certificate authority.
-    /// Without it, 80 with certificate type letsencrypt, else none. 0 takes any free port.
-    #[arg(long, value_name = "N")]
-    pub redirect_port: Option<u16>,
 }
 
 impl Certificate {
@@ -107,6 +107,12 @@ impl Certificate {
         Ok(host.trim_end_matches('.').to_ascii_lowercase())
     }
 
+    /// The port that redirects to HTTPS, if there is one.
+    pub fn plain_port(&self) -> Option<u16> {
+        let is_fetched = matches!(self.choice(), Ok(Choice::Fetched { .. }));
+        self.redirect_port.or(is_fetched.then_some(CHALLENGE_PORT))
+    }
+
     /// The host of the public URL, if somebody vouches for it.
     pub fn vouched_host(&self) -> Option<&str> {
         let is_own = matches!(self.choice(), Ok(Choice::SelfSigned) | Err(_));
@@ -116,13 +122,6 @@ impl Certificate {
     /// The host of the public URL, for a certificate of our own.
     pub fn public_host(&self) -> Option<String> {
         self.public_url.as_ref().map(|url| url.host().trim_matches(['[', ']']).to_owned())
-    }
-}
-
-impl Acme {
-    /// The port of plain HTTP, if there is one.
-    pub fn redirect_port(&self, choice: &Choice<'_>) -> Option<u16> {
-        self.redirect_port.or(matches!(choice, Choice::Fetched { .. }).then_some(CHALLENGE_PORT))
     }
 }
 
@@ -184,10 +183,7 @@ mod tests {
 
     #[test]
     fn plain_http_is_there_when_it_is_asked_for_or_needed() {
-        let port = |more: &[&str]| {
-            let config = config(more);
-            config.acme.redirect_port(&config.server.certificate.choice().unwrap())
-        };
+        let port = |more: &[&str]| config(more).server.certificate.plain_port();
         let fetched = ["--certificate-type", "letsencrypt", "--public-url", "https://meet.example.org"];
         assert_eq!(port(&[]), None);
         assert_eq!(port(&["--redirect-port", "8080"]), Some(8080));

@@ -3,10 +3,14 @@
 use std::path::{Path, PathBuf};
 
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
-use clap::Args;
+use clap::{ArgAction, Args};
+use millrace_http_client::Trust;
 
 use super::{ConfigError, Timing};
 use crate::cdr::{Bounds, Endpoint, FileSettings, Kind, WebhookSettings};
+
+/// Shortest secret of the webhook that is accepted, in bytes.
+const WEBHOOK_SECRET_LEN_MIN: usize = 16;
 
 /// Name of the records' directory in the data directory.
 const CDR_DIR: &str = "cdr";
@@ -30,9 +34,25 @@ pub struct Events {
     #[arg(long = "webhook-event")]
     pub webhook_events: Vec<String>,
 
-    /// Verifies the certificate of that server. Without it, any certificate is accepted, as in OpenVidu.
-    #[arg(long)]
+    /// Verifies the certificate of that server; `false` accepts any certificate, as in OpenVidu.
+    #[arg(
+        long,
+        value_name = "BOOL",
+        num_args = 0..=1,
+        default_value_t = true,
+        default_missing_value = "true",
+        action = ArgAction::Set
+    )]
     pub webhook_verify_tls: bool,
+
+    /// PEM file with the certificate of that server, or of the authority that signed it. No other one is accepted then.
+    #[arg(long, value_name = "FILE")]
+    pub webhook_ca_file: Option<PathBuf>,
+
+    /// Secret that signs every event in the header X-Millrace-Signature, at least 16 bytes. docs/webhooks.md shows how
+    /// to check the signature.
+    #[arg(long, value_name = "S")]
+    pub webhook_secret: Option<String>,
 
     /// Maximum number of events that wait to be sent; when it is reached, new ones are dropped. One session may use a
     /// tenth of it.
@@ -80,7 +100,8 @@ impl Events {
             endpoint,
             headers,
             kinds: self.kinds()?,
-            verify_tls: self.webhook_verify_tls,
+            trust: self.trust()?,
+            secret: self.secret()?,
             bounds: Bounds {
                 session_max: (self.webhook_waiting_max / 10).max(1),
                 all_max: self.webhook_waiting_max,
@@ -89,6 +110,29 @@ impl Events {
             timeout: timing.webhook_timeout,
             pause: timing.webhook_pause,
         }))
+    }
+
+    /// Which certificates of the webhook's server are accepted.
+    fn trust(&self) -> Result<Trust, ConfigError> {
+        match (&self.webhook_ca_file, self.webhook_verify_tls) {
+            (None, true) => Ok(Trust::System),
+            (None, false) => Ok(Trust::Any),
+            (Some(file), true) => Ok(Trust::File(file.clone())),
+            (Some(_), false) => {
+                let why = "has no effect where --webhook-verify-tls is false; remove one of them";
+                Err(ConfigError::Events { option: "--webhook-ca-file", why: why.into() })
+            }
+        }
+    }
+
+    fn secret(&self) -> Result<Option<String>, ConfigError> {
+        match &self.webhook_secret {
+            Some(secret) if secret.len() < WEBHOOK_SECRET_LEN_MIN => {
+                let why = format!("has {} bytes; give at least {WEBHOOK_SECRET_LEN_MIN}", secret.len());
+                Err(ConfigError::Events { option: "--webhook-secret", why })
+            }
+            secret => Ok(secret.clone()),
+        }
     }
 
     /// Where records go, if there are to be any.
@@ -195,7 +239,30 @@ mod tests {
         assert!(events(&ON[..1]).is_err(), "told to nobody");
         let all = with(&[]).unwrap();
         assert_eq!(all.kinds, Kind::all());
-        assert!(!all.verify_tls && all.headers.is_empty());
+        assert!(all.headers.is_empty());
+    }
+
+    #[test]
+    fn certificates_are_checked_unless_the_operator_says_otherwise() {
+        let trust = |more: &[&str]| with(more).map(|settings| settings.trust);
+        assert_eq!(trust(&[]).unwrap(), Trust::System);
+        assert_eq!(trust(&["--webhook-verify-tls"]).unwrap(), Trust::System);
+        assert_eq!(trust(&["--webhook-verify-tls=false"]).unwrap(), Trust::Any);
+        let file = ["--webhook-ca-file", "/etc/ca.pem"];
+        assert_eq!(trust(&file).unwrap(), Trust::File("/etc/ca.pem".into()));
+        let both = [&file[..], &["--webhook-verify-tls", "false"]].concat();
+        assert!(trust(&both).unwrap_err().to_string().contains("--webhook-ca-file"));
+    }
+
+    #[test]
+    fn a_secret_is_long_enough_and_is_not_shown() {
+        assert_eq!(with(&[]).unwrap().secret, None);
+        let secret = with(&["--webhook-secret", "0123456789abcdef"]).unwrap().secret;
+        assert_eq!(secret.as_deref(), Some("0123456789abcdef"));
+        for short in ["", "0123456789abcde"] {
+            let error = with(&["--webhook-secret", short]).unwrap_err().to_string();
+            assert!(error.contains("--webhook-secret") && !error.contains("0123"), "{error}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! What the operator says, and what it means: one file for each group of options.
 
+mod addresses;
 mod certificate;
 mod compat;
 mod events;
@@ -20,6 +21,7 @@ use clap::Parser;
 
 use crate::access::SecretsError;
 pub use crate::tls::Choice;
+pub use addresses::Addresses;
 pub use certificate::{Acme, Certificate, CertificateType, LETS_ENCRYPT};
 pub use compat::{Compat, ReportedVersion, VERSION};
 pub use events::Events;

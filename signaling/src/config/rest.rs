@@ -37,13 +37,9 @@ pub struct Rest {
     #[arg(long)]
     pub support_deprecated_api: bool,
 
-    /// Addresses and ranges, such as 198.51.100.0/24, that may use the REST API, call detail records and statistics; others
-    /// get 403. Without it, or with `all`, every address may. This machine (loopback) always may. Repeatable.
-    #[arg(long, value_name = "NET", value_delimiter = ',', value_parser = Net::parse)]
-    pub rest_allow: Vec<Net>,
-
-    /// Addresses and ranges that may open the operator's pages: the REST API's documentation with its OpenAPI file, and
-    /// /openvidu/info. Same form as rest-allow. The call page is open to every address.
+    /// Addresses and ranges that may open the page about the REST API with its OpenAPI file, and /openvidu/info. Other
+    /// addresses get 403. Empty, or `all`, allows every address. This machine is always allowed. The call page is open to
+    /// everybody. Repeatable.
     #[arg(long, value_name = "NET", value_delimiter = ',', value_parser = Net::parse)]
     pub dashboard_allow: Vec<Net>,
 }

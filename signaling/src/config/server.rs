@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 
-use super::{Certificate, ConfigError, private_dir};
+use super::{Addresses, Certificate, ConfigError, private_dir};
 
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
@@ -27,6 +27,10 @@ pub struct Server {
     /// The certificate of HTTPS, and the public URL.
     #[command(flatten)]
     pub certificate: Certificate,
+
+    /// Addresses that the operator names.
+    #[command(flatten)]
+    pub addresses: Addresses,
 
     /// Unix socket on which signaling commands the relay. Without it, `control.sock` in the data directory.
     #[arg(long, value_name = "PATH")]

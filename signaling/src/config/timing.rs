@@ -13,7 +13,7 @@ pub struct Timing {
     pub relay_wait: Duration,
     /// How long a client that has left may keep its socket.
     pub farewell: Duration,
-    /// How long a socket may stay without joining.
+    /// How long a WebSocket may stay without joining.
     pub join_wait: Duration,
     /// How long one attempt to tell an application's server may take.
     pub webhook_timeout: Duration,
@@ -21,6 +21,8 @@ pub struct Timing {
     pub webhook_pause: Duration,
     /// How long the process, told to end, goes on telling what happened.
     pub events_farewell: Duration,
+    /// How long answers and notifications wait for the disk. Then they leave, and the change is written later.
+    pub store_deadline: Duration,
     /// Pause after a certificate could not be fetched; each later one is twice as long. Not more than five attempts fall
     /// into an hour: more failures than that, and Let's Encrypt hears no more.
     pub certificate_pause: Duration,
@@ -33,10 +35,11 @@ impl Default for Timing {
             restart_grace: Duration::from_secs(30),
             relay_wait: Duration::from_secs(8),
             farewell: Duration::from_secs(10),
-            join_wait: Duration::from_secs(60),
+            join_wait: Duration::from_secs(10),
             webhook_timeout: Duration::from_secs(10),
             webhook_pause: Duration::from_secs(1),
             events_farewell: Duration::from_secs(3),
+            store_deadline: Duration::from_millis(200),
             certificate_pause: Duration::from_secs(240),
         }
     }

@@ -1,38 +1,50 @@
-//! Plain HTTP on every address: it answers a certificate authority, and leads everybody else to HTTPS.
+//! Plain HTTP on every address: answers a certificate authority, and redirects every other request to HTTPS.
+//!
+//! Where the relay's edge has the port, the edge redirects by the same [`Redirect`] and passes on only what is for a
+//! certificate authority.
 
 use std::sync::Arc;
 
 use axum::Router;
 use axum::extract::{Path, Request, State};
-use axum::http::header::{CONTENT_TYPE, LOCATION};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode};
+use axum::http::header::{CONTENT_TYPE, HOST, LOCATION};
+use axum::http::{HeaderMap, HeaderValue, StatusCode};
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 
-use super::via;
 use crate::acme::Answers;
 use crate::config::Config;
 use crate::ice_servers::split_host;
+use crate::origin::is_authority;
 
 const HTTPS_PORT: u16 = 443;
 
-/// What this listener knows.
+/// Where a certificate authority looks for its answer (RFC 8555 §8.3).
+pub const CHALLENGE_PATH: &str = "/.well-known/acme-challenge/";
+
+/// How a request is redirected to HTTPS.
+#[derive(Clone, Debug)]
+pub struct Redirect {
+    /// `host` or `host:port` of the public URL. Without it the name in the request counts.
+    pub authority: Option<String>,
+    /// Port of HTTPS, for the name in the request.
+    pub https_port: u16,
+}
+
 struct Plain {
     answers: Arc<Answers>,
-    /// `host` or `host:port` of HTTPS, where it is known by one name only.
-    authority: Option<String>,
-    https_port: u16,
+    redirect: Redirect,
 }
 
 /// What is served there.
 pub(crate) fn router(config: &Config, answers: Arc<Answers>) -> Router {
     let url = config.server.certificate.public_url.as_ref().filter(|url| url.tls);
     let authority = url.map(|url| url.authority.clone());
-    let plain = Plain { answers, authority, https_port: config.server.https_port };
+    let redirect = Redirect { authority, https_port: config.server.https_port };
     Router::new()
-        .route("/.well-known/acme-challenge/{token}", get(answer))
+        .route(&format!("{CHALLENGE_PATH}{{token}}"), get(answer))
         .fallback(to_https)
-        .with_state(Arc::new(plain))
+        .with_state(Arc::new(Plain { answers, redirect }))
 }
 
 async fn answer(State(plain): State<Arc<Plain>>, Path(token): Path<String>) -> Response {
@@ -42,43 +54,50 @@ async fn answer(State(plain): State<Arc<Plain>>, Path(token): Path<String>) -> R
     }
 }
 
-/// The same address by HTTPS. A request that is more than a look at something is to come again as it is.
 async fn to_https(State(plain): State<Arc<Plain>>, headers: HeaderMap, request: Request) -> Response {
-    let Some(authority) = plain.authority(&headers) else { return StatusCode::BAD_REQUEST.into_response() };
+    let host = headers.get(HOST).and_then(|host| host.to_str().ok());
     let path = request.uri().path_and_query().map_or("/", |path| path.as_str());
-    let Ok(location) = HeaderValue::from_str(&format!("https://{authority}{path}")) else {
+    let location = plain.redirect.location(host, path);
+    let Some(location) = location.and_then(|location| HeaderValue::from_str(&location).ok()) else {
         return StatusCode::BAD_REQUEST.into_response();
     };
-    let is_look = matches!(*request.method(), Method::GET | Method::HEAD);
-    let status = if is_look { StatusCode::MOVED_PERMANENTLY } else { StatusCode::PERMANENT_REDIRECT };
+    let status = Redirect::status(request.method().as_str());
+    let status = StatusCode::from_u16(status).expect("301 and 308 are statuses");
     (status, [(LOCATION, location)]).into_response()
 }
 
-impl Plain {
-    /// What the operator says, else the name that was asked for with our port.
-    fn authority(&self, headers: &HeaderMap) -> Option<String> {
-        if self.authority.is_some() {
-            return self.authority.clone();
-        }
-        let (host, _) = split_host(via::named(headers)?);
-        Some(if self.https_port == HTTPS_PORT {
-            host.to_owned()
-        } else {
-            format!("{host}:{}", self.https_port)
-        })
+impl Redirect {
+    /// The same path by HTTPS. `None` is a request without a usable name.
+    pub fn location(&self, host: Option<&str>, path: &str) -> Option<String> {
+        let authority = match &self.authority {
+            Some(authority) => authority.clone(),
+            None => {
+                let (host, _) = split_host(host.filter(|host| is_authority(host))?);
+                if self.https_port == HTTPS_PORT {
+                    host.to_owned()
+                } else {
+                    format!("{host}:{}", self.https_port)
+                }
+            }
+        };
+        Some(format!("https://{authority}{path}"))
+    }
+
+    /// 308 has a client repeat its method and its body, 301 need not.
+    pub fn status(method: &str) -> u16 {
+        if matches!(method, "GET" | "HEAD") { 301 } else { 308 }
     }
 }
 
 #[cfg(test)]
 mod tests {
     use axum::body::Body;
-    use axum::http::header::HOST;
     use clap::Parser as _;
     use tower::ServiceExt as _;
 
     use super::*;
 
-    async fn led(options: &[&str], method: &str, host: &str, path: &str) -> (u16, String) {
+    async fn redirected(options: &[&str], method: &str, host: &str, path: &str) -> (u16, String) {
         let config = Config::try_parse_from(["x"].iter().chain(options)).unwrap();
         let request =
             Request::builder().method(method).uri(path).header(HOST, host).body(Body::empty()).unwrap();
@@ -88,19 +107,25 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn everybody_is_led_to_https() {
+    async fn every_request_is_redirected_to_https() {
         let to = |status: u16, location: &str| (status, location.to_owned());
         let path = "/a/b?c=d&e";
-        assert_eq!(led(&[], "GET", "h:80", path).await, to(301, "https://h:4443/a/b?c=d&e"));
-        assert_eq!(led(&["--https-port", "443"], "GET", "[::1]", "/").await, to(301, "https://[::1]/"));
-        assert_eq!(led(&[], "POST", "h", path).await, to(308, "https://h:4443/a/b?c=d&e"));
+        assert_eq!(redirected(&[], "GET", "h:80", path).await, to(301, "https://h:4443/a/b?c=d&e"));
+        assert_eq!(
+            redirected(&["--https-port", "443"], "GET", "[::1]", "/").await,
+            to(301, "https://[::1]/")
+        );
+        assert_eq!(redirected(&[], "POST", "h", path).await, to(308, "https://h:4443/a/b?c=d&e"));
         let public = ["--public-url", "https://meet.example.org:8443"];
-        assert_eq!(led(&public, "GET", "10.0.0.7", "/").await, to(301, "https://meet.example.org:8443/"));
+        assert_eq!(
+            redirected(&public, "GET", "10.0.0.7", "/").await,
+            to(301, "https://meet.example.org:8443/")
+        );
         let behind = ["--public-url", "http://meet.example.org"];
-        assert_eq!(led(&behind, "GET", "10.0.0.7", "/").await.1, "https://10.0.0.7:4443/");
-        assert_eq!(led(&[], "GET", "a b", "/").await.0, 400);
+        assert_eq!(redirected(&behind, "GET", "10.0.0.7", "/").await.1, "https://10.0.0.7:4443/");
+        assert_eq!(redirected(&[], "GET", "a b", "/").await.0, 400);
         // Nothing of what HTTPS serves is here.
-        assert_eq!(led(&[], "GET", "h", "/openvidu/api/sessions").await.0, 301);
-        assert_eq!(led(&[], "GET", "h", "/.well-known/acme-challenge/none").await, to(404, ""));
+        assert_eq!(redirected(&[], "GET", "h", "/openvidu/api/sessions").await.0, 301);
+        assert_eq!(redirected(&[], "GET", "h", "/.well-known/acme-challenge/none").await, to(404, ""));
     }
 }

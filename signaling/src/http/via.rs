@@ -1,4 +1,4 @@
-//! How a request came, and under which name the client knows us.
+//! How a request came, and by which name the client knows this server.
 
 use std::net::{IpAddr, Ipv4Addr};
 
@@ -12,17 +12,17 @@ use crate::origin::{Origin, is_authority};
 /// The connection a request came over.
 #[derive(Clone, Copy, Debug)]
 pub struct Via {
-    /// Whether it is TLS.
+    /// Whether the client uses TLS.
     pub tls: bool,
-    /// Who is at the other end.
+    /// Address of the client, which a trusted proxy may have said.
     pub remote: IpAddr,
-    /// The port it came to.
+    /// The port that it came to.
     pub port: u16,
 }
 
 impl Via {
-    /// Where clients reach us, for URLs that are handed on: what the operator says; else what the caller itself used,
-    /// unless it is an application on this machine that does so by loopback, where its users are not.
+    /// Where clients reach this server, for URLs in answers: the public URL if it is set, otherwise the name in the request.
+    /// An application on this machine that asks by loopback gets the public address, since its users are elsewhere.
     pub fn origin(&self, headers: &HeaderMap, config: &Config) -> Origin {
         if let Some(url) = &config.server.certificate.public_url {
             return url.clone();
@@ -37,7 +37,7 @@ impl Via {
         }
     }
 
-    /// The name the client itself knows us by, without a port.
+    /// The name by which the client itself reaches this server, without a port.
     pub fn host_name(&self, headers: &HeaderMap, config: &Config) -> String {
         named(headers).map_or_else(
             || self.origin(headers, config).host().to_owned(),
@@ -46,11 +46,11 @@ impl Via {
     }
 }
 
-pub(super) fn named(headers: &HeaderMap) -> Option<&str> {
+fn named(headers: &HeaderMap) -> Option<&str> {
     headers.get(HOST).and_then(|host| host.to_str().ok()).filter(|host| is_authority(host))
 }
 
-/// Whether it is a page from here that asks: a browser that got it under this name reaches us by it.
+/// Whether a page of this server asks: the browser got the page by this name, so it reaches the server by it.
 fn is_page_of(headers: &HeaderMap, host: &str) -> bool {
     let origin = headers.get(ORIGIN).and_then(|origin| origin.to_str().ok());
     origin.and_then(|origin| origin.split_once("://")).is_some_and(|(_, of)| of == host)

@@ -12,7 +12,7 @@ use std::time::Duration;
 use tokio::time::sleep;
 
 use crate::app::App;
-use crate::http::Room;
+use crate::http::limiter::ConnectionLimiter;
 
 /// Variable that the C library reads at the start of a process, and what is best for this one: no thread keeps freed
 /// pieces at hand, so that neighbours that are free become one; the end of a heap goes back as soon as 128 KiB of it are
@@ -28,8 +28,8 @@ const LOOK_INTERVAL: Duration = Duration::from_secs(1);
 /// Fewer than this are no crowd; what they leave is not worth the walk.
 const CROWD_MIN: usize = 32;
 
-/// Looks after the memory of `app`, whose sockets have their places in `rooms`, for as long as it lives.
-pub(crate) fn look_after(app: &Arc<App>, rooms: Vec<Arc<Room>>) {
+/// Looks after the memory of `app`, whose connections have their permits of `limiters`, for as long as it lives.
+pub(crate) fn look_after(app: &Arc<App>, limiters: Vec<Arc<ConnectionLimiter>>) {
     let app = Arc::downgrade(app);
     tokio::spawn(async move {
         let mut tide = Tide::default();
@@ -41,7 +41,7 @@ pub(crate) fn look_after(app: &Arc<App>, rooms: Vec<Arc<Room>>) {
                 state.sessions.len() + state.clients.len()
             };
             drop(app);
-            let present = in_model + rooms.iter().map(|room| room.taken()).sum::<usize>();
+            let present = in_model + limiters.iter().map(|limiter| limiter.taken()).sum::<usize>();
             if tide.is_out(present) {
                 tracing::debug!(present, "many have gone, free memory goes back to the system");
                 let _ = tokio::task::spawn_blocking(heap::give_back).await;

@@ -41,5 +41,10 @@ pub fn answer_to(offer: &str) -> String {
     answer
 }
 
+/// Seconds since 1970.
+pub fn now_s() -> u64 {
+    std::time::UNIX_EPOCH.elapsed().unwrap().as_secs()
+}
+
 /// Nothing in a test takes longer, however slow the machine.
 pub const PATIENCE: std::time::Duration = std::time::Duration::from_secs(60);

@@ -29,11 +29,22 @@ pub enum Reaction {
 pub struct Told {
     /// First line and headers.
     pub head: String,
+    pub body: Vec<u8>,
     pub event: Value,
+}
+
+impl Told {
+    /// The value of a header.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        let mut fields = self.head.lines().filter_map(|line| line.split_once(": "));
+        fields.find(|(key, _)| key.eq_ignore_ascii_case(name)).map(|(_, value)| value)
+    }
 }
 
 pub struct Receiver {
     pub port: u16,
+    /// Its certificate in PEM, if it has TLS.
+    pub certificate: Option<String>,
     told: mpsc::UnboundedReceiver<Told>,
     held: Arc<Semaphore>,
     listening: JoinHandle<()>,
@@ -63,7 +74,9 @@ impl Receiver {
             .with_no_client_auth()
             .with_single_cert(vec![made.cert.der().clone()], key)
             .unwrap();
-        Self::listen(Some(TlsAcceptor::from(Arc::new(config))), react).await
+        let mut receiver = Self::listen(Some(TlsAcceptor::from(Arc::new(config))), react).await;
+        receiver.certificate = Some(made.cert.pem());
+        receiver
     }
 
     async fn listen(
@@ -90,7 +103,7 @@ impl Receiver {
                 });
             }
         });
-        Self { port, told, held, listening }
+        Self { port, certificate: None, told, held, listening }
     }
 
     pub fn url(&self) -> String {
@@ -148,7 +161,7 @@ async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: &Shared) {
         stream.read_exact(&mut body).await.unwrap();
         let event: Value = serde_json::from_slice(&body).unwrap();
         let reaction = (shared.react.lock().unwrap())(&event);
-        let _ = shared.told.send(Told { head, event });
+        let _ = shared.told.send(Told { head, body, event });
         let status = match reaction {
             Reaction::Answer(status) => status,
             Reaction::HangUp => return,

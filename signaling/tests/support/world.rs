@@ -7,6 +7,7 @@ use std::time::Instant;
 
 use base64::Engine as _;
 use clap::Parser as _;
+use millrace_signaling::store::Store;
 use millrace_signaling::{Config, Server};
 use serde_json::{Value, json};
 
@@ -54,10 +55,23 @@ impl World {
         Self::over(dir, relay, change).await
     }
 
+    /// Starts with another store.
+    pub async fn over_store(store: Box<dyn Store>) -> Self {
+        let dir = scratch();
+        let relay = FakeRelay::start(&dir, 1);
+        let config = Config::try_parse_from(arguments(&dir)).unwrap();
+        let server = Server::over(config, || Ok(store)).await.unwrap();
+        Self::ready(dir, relay, server).await
+    }
+
     async fn over(dir: PathBuf, relay: FakeRelay, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::try_parse_from(arguments(&dir)).unwrap();
         change(&mut config);
         let server = Server::start(config).await.unwrap();
+        Self::ready(dir, relay, server).await
+    }
+
+    async fn ready(dir: PathBuf, relay: FakeRelay, server: Server) -> Self {
         relay.until(|held| held.connections == 1).await;
         server.app().link.ready(tokio::time::Instant::now() + PATIENCE).await.unwrap();
         let port = server.http_port;

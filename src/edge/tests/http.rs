@@ -4,6 +4,8 @@ use std::os::unix::net::{UnixListener, UnixStream};
 
 use super::*;
 
+use millrace_signaling::net::Net;
+
 struct Shared443 {
     edge: Edge,
     shard: FakeShard,
@@ -13,15 +15,20 @@ struct Shared443 {
 
 impl Shared443 {
     fn start(name: &str, timing: Timing) -> Self {
+        Self::with(name, |config| config.timing = timing)
+    }
+
+    fn with(name: &str, change: impl FnOnce(&mut Config)) -> Self {
         let (shard, files) = (FakeShard::new(), certificate(name));
         let socket = files.key.with_file_name("http.sock");
-        let config = Config {
-            https: Some(Https { port: 0, socket: socket.clone() }),
+        let plain = PlainHttp { port: 0, must: true, authority: None };
+        let mut config = Config {
+            https: Some(Https { port: 0, socket: socket.clone(), plain: Some(plain) }),
             turn: Some(shard.address()),
             certificate: Some(files.clone()),
-            timing,
             ..Config::default()
         };
+        change(&mut config);
         Self { edge: start(config), shard, socket, files }
     }
 
@@ -77,11 +84,147 @@ fn turn_shares_the_port_with_tls_and_without() {
     say(&mut plain, &stun(8));
     assert_eq!(world.shard.hello().0.transport, edge_hello::Transport::Tcp);
     assert_eq!(world.shard.message(), stun(8));
-    // HTTP in the clear would be a password in the clear.
-    let mut http = tcp(world.edge.https_port);
-    say(&mut http, REQUEST);
-    assert!(is_closed(&mut http));
+    let mut strange = tcp(world.edge.https_port);
+    say(&mut strange, b"\xffstrange");
+    assert!(is_closed(&mut strange));
     wait_for(&world.edge, Count::Strange, 1);
+}
+
+/// An edge that believes what comes from loopback.
+fn behind_a_proxy(name: &str) -> Shared443 {
+    Shared443::with(name, |config| config.known.trusted_proxies = vec![Net::parse("127.0.0.0/8").unwrap()])
+}
+
+fn whole_answer(stream: &mut impl Read) -> String {
+    let mut answer = String::new();
+    let _ = stream.read_to_string(&mut answer);
+    answer
+}
+
+#[test]
+fn plain_http_is_served_to_this_machine_and_explained_to_others() {
+    let world = behind_a_proxy("plain");
+    let signaling = UnixListener::bind(&world.socket).unwrap();
+    let mut here = tcp(world.edge.https_port);
+    say(&mut here, REQUEST);
+    let (mut stream, header) = take(&signaling);
+    assert_eq!(header[12..20], [0x21, 0x11, 0, 12 + 4, 127, 0, 0, 1]);
+    assert_eq!(read(&mut stream, 4), [0xe0, 0, 1, 1], "not by TLS");
+    assert_eq!(read(&mut stream, REQUEST.len()), REQUEST);
+
+    let mut elsewhere = tcp(world.edge.https_port);
+    say(&mut elsewhere, b"PROXY TCP4 192.0.2.7 198.51.100.1 50123 443\r\n");
+    say(&mut elsewhere, REQUEST);
+    let answer = whole_answer(&mut elsewhere);
+    assert!(answer.starts_with("HTTP/1.1 400 ") && answer.contains("Use the same address with https://"));
+    wait_for(&world.edge, Count::HttpsOnly, 1);
+}
+
+#[test]
+fn a_trusted_proxy_says_whose_connection_it_is() {
+    let world = behind_a_proxy("proxy");
+    let signaling = UnixListener::bind(&world.socket).unwrap();
+    let ends = [192, 0, 2, 7, 198, 51, 100, 1, 0xc3, 0xcb, 1, 0xbb];
+    let version_2 = [&b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c"[..], &ends].concat();
+    for header in [&b"PROXY TCP4 192.0.2.7 198.51.100.1 50123 443\r\n"[..], &version_2] {
+        let mut web = world.tls();
+        say(&mut web.sock, header);
+        say(&mut web, REQUEST);
+        assert_eq!(take(&signaling).1[16..], ends);
+        let mut turn = tcp(world.edge.https_port);
+        say(&mut turn, header);
+        say(&mut turn, &stun(4));
+        let hello = world.shard.hello().0;
+        assert_eq!(hello.remote, "192.0.2.7:50123".parse().unwrap());
+        assert_eq!(world.shard.message(), stun(4));
+        drop(turn);
+        world.shard.goodbye();
+    }
+    // Without a header it is the proxy's own.
+    let mut own = world.tls();
+    say(&mut own, REQUEST);
+    assert_eq!(take(&signaling).1[16..20], [127, 0, 0, 1]);
+}
+
+#[test]
+fn nobody_else_may_say_whose_connection_it_is() {
+    let world = Shared443::start("claims", Timing::default());
+    let mut client = world.tls();
+    say(&mut client.sock, b"PROXY TCP4 127.0.0.1 127.0.0.1 50123 443\r\n");
+    assert!(client.conn.complete_io(&mut client.sock).is_err());
+    let mut client = world.tls();
+    say(&mut client.sock, b"\r\n\r\n\0\r\nQUIT\n\x21\x11\x00\x0c");
+    assert!(client.conn.complete_io(&mut client.sock).is_err());
+    wait_for(&world.edge, Count::Strange, 1);
+}
+
+#[test]
+fn plain_http_redirects_and_a_certificate_authority_is_answered_by_signaling() {
+    let world = Shared443::start("redirect", Timing::default());
+    let mut browser = tcp(world.edge.redirect_port);
+    say(&mut browser, b"GET /room?x=y HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    let answer = whole_answer(&mut browser);
+    let port = world.edge.https_port.unwrap();
+    assert!(answer.starts_with("HTTP/1.1 301 "), "{answer}");
+    assert!(answer.contains(&format!("location: https://localhost:{port}/room?x=y\r\n")), "{answer}");
+
+    let signaling = UnixListener::bind(&world.socket).unwrap();
+    let mut authority = tcp(world.edge.redirect_port);
+    let request = b"GET /.well-known/acme-challenge/token HTTP/1.1\r\nHost: h\r\n\r\n";
+    say(&mut authority, request);
+    let (mut stream, _) = take(&signaling);
+    assert_eq!(read(&mut stream, 4), [0xe0, 0, 1, 2], "the port of redirects");
+    assert_eq!(read(&mut stream, request.len()), request);
+    say(&mut stream, b"HTTP/1.1 200 OK\r\nContent-Length: 2\r\n\r\nhi");
+    drop(stream);
+    assert!(whole_answer(&mut authority).ends_with("\r\n\r\nhi"));
+    wait_for(&world.edge, Count::Redirected, 1);
+}
+
+#[test]
+fn a_port_of_plain_http_that_was_taken_is_served_later() {
+    let taken = listen_everywhere(0).unwrap();
+    let port = taken.local_addr().unwrap().port();
+    let world = Shared443::with("later", |config| {
+        config.timing.listen_interval = Duration::from_millis(1);
+        config.https.as_mut().unwrap().plain = Some(PlainHttp { port, must: false, authority: None });
+    });
+    assert_eq!(world.edge.redirect_port, None);
+    drop(taken);
+    let start = std::time::Instant::now();
+    let answer = loop {
+        if let Ok(mut browser) = TcpStream::connect((Ipv4Addr::LOCALHOST, port)) {
+            let _ = browser.write_all(REQUEST);
+            let answer = whole_answer(&mut browser);
+            if !answer.is_empty() {
+                break answer;
+            }
+        }
+        assert!(start.elapsed() < PATIENCE, "it is never served");
+    };
+    assert!(answer.starts_with("HTTP/1.1 301 "), "{answer}");
+}
+
+#[test]
+fn a_connection_that_signaling_has_closed_makes_room_at_once() {
+    let world = Shared443::with("given-up", |config| {
+        config.limits.https = ConnectionLimits { grace: Duration::ZERO, ..ConnectionLimits::new(1, 0) };
+    });
+    let signaling = UnixListener::bind(&world.socket).unwrap();
+    let mut silent = world.tls();
+    say(&mut silent, REQUEST);
+    let (stream, _) = take(&signaling);
+    // Signaling has it, so nobody takes its place.
+    assert!(is_closed(&mut tcp(world.edge.https_port)));
+    wait_for(&world.edge, Count::Refused, 1);
+    // Its client keeps its end, but signaling has had enough.
+    drop(stream);
+    assert_eq!(silent.read(&mut [0; 99]).unwrap_or(0), 0);
+    let mut next = world.tls();
+    say(&mut next, REQUEST);
+    take(&signaling);
+    assert!(is_closed(&mut silent.sock));
+    wait_for(&world.edge, Count::Displaced, 1);
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use super::*;
 
 /// Short enough to wait for, long enough for a machine that has other things to do.
-const SOON: Duration = Duration::from_secs(1);
+const SOON: Duration = Duration::from_secs(3);
 
 fn hurried(shard: &FakeShard, timing: Timing) -> Edge {
     start(Config { turn: Some(shard.address()), turn_tcp_port: Some(0), timing, ..Config::default() })
@@ -112,7 +112,10 @@ fn one_more_takes_the_place_of_the_oldest() {
     let config = Config {
         turn: Some(shard.address()),
         turn_tcp_port: Some(0),
-        room: RoomLimits { connections_max: 2, per_address_max: 0, idle: Duration::from_secs(3_600) },
+        limits: PortLimits {
+            turn_tcp: ConnectionLimits { grace: Duration::ZERO, ..ConnectionLimits::new(2, 0) },
+            ..PortLimits::default()
+        },
         ..Config::default()
     };
     let edge = start(config);

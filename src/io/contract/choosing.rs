@@ -36,8 +36,7 @@ fn forbid(call: libc::c_long, errno: i32) {
 #[test]
 fn a_refused_io_uring_names_its_cause_and_falls_back() {
     if let Some(why) = refused() {
-        println!("skipped: {why}");
-        return;
+        return skip(&why);
     }
     let (setup, enter, register) =
         (libc::SYS_io_uring_setup, libc::SYS_io_uring_enter, libc::SYS_io_uring_register);

@@ -132,7 +132,7 @@ fn enter_a_network_with_a_dead_neighbour() -> bool {
 pub(super) fn a_full_socket_is_waited_for_and_stops_nobody_for_ever(kind: BackendKind) {
     let test = move || {
         if !enter_a_network_with_a_dead_neighbour() {
-            println!("skipped: needs the right to make network namespaces, and ip(8)");
+            skip("needs the right to make network namespaces, and ip(8)");
             return;
         }
         fill_the_socket(kind);

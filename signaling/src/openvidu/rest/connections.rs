@@ -8,10 +8,10 @@ use axum::http::{HeaderMap, StatusCode};
 use serde_json::{Value, json};
 
 use super::super::shapes;
-use super::Failure;
 use super::body::{Body, not_found};
 use super::fields::{CONNECTION_PROPERTIES, FILTERS_MAX, TOKEN_PROPERTIES};
 use super::request::{Named, Raw, Shown};
+use super::{Failure, until_settled};
 use crate::app::App;
 use crate::clock;
 use crate::config::Limits;
@@ -95,7 +95,7 @@ async fn add(
         model.add_connection(connection.clone(), limits.connections_per_session_max).map_err(full)?;
         app.carry_out_and_tell(&mut state, session, Changes::default())
     };
-    let _ = durable.await;
+    until_settled(durable).await?;
     Ok(connection)
 }
 
@@ -134,7 +134,7 @@ pub(super) async fn disconnect(
         };
         app.carry_out_and_tell(&mut state, &session, changes)
     };
-    let _ = durable.await;
+    until_settled(durable).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -149,7 +149,7 @@ pub(super) async fn unpublish(
             model.force_unpublish(&stream, Reason::ForceUnpublishByServer).map_err(|_| not_found())?;
         app.carry_out_and_tell(&mut state, &session, changes)
     };
-    let _ = durable.await;
+    until_settled(durable).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

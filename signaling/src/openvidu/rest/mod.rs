@@ -15,6 +15,7 @@ mod routes;
 mod server;
 mod sessions;
 mod signal;
+mod switched_off;
 
 use std::collections::BTreeMap;
 use std::net::{IpAddr, Ipv4Addr};
@@ -32,15 +33,18 @@ use axum::middleware::{self, Next};
 use axum::response::{IntoResponse, Response};
 use axum::routing::{MethodRouter, any, get};
 use serde_json::json;
+use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use crate::access::{Denied, Principal};
 use crate::app::App;
 use crate::clock;
-use crate::http::Via;
+use crate::http::{self, Via};
+use crate::store::Durability;
 use forgery::refuse_forged;
 pub use openapi::openapi;
 use routes::{Access, ROUTES, Route};
+pub use switched_off::switched_off;
 
 /// Everything below `/openvidu/api`.
 pub fn router(app: &Arc<App>) -> Router<Arc<App>> {
@@ -115,6 +119,16 @@ async fn forbidden() -> Failure {
     Failure::new(StatusCode::FORBIDDEN, "there is nothing here")
 }
 
+/// Waits until the store has been tried. A change that is late or has failed to be stored is made all the same: it works
+/// until the next restart, and is written as soon as the disk permits.
+///
+/// # Errors
+/// When nothing will ever be told: the change may neither be stored nor told to anybody.
+async fn until_settled(durable: oneshot::Receiver<Durability>) -> Result<(), Failure> {
+    let lost = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending; ask again");
+    durable.await.map(drop).map_err(lost)
+}
+
 /// Lets a request through that holds the application's secret.
 async fn require_secret(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
     match principal(&app, &request) {
@@ -163,6 +177,7 @@ fn principal(app: &App, request: &Request) -> Result<Principal, Box<Response>> {
 
 /// Handlers read the principal from the request.
 async fn pass(principal: Principal, mut request: Request, next: Next) -> Response {
+    http::admit(&request);
     request.extensions_mut().insert(principal);
     next.run(request).await
 }
@@ -269,5 +284,21 @@ impl IntoResponse for Failure {
         let mut response = self.status.into_response();
         response.extensions_mut().insert(self);
         response
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// The store's threads are gone: then nothing was stored, and nobody was told.
+    #[tokio::test]
+    async fn a_change_of_which_nothing_is_heard_is_not_answered_as_done() {
+        let (tell, durable) = oneshot::channel();
+        tell.send(Durability::Late).unwrap();
+        assert!(until_settled(durable).await.is_ok());
+        let (tell, durable) = oneshot::channel();
+        drop(tell);
+        assert_eq!(until_settled(durable).await.unwrap_err().status, StatusCode::SERVICE_UNAVAILABLE);
     }
 }

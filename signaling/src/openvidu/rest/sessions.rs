@@ -8,10 +8,10 @@ use axum::http::StatusCode;
 use serde_json::Value;
 
 use super::super::shapes;
-use super::Failure;
 use super::body::{Body, not_found};
 use super::fields::{MEDIA_MODES, RECORDING_MODES, SESSION_PROPERTIES};
 use super::request::{Named, Raw, Shown};
+use super::{Failure, until_settled};
 use crate::app::App;
 use crate::clock;
 use crate::config::Streams;
@@ -41,7 +41,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, Raw(body): Raw) -> Resul
         state.sessions.insert(id.clone(), session);
         (shape, app.carry_out_and_tell(&mut state, &id, changes))
     };
-    let _ = durable.await;
+    until_settled(durable).await?;
     Ok(Json(shape))
 }
 
@@ -68,7 +68,7 @@ pub(super) async fn close(
     Named(id): Named<String>,
 ) -> Result<StatusCode, Failure> {
     let durable = app.close_session(&id, Reason::SessionClosedByServer).map_err(|_| not_found())?;
-    let _ = durable.await;
+    until_settled(durable).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 

@@ -17,6 +17,7 @@ use super::methods::Handler;
 use super::{Call, Caller, Method, Params, Request, success};
 use crate::app::App;
 use crate::delivery::{Outbox, Pull};
+use crate::http::limiter::{Permit, Stage};
 use crate::openvidu::Generation;
 use crate::rate::{Bucket, Rate};
 use crate::session::Reason;
@@ -56,6 +57,8 @@ const CLOSE_NORMAL: u16 = 1000;
 const CLOSE_NO_TEXT: u16 = 1007;
 const CLOSE_POLICY: u16 = 1008;
 const CLOSE_TOO_LONG: u16 = 1009;
+/// Registered by RFC 6455 §11.7 since: try again later.
+const CLOSE_TRY_AGAIN: u16 = 1013;
 
 /// Why a socket ended.
 #[derive(Debug, PartialEq, Eq)]
@@ -80,10 +83,19 @@ enum End {
     Farewell,
     /// It never joined.
     Idle,
+    /// It had not joined when its place was needed for another connection.
+    Displaced,
 }
 
 /// Serves one socket to its end.
-pub async fn serve(app: Arc<App>, socket: WebSocket, ip: IpAddr, host: String, generation: Generation) {
+pub async fn serve(
+    app: Arc<App>,
+    socket: WebSocket,
+    ip: IpAddr,
+    host: String,
+    generation: Generation,
+    permit: Arc<Permit>,
+) {
     let caller = Arc::new(Caller {
         app,
         ip,
@@ -96,7 +108,7 @@ pub async fn serve(app: Arc<App>, socket: WebSocket, ip: IpAddr, host: String, g
     let (requests, queue) = mpsc::channel(REQUESTS_MAX);
     let worker = tokio::spawn(work(Arc::clone(&caller), queue));
     let (sink, stream) = socket.split();
-    let mut socket = Socket::new(Arc::clone(&caller), sink, requests);
+    let mut socket = Socket::new(Arc::clone(&caller), sink, requests, permit);
     let end = socket.run(stream).await;
     tracing::debug!(?end, ip = %caller.ip, "socket ended");
     socket.say_goodbye(&end).await;
@@ -136,7 +148,8 @@ fn conclude(caller: &Caller, end: &End, reader: u64) {
         | End::Flood
         | End::Unreadable(..)
         | End::Farewell
-        | End::Idle => {
+        | End::Idle
+        | End::Displaced => {
             app.await_return(identity.rpc_session.clone(), reader, app.config.timing.reconnect_grace);
         }
     }
@@ -172,10 +185,16 @@ struct Socket {
     pinged_at: Instant,
     join_by: Instant,
     farewell_at: Option<Instant>,
+    permit: Arc<Permit>,
 }
 
 impl Socket {
-    fn new(caller: Arc<Caller>, sink: SplitSink<WebSocket, Message>, requests: mpsc::Sender<Call>) -> Self {
+    fn new(
+        caller: Arc<Caller>,
+        sink: SplitSink<WebSocket, Message>,
+        requests: mpsc::Sender<Call>,
+        permit: Arc<Permit>,
+    ) -> Self {
         let now = Instant::now();
         let rate = caller.app.config.limits.rpc();
         Self {
@@ -191,6 +210,7 @@ impl Socket {
             interval: PING_INTERVAL,
             pinged_at: now,
             farewell_at: None,
+            permit,
         }
     }
 
@@ -199,6 +219,9 @@ impl Socket {
             let outbox = Arc::clone(self.caller.outbox());
             let requests = self.requests.clone();
             let (deadline, at_deadline) = self.deadline();
+            if self.caller.identity.get().is_some() {
+                self.permit.promote(Stage::Admitted);
+            }
             let step = tokio::select! {
                 biased;
                 work = next(&outbox, self.reader, &mut stream) => match work {
@@ -206,6 +229,7 @@ impl Socket {
                     Work::Came(message) => self.handle_message(message),
                 },
                 () = requests.closed() => Err(End::Abuse),
+                () = self.permit.displaced() => Err(End::Displaced),
                 // Last: when this process could not run for a while, the ping that came meanwhile counts.
                 () = sleep_until(deadline) => Err(at_deadline),
             };
@@ -336,6 +360,7 @@ impl Socket {
             End::Replaced => (CLOSE_NORMAL, "another socket took over"),
             End::Farewell => (CLOSE_NORMAL, "left"),
             End::Idle => (CLOSE_POLICY, "did not join"),
+            End::Displaced => (CLOSE_TRY_AGAIN, "too many connections that have not joined"),
             End::Silent => (CLOSE_NORMAL, "Close for not receive ping from client"),
             End::Abuse => (CLOSE_POLICY, "malformed or refused requests"),
             End::Flood => (CLOSE_POLICY, "too many requests"),

@@ -1,20 +1,19 @@
-//! The hot path to be counted in instructions, not timed: `cargo xtask instructions` runs one shape after the other under
-//! callgrind, which collects inside [`counted`] alone. The cipher and the C library are left out of the count.
-//!
-//! Counts do not depend on how busy a machine is, so a change of a few per cent shows.
+//! The packet path, to be counted in instructions: `cargo xtask instructions` runs each shape under callgrind, which counts
+//! only inside [`counted`]. A count does not depend on the load of the machine, so it shows a change of a few per cent.
 
+#[path = "../rig/mod.rs"]
 mod rig;
 
 use std::process::ExitCode;
 
 use rig::{Media, Rig};
 
-/// Packets counted of each shape.
+/// Packets of each shape that are counted.
 const PACKETS: usize = 256;
 const VIDEO_BYTES: usize = 1100;
 const AUDIO_BYTES: usize = 100;
 
-/// Name, media, viewers, packets that come together.
+/// Name, media, viewers, packets in a burst.
 const SHAPES: [(&str, Media, usize, usize); 5] = [
     ("video-1", Media::Video, 1, 1),
     ("video-50", Media::Video, 50, 1),
@@ -28,11 +27,10 @@ fn counted(rig: &mut Rig, packets: &mut [Vec<u8>], burst: usize) {
     packets.chunks_mut(burst).for_each(|burst| rig.deliver(0, burst));
 }
 
-/// With the name of a shape: runs it. Without: one line for each, its name and the packets it delivers.
-#[allow(clippy::print_stdout, reason = "it is read by the task that counts")]
+/// Runs the shape that the argument names. Without an argument it prints a line for each shape: name, delivered packets.
+#[allow(clippy::print_stdout, reason = "xtask reads it")]
 fn main() -> ExitCode {
-    // Cargo adds `--bench`.
-    let Some(wanted) = std::env::args().skip(1).find(|word| !word.starts_with('-')) else {
+    let Some(wanted) = std::env::args().nth(1) else {
         SHAPES.iter().for_each(|(name, _, viewers, _)| println!("{name} {}", viewers * PACKETS));
         return ExitCode::SUCCESS;
     };
@@ -41,12 +39,12 @@ fn main() -> ExitCode {
     };
     let len = if media == Media::Video { VIDEO_BYTES } else { AUDIO_BYTES };
     let mut rig = Rig::room(media, 1, viewers);
-    // The first packets make what is made once: the cache, the estimate of the roll-over counter.
+    // Not counted: the first packets make the cache and the estimate of the roll-over counter.
     let mut first = rig.packets(0, 16, len);
     first.chunks_mut(1).for_each(|packet| rig.deliver(0, packet));
     let before = rig.egress.datagrams;
     let mut packets = rig.packets(0, PACKETS, len);
     counted(&mut rig, &mut packets, burst);
-    assert_eq!(rig.egress.datagrams - before, (PACKETS * viewers) as u64, "every packet goes to everyone");
+    assert_eq!(rig.egress.datagrams - before, (PACKETS * viewers) as u64, "each viewer gets each packet");
     ExitCode::SUCCESS
 }
