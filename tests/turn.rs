@@ -308,7 +308,8 @@ fn here(port: &Value) -> SocketAddr {
 /// One request at the relay's control socket.
 fn command(stream: &mut UnixStream, request: u64, shard: u32, command: Ask) -> Reply {
     let mut bytes = Vec::new();
-    frame::encode(&ToRelay { request, shard, command: Some(command) }, &mut bytes);
+    let frame = ToRelay { request, shard, command: Some(command), ..ToRelay::default() };
+    frame::encode(&frame, &mut bytes).unwrap();
     stream.write_all(&bytes).unwrap();
     let mut read = Vec::new();
     loop {
@@ -350,7 +351,7 @@ fn an_allocation_its_permission_and_its_channel_outlive_a_panic() {
     check("before");
     let mut control = UnixStream::connect(relay.dir.join("control.sock")).unwrap();
     control.set_read_timeout(Some(PATIENCE)).unwrap();
-    let hello = Ask::Hello(ClientHello { version: contract::VERSION });
+    let hello = Ask::Hello(ClientHello { version: contract::VERSION, ..ClientHello::default() });
     assert!(matches!(command(&mut control, 1, 0, hello), Reply::Hello(_)));
     for shard in 0..2 {
         // A shard without a peer does not count how often it was rebuilt.

@@ -22,7 +22,7 @@ mod tests {
     use super::*;
 
     fn shards(peers: &[u32]) -> Vec<ShardInfo> {
-        (0..).zip(peers).map(|(shard, &peers)| ShardInfo { shard, port: 5000 + shard, peers }).collect()
+        (0..).zip(peers).map(|(shard, &peers)| ShardInfo { shard, peers, ..ShardInfo::default() }).collect()
     }
 
     #[test]

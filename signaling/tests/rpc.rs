@@ -60,7 +60,7 @@ async fn a_token_is_not_spent_where_there_is_no_place() {
     let mut client = Client::open(world.port).await;
     assert_eq!(client.error("joinRoom", join_params(&session, &token)).await, 900);
     world.relay.stop().await;
-    world.relay.hello.shards.push(millrace_control::ShardInfo { shard: 0, port: 5_000, peers: 0 });
+    world.relay.hello.shards.push(millrace_control::ShardInfo { port: 5_000, ..Default::default() });
     world.relay.listen();
     world.relay.until(|held| held.connections == 2).await;
     world.server.app().link.ready(tokio::time::Instant::now() + support::PATIENCE).await.unwrap();

@@ -5,13 +5,13 @@ mod peers;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use millrace_control::{Command, Event, EventKind, RelayHello, Snapshot};
+use millrace_control::{Command, Event, EventKind, RelayHello};
 
 use tokio::sync::Notify;
 
 use crate::delivery::{Budget, Dialect, Outbox};
 use crate::placement;
-use crate::relay::Owner;
+use crate::relay::{Held, Owner, Presence};
 use crate::session::{Media, Session, Stream};
 pub use peers::{PeerNote, Peers, Texts};
 
@@ -26,8 +26,8 @@ pub struct State {
     pub peers: Peers,
     /// Times that a shard was rebuilt after a panic.
     pub rebuilds: u64,
-    /// Epoch of the relay that was last reconciled: the notes are about that one.
-    relay_epoch: Option<u64>,
+    /// Epoch of the relay that each shard was last compared with: the notes are about that one.
+    relay_epochs: BTreeMap<u32, u64>,
     /// Peers of viewers that a relay lost since somebody last looked.
     pub lost_viewers: BTreeSet<u64>,
     /// Connections that wait to be used are not more than this; `None` when nobody knows.
@@ -180,12 +180,35 @@ impl Shared {
     }
 }
 
-impl Owner for Shared {
-    fn desired(&self, relay: &RelayHello, held: &Snapshot) -> Vec<(u32, Command)> {
+impl Shared {
+    /// These peers are gone from the relay. Their viewers are asked to come back; publishers come back by themselves.
+    fn lose(&self, peers: &[u64]) {
         let mut state = self.lock();
-        for peer in &held.peers {
-            let note = PeerNote { state: peer.state(), remote: peer.remote.clone(), reason: String::new() };
-            state.peers.note(peer.peer, note);
+        let peers: BTreeSet<u64> = peers.iter().copied().collect();
+        let claimed = state.sessions.values().flat_map(Session::media).filter(|it| peers.contains(&it.id()));
+        let lost: Vec<(u64, bool)> = claimed.map(|media| (media.id(), media.is_viewing())).collect();
+        for (peer, is_viewing) in lost {
+            if is_viewing && !state.peers.is_over(peer) {
+                state.lost_viewers.insert(peer);
+            }
+            state.peers.note_lost(peer);
+        }
+        if !state.lost_viewers.is_empty() {
+            self.lost.notify_one();
+        }
+    }
+}
+
+impl Owner for Shared {
+    fn desired(&self, relay: &RelayHello, held: &Held) -> Vec<(u32, Command)> {
+        let mut state = self.lock();
+        for peer in held.peers() {
+            let known = state.peers.get(peer.peer);
+            if known.is_none_or(|note| (note.state, &note.remote) != (peer.state(), &peer.remote)) {
+                let note =
+                    PeerNote { state: peer.state(), remote: peer.remote.clone(), reason: String::new() };
+                state.peers.note(peer.peer, note);
+            }
         }
         state.prune_notes();
         // A relay that came back with fewer shards gets the homeless sessions placed anew.
@@ -201,23 +224,30 @@ impl Owner for Shared {
         for session in state.sessions.values_mut() {
             session.forget_shards(|wanted| relay.shards.iter().any(|shard| shard.shard == wanted));
         }
-        let same_epoch = state.relay_epoch.replace(relay.epoch) == Some(relay.epoch);
-        let is_held: BTreeSet<(u32, u64)> = held.peers.iter().map(|peer| (peer.shard, peer.peer)).collect();
+        let same_epoch: BTreeSet<u32> = held
+            .shards()
+            .filter(|shard| state.relay_epochs.insert(*shard, relay.epoch) == Some(relay.epoch))
+            .collect();
         let mut commands = Vec::new();
         let mut lost = Vec::new();
         for session in state.sessions.values() {
             let Some(home) = session.shard else { continue };
             for media in session.media() {
                 let shard = media.shard_or(home);
-                if is_held.contains(&(shard, media.id())) || state.peers.revives(media.id(), same_epoch) {
-                    commands.extend(media.commands(home).into_iter().map(|command| (shard, command)));
-                } else {
-                    lost.push((media.id(), media.is_viewing()));
+                let same_epoch = same_epoch.contains(&shard);
+                match held.presence(shard, media.id()) {
+                    Presence::Unknown => {}
+                    Presence::Missing if !state.peers.revives(media.id(), same_epoch) => {
+                        lost.push((media.id(), media.is_viewing(), same_epoch));
+                    }
+                    Presence::Held | Presence::Missing => {
+                        commands.extend(media.commands(home).into_iter().map(|command| (shard, command)));
+                    }
                 }
             }
         }
-        for (peer, is_viewing) in lost {
-            // One whose end was known has its client to see to it, or was asked already: by a relay of before, if at all.
+        for (peer, is_viewing, same_epoch) in lost {
+            // Skip peers already known to be closed: their client reconnects by itself, or was already asked to.
             if is_viewing && !(same_epoch && state.peers.is_over(peer)) {
                 state.lost_viewers.insert(peer);
             }
@@ -248,9 +278,23 @@ impl Owner for Shared {
         match event.kind {
             Some(EventKind::Peer(peer)) => {
                 let note = PeerNote { state: peer.state(), remote: peer.remote, reason: peer.reason };
-                tracing::debug!(shard = event.shard, peer = peer.peer, ?note, "peer");
-                self.lock().peers.note(peer.peer, note);
+                tracing::debug!(shard = event.shard, peer = peer.peer, ?note, flow = ?peer.flow, "peer");
+                let mut state = self.lock();
+                // Of the path and the media nothing is noted yet.
+                if state.peers.get(peer.peer) != Some(&note) {
+                    state.peers.note(peer.peer, note);
+                }
             }
+            Some(EventKind::GivenUp(given_up)) => {
+                tracing::error!(
+                    shard = event.shard,
+                    peers = given_up.peers.len(),
+                    "a shard panicked again and again and gave up its calls"
+                );
+                self.lose(&given_up.peers);
+            }
+            // Placement counts what it has promised, so far.
+            Some(EventKind::Load(_)) => {}
             Some(EventKind::Rebuilt(rebuilt)) => {
                 tracing::warn!(
                     shard = event.shard,
@@ -266,15 +310,22 @@ impl Owner for Shared {
 
 #[cfg(test)]
 mod tests {
-    use millrace_control::{PeerEvent, PeerInfo, PeerState, PutSubscription, ShardInfo};
+    use millrace_control::{PeerEvent, PeerInfo, PeerState, PutSubscription, ShardInfo, Snapshot};
 
     use super::*;
     use crate::session::Role;
     use crate::session::testing::{empty, join, media, stream};
 
     fn relay(shards: u32) -> RelayHello {
-        let shards = (0..shards).map(|shard| ShardInfo { shard, port: 5000 + shard, peers: 0 }).collect();
-        RelayHello { shards, ..RelayHello::default() }
+        let info = |shard| ShardInfo { shard, port: 5000 + shard, ..ShardInfo::default() };
+        RelayHello { shards: (0..shards).map(info).collect(), ..RelayHello::default() }
+    }
+
+    /// Every shard of it answered, and holds nothing.
+    fn nothing(shards: u32) -> Held {
+        let mut held = Held::default();
+        (0..shards).for_each(|shard| held.insert(shard, Snapshot::default()));
+        held
     }
 
     fn with_sessions(count: usize) -> Shared {
@@ -343,7 +394,7 @@ mod tests {
                 _ => None,
             };
             shared
-                .desired(&relay(shards), &Snapshot::default())
+                .desired(&relay(shards), &nothing(shards))
                 .into_iter()
                 .filter_map(viewer)
                 .collect::<Vec<_>>()
@@ -364,7 +415,7 @@ mod tests {
             session.shard = Some(5);
             state.peers.expect(7);
         }
-        let desired = shared.desired(&relay(1), &Snapshot::default());
+        let desired = shared.desired(&relay(1), &nothing(1));
         assert!(matches!(desired.as_slice(), [(0, Command::PutPeer(peer))] if peer.peer == 7));
     }
 
@@ -394,18 +445,52 @@ mod tests {
             shared.handle_event(Event { shard: 0, kind: Some(EventKind::Peer(event)) });
         }
         let relay = |epoch| RelayHello { epoch, ..relay(1) };
-        assert_eq!(peers(&shared.desired(&relay(1), &Snapshot::default())), [1], "5 is from before our time");
+        assert_eq!(peers(&shared.desired(&relay(1), &nothing(1))), [1], "5 is from before our time");
         assert_eq!(shared.lock().peers.get(5).unwrap().reason, peers::LOST);
 
         // What the relay holds is wanted whatever is known of it.
         let held = [2, 3, 4, 5].map(|peer| PeerInfo { shard: 0, peer, ..PeerInfo::default() });
-        let held = Snapshot { peers: held.into(), ..Snapshot::default() };
+        let snapshot = Snapshot { peers: held.into(), ..Snapshot::default() };
+        let mut held = Held::default();
+        held.insert(0, snapshot);
         assert_eq!(peers(&shared.desired(&relay(2), &held)), [1, 2, 3, 4, 5]);
 
         // Without a note: as long as the relay is the same one, nothing can have been lost.
         shared.lock().peers = Peers::default();
-        assert_eq!(peers(&shared.desired(&relay(2), &Snapshot::default())), [1, 2, 3, 4, 5]);
-        assert_eq!(peers(&shared.desired(&relay(3), &Snapshot::default())), [] as [u64; 0]);
+        assert_eq!(peers(&shared.desired(&relay(2), &nothing(1))), [1, 2, 3, 4, 5]);
+        assert_eq!(peers(&shared.desired(&relay(3), &nothing(1))), [] as [u64; 0]);
+    }
+
+    #[test]
+    fn viewers_of_a_shard_that_does_not_answer_are_not_lost() {
+        let shared = with_sessions(1);
+        room(shared.lock().sessions.get_mut("ses_0").unwrap(), 0, [None, Some(1), Some(1)]);
+        let told = |peer, state: PeerState| {
+            let event = PeerEvent { peer, state: state.into(), ..PeerEvent::default() };
+            shared.handle_event(Event { shard: 0, kind: Some(EventKind::Peer(event)) });
+        };
+        (1..=4).for_each(|peer| told(peer, PeerState::Live));
+        // Shard 1 does not answer, and shard 0 holds nothing.
+        assert_eq!(shared.desired(&relay(2), &nothing(1)), []);
+        assert_eq!(shared.lock().lost_viewers, BTreeSet::from([2]));
+        assert!(shared.lock().peers.get(3).is_some_and(|note| note.state == PeerState::Live));
+        // Then it answers, and holds one of them.
+        let mut held = Held::default();
+        let live = PeerInfo { shard: 1, peer: 3, state: PeerState::Live.into(), ..Default::default() };
+        held.insert(1, Snapshot { peers: vec![live], ..Snapshot::default() });
+        assert_eq!(peers(&shared.desired(&relay(2), &held)), [3]);
+        assert_eq!(shared.lock().lost_viewers, BTreeSet::from([2, 4]));
+    }
+
+    #[test]
+    fn viewers_that_a_shard_gave_up_are_asked_to_come_back() {
+        let shared = with_sessions(1);
+        room(shared.lock().sessions.get_mut("ses_0").unwrap(), 0, [None, None, None]);
+        let given_up = millrace_control::GivenUp { peers: vec![1, 2, 9] };
+        shared.handle_event(Event { shard: 0, kind: Some(EventKind::GivenUp(given_up)) });
+        let state = shared.lock();
+        assert_eq!(state.lost_viewers, BTreeSet::from([2]), "1 publishes, 9 is nobody's");
+        assert!(state.peers.is_over(1) && state.peers.is_over(2) && !state.peers.is_over(3));
     }
 
     #[test]

@@ -60,7 +60,7 @@ pub enum Command {
 /// Who signaling is.
 #[derive(Clone, PartialEq, Message)]
 pub struct ClientHello {
-    /// [`crate::VERSION`] of the sender.
+    /// The version of the sender.
     #[prost(uint32, tag = "1")]
     pub version: u32,
 }
@@ -376,7 +376,7 @@ pub enum Reply {
 /// Who the relay is.
 #[derive(Clone, PartialEq, Message)]
 pub struct RelayHello {
-    /// [`crate::VERSION`] of the relay.
+    /// The version of the relay.
     #[prost(uint32, tag = "1")]
     pub version: u32,
     /// Changes with every loss of state: the same epoch means that the relay still holds what it held.
