@@ -45,7 +45,7 @@ async fn a_shard_that_stands_still_loses_no_viewer() {
 
     // The link breaks, and when it comes back shard 1 answers nothing.
     world.relay.stop().await;
-    world.relay.change(|held| drop(held.deaf.insert(1)));
+    world.relay.change(|held| held.deaf.extend([1]));
     world.relay.listen();
     world.relay.until(|held| held.connections == 2).await;
     world.server.app().link.ready(Instant::now() + PATIENCE).await.unwrap();
@@ -173,7 +173,7 @@ async fn what_a_command_named_a_moment_ago_is_not_judged() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_shard_that_is_slow_is_compared_when_it_answers() {
     let relay = FakeRelay::start(&scratch(), 2);
-    relay.change(|held| drop(held.deaf.insert(1)));
+    relay.change(|held| held.deaf.extend([1]));
     let Command::PutPeer(stray) = put(9) else { unreachable!() };
     relay.change(|held| drop(held.peers.insert(9, (1, stray))));
     let pace = Pace { round: PATIENCE, ..restless() };
@@ -191,7 +191,7 @@ async fn one_peer_that_cannot_be_removed_keeps_none_of_the_others() {
     let (link, _owner) = start(Pace::default(), &relay.path, &[]);
     link.ready(soon()).await.unwrap();
     link.forget(0, (0..200).collect());
-    let said = relay.until(|said| said.iter().map(|it| removed(it)).sum::<usize>() == 200).await;
+    let said = relay.until(|said| said.iter().map(removed).sum::<usize>() == 200).await;
     assert_eq!(said.iter().filter(|it| removed(it) > 0).count(), 7, "many at a time");
 }
 
