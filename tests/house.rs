@@ -32,7 +32,7 @@ const HOUSES: [House; 2] = [
 ];
 
 /// The rooms of signaling. Those of layer 6 are adapters: each speaks one protocol, and nothing below knows it.
-const SIGNALING_ROOMS: [(&str, u8); 28] = [
+const SIGNALING_ROOMS: [(&str, u8); 29] = [
     // 7: wiring only
     ("main", 7),
     ("server", 7),
@@ -40,6 +40,7 @@ const SIGNALING_ROOMS: [(&str, u8); 28] = [
     ("memory", 7),
     // 6: adapters, one protocol each
     ("openvidu", 6),
+    ("readiness", 6),
     ("stats", 6),
     ("web", 6),
     // 5: the core: what a client or an application may do, and what follows
@@ -71,7 +72,7 @@ const SIGNALING_ROOMS: [(&str, u8); 28] = [
     ("net", 0),
 ];
 
-const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 11] = [
+const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 12] = [
     // The program and the crate's face.
     ("main", "server", ""),
     ("server", "routes", ""),
@@ -85,8 +86,9 @@ const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 11] = [
     ("http", "acme", "Answers"),
     // What one participant may say is a rate.
     ("delivery", "rate", ""),
-    // Wrong secrets are counted by a rate.
+    // Wrong secrets are counted by a rate, and an invitation names a role.
     ("access", "rate", ""),
+    ("access", "session", "Role"),
     // The ICE servers of a connection are part of the model.
     ("ice_servers", "session", ""),
     // A URL has a host and a port, as an ICE server has.

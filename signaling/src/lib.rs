@@ -44,6 +44,7 @@ pub mod openvidu;
 pub mod origin;
 pub mod placement;
 pub mod rate;
+mod readiness;
 pub mod relay;
 mod routes;
 pub mod sdp;

@@ -42,6 +42,17 @@ pub enum Choice<'a> {
     },
 }
 
+impl Choice<'_> {
+    /// The file of the chain, with `dir` as the data directory.
+    pub fn certificate_file(&self, dir: &Path) -> PathBuf {
+        match self {
+            Self::Own { certificate, .. } => certificate.to_path_buf(),
+            Self::SelfSigned => dir.join(CERTIFICATE_FILE),
+            Self::Fetched { .. } => dir.join(FETCHED_FILE),
+        }
+    }
+}
+
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {

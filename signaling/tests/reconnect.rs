@@ -500,3 +500,47 @@ async fn after_a_restart_who_stays_away_is_gone_after_the_grace() {
     };
     assert!(gone);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn how_long_a_client_may_be_silent_is_a_setting() {
+    let world = World::with(1, |config| {
+        config.limits.pings_missed_max = 1_000;
+        config.timing.join_wait = Duration::from_secs(4);
+    })
+    .await;
+    let session = world.session().await;
+    let (mut silent, _) = world.join(&session, "SUBSCRIBER").await;
+    silent.ok("ping", json!({"interval": 1_000})).await;
+    // Three intervals of silence have passed when a socket that was opened later is closed for not joining.
+    let mut idle = Client::open(world.port).await;
+    assert!(idle.frame().await.is_err(), "it never joined");
+    assert!(silent.hears_nothing().await, "it is still there");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_is_there_when_the_process_ends_is_told_why() {
+    let dir = scratch();
+    let _relay = FakeRelay::start(&dir, 1);
+    let process = Process::start(&dir).await;
+    let id = session(process.port).await;
+    let (mut client, _) = join(process.port, &id, "PUBLISHER").await;
+    let mut waiting = Client::open(process.port).await;
+    process.tell_to_end();
+    for client in [&mut client, &mut waiting] {
+        let closed = client.frame().await.expect_err("the socket is closed").expect("with a reason");
+        assert_eq!((u16::from(closed.code), closed.reason.as_str()), (1001, "the server is restarted"));
+    }
+    assert!(process.ends_well());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_signal_ends_the_process_though_events_still_wait() {
+    // Takes connections and answers none, so an event is never delivered.
+    let dumb = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let endpoint = format!("http://{}/", dumb.local_addr().unwrap());
+    let dir = scratch();
+    let _relay = FakeRelay::start(&dir, 1);
+    let process = Process::with(&dir, &["--webhook", "--webhook-endpoint", &endpoint]).await;
+    session(process.port).await;
+    assert_eq!(process.insist().await, Some(143));
+}

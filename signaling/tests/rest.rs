@@ -409,3 +409,28 @@ async fn a_form_of_another_site_changes_nothing() {
     );
     assert_eq!(post(&sessions, "application/x-www-form-urlencoded", "none", "").await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn readiness_says_what_each_part_does() {
+    let mut world = World::start().await;
+    let ready = async || request(world.port, "GET", "/millrace/ready", None, "").await;
+    let answer = ready().await;
+    let told = answer.json();
+    assert_eq!((answer.status, &told["ready"]), (200, &json!(true)), "{told}");
+    assert_eq!(told["relay"], json!({"connected": true, "addresses": ["192.0.2.7", "10.1.2.3"]}));
+    assert_eq!((&told["store"]["failures"], &told["certificate"]["valid"]), (&json!(0), &json!(true)));
+    assert!(
+        told["certificate"]["expiresAt"].as_u64().is_some_and(|at| at > millrace_signaling::clock::now_ms())
+    );
+    world.relay.stop().await;
+    let gone = async {
+        loop {
+            let answer = request(world.port, "GET", "/millrace/ready", None, "").await;
+            if answer.status != 200 {
+                break answer;
+            }
+        }
+    };
+    let answer = tokio::time::timeout(support::PATIENCE, gone).await.unwrap();
+    assert_eq!((answer.status, &answer.json()["relay"]["connected"]), (503, &json!(false)));
+}

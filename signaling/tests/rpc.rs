@@ -113,11 +113,11 @@ async fn what_this_server_does_not_do_has_the_documented_error() {
     let session = world.session().await;
     let (mut client, _) = world.join(&session, "MODERATOR").await;
     for (method, code) in [
-        ("applyFilter", 401),
-        ("removeFilter", 401),
-        ("execFilterMethod", 401),
-        ("addFilterEventListener", 401),
-        ("removeFilterEventListener", 401),
+        ("applyFilter", 996),
+        ("removeFilter", 996),
+        ("execFilterMethod", 996),
+        ("addFilterEventListener", 996),
+        ("removeFilterEventListener", 996),
         ("subscribeToSpeechToText", 997),
         ("unsubscribeFromSpeechToText", 997),
         ("prepareReceiveVideoFrom", -32_602),

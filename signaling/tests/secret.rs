@@ -98,3 +98,27 @@ async fn guesses_count_wherever_they_are_made() {
     client.ok("joinRoom", params(&session, SECRET, false)).await;
     assert_eq!(world.rest("GET", API, "").await.status, 200);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_join_by_secret_that_is_refused_leaves_nothing_behind() {
+    let world = World::with(1, |config| {
+        config.limits.participants_max = 1;
+        config.compat.first_generation_secret = true;
+    })
+    .await;
+    let (full, quiet) = (world.session().await, world.session().await);
+    let (mut only, _) = world.join(&full, "PUBLISHER").await;
+    let mut recorder = Client::open(world.port).await;
+    assert_eq!(recorder.error("joinRoom", params(&quiet, SECRET, true)).await, 204);
+    let mut guest = Client::open(world.port).await;
+    assert_eq!(guest.error("joinRoom", params(&quiet, SECRET, false)).await, 204);
+    let mut founder = Client::open_room(world.port).await;
+    let url = format!("wss://host/founded?secret={SECRET}");
+    assert_eq!(founder.error("joinRoom", params(&url, "", false)).await, 204);
+    assert_eq!(world.rest("GET", &format!("{API}/founded"), "").await.status, 404);
+    let listed = world.rest("GET", &format!("{API}/{quiet}/connection"), "").await.json();
+    assert_eq!(listed["numberOfElements"], 0, "{listed}");
+    // The id of the recorder is free.
+    only.ok("leaveRoom", json!({})).await;
+    recorder.ok("joinRoom", params(&quiet, SECRET, true)).await;
+}

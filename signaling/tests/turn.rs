@@ -76,3 +76,14 @@ async fn servers_of_the_connection_or_of_the_operator_go_before() {
     let (_client, joined) = join(&world, &session).await;
     assert_eq!(urls(&joined["customIceServers"]), ["turn:set"]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn without_turn_no_file_is_read() {
+    let world = World::with(1, |config| config.turn.enabled = false).await;
+    let session = world.session().await;
+    // Whoever reads it waits for ever: nobody writes there.
+    let made = std::process::Command::new("mkfifo").arg(world.dir.join("data/turn.secret")).status().unwrap();
+    assert!(made.success());
+    let (_client, joined) = join(&world, &session).await;
+    assert!(urls(&joined["customIceServers"]).iter().all(|url| url.starts_with("stun:")), "{joined}");
+}

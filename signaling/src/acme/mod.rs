@@ -23,6 +23,7 @@ use crate::clock::now_ms;
 use crate::tls::{self, Files, InUse};
 pub(crate) use answers::Answers;
 use life::Life;
+pub(crate) use life::expires_at_ms;
 use trouble::Trouble;
 
 /// Longest time one attempt may take.

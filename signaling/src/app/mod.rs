@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::access::Access;
@@ -50,6 +50,8 @@ pub struct App {
     /// What the relay keeps on file, once it was read.
     pub(crate) turn_secret: OnceLock<String>,
     writer: Writer,
+    /// Whether the process is about to end. Every WebSocket has a receiver.
+    ending: watch::Sender<bool>,
 }
 
 impl App {
@@ -84,6 +86,7 @@ impl App {
             journal: Arc::new(journal),
             turn_secret: OnceLock::new(),
             writer,
+            ending: watch::Sender::new(false),
         });
         for rpc_session in waiting {
             app.await_return(rpc_session, 0, app.config.timing.restart_grace);
@@ -115,6 +118,17 @@ impl App {
             self.journal.settled().await;
         };
         let _ = timeout(self.config.timing.events_farewell, all).await;
+    }
+
+    /// Becomes true when the process is about to end. A WebSocket drops it when it has said goodbye.
+    pub fn ending(&self) -> watch::Receiver<bool> {
+        self.ending.subscribe()
+    }
+
+    /// Has every WebSocket closed, and waits until all have said why, for some time.
+    pub async fn dismiss(&self) {
+        self.ending.send_replace(true);
+        let _ = timeout(self.config.timing.goodbye, self.ending.closed()).await;
     }
 
     /// Commits the store could not make.

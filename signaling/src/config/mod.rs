@@ -28,7 +28,7 @@ pub use ice::Ice;
 pub use limits::Limits;
 pub use log::Log;
 pub use plain::Plain;
-pub use rest::{Rest, SECRET_FILE};
+pub use rest::{Rest, SECRET_FILE, invitations};
 pub use server::Server;
 pub use sockets::Sockets;
 pub use streams::Streams;

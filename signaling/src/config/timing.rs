@@ -21,6 +21,8 @@ pub struct Timing {
     pub webhook_pause: Duration,
     /// How long the process, told to end, goes on telling what happened.
     pub events_farewell: Duration,
+    /// How long the process, about to end, waits for its WebSockets to be closed.
+    pub goodbye: Duration,
     /// Pause after a certificate could not be fetched; each later one is twice as long. Not more than five attempts fall
     /// into an hour: more failures than that, and Let's Encrypt hears no more.
     pub certificate_pause: Duration,
@@ -37,6 +39,7 @@ impl Default for Timing {
             webhook_timeout: Duration::from_secs(10),
             webhook_pause: Duration::from_secs(1),
             events_farewell: Duration::from_secs(3),
+            goodbye: Duration::from_millis(500),
             certificate_pause: Duration::from_secs(240),
         }
     }

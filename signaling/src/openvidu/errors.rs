@@ -25,6 +25,9 @@ pub const PARAMS: i32 = -32_602;
 pub const TOO_OFTEN: i32 = -32_000;
 /// Anything without a code of its own.
 pub const GENERIC: i32 = 999;
+/// This server does not have the service. Clients show the message; that of 401 they replace with one of their own about
+/// missing permissions.
+pub const NOT_ENABLED: i32 = 996;
 /// Only another edition has this.
 pub const EDITION: i32 = 997;
 /// A method was called before joinRoom.

@@ -133,6 +133,17 @@ impl Process {
         assert!(kill.success());
     }
 
+    /// SIGTERM again and again, as an operator who has no patience; gives the status it ended with.
+    pub async fn insist(mut self) -> Option<i32> {
+        loop {
+            self.tell_to_end();
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
+    }
+
     /// Waits for its end; gives whether that is a good one.
     pub fn ends_well(mut self) -> bool {
         self.child.wait().unwrap().success()

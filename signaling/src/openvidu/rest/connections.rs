@@ -64,7 +64,11 @@ pub(super) async fn create_token(
     })))
 }
 
-async fn add(
+/// Makes a connection, with a token that names the server as the caller knows it.
+///
+/// # Errors
+/// 404 when there is no such session, 503 when it has too many connections.
+pub(super) async fn add(
     app: &App,
     via: &Via,
     headers: &HeaderMap,

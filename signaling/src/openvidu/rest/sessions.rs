@@ -23,6 +23,14 @@ use crate::session::{
 pub(super) async fn create(State(app): State<Arc<App>>, Raw(body): Raw) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
     let properties = properties(&body, &app.config.streams)?;
+    make(&app, properties).await.map(Json)
+}
+
+/// Makes a session. Gives the session object.
+///
+/// # Errors
+/// 409 when there is one of that id, 503 when there are too many.
+pub(super) async fn make(app: &App, properties: SessionProperties) -> Result<Value, Failure> {
     let (shape, durable) = {
         let mut state = app.shared.lock();
         let id = match properties.custom_session_id.as_str() {
@@ -42,7 +50,7 @@ pub(super) async fn create(State(app): State<Arc<App>>, Raw(body): Raw) -> Resul
         (shape, app.carry_out_and_tell(&mut state, &id, changes))
     };
     let _ = durable.await;
-    Ok(Json(shape))
+    Ok(shape)
 }
 
 pub(super) async fn get(

@@ -71,7 +71,7 @@ pub static METHODS: [Method; 24] = [
 /// Any other name.
 static UNKNOWN: Method = method("", Handler::Refused(errors::METHOD, "no such method"));
 
-const NO_FILTERS: Handler = Handler::Refused(errors::UNAUTHORIZED, "this server has no filters");
+const NO_FILTERS: Handler = Handler::Refused(errors::NOT_ENABLED, "this server has no filters");
 const NO_SPEECH: Handler = Handler::Refused(errors::EDITION, "this server has no speech to text");
 
 impl Method {

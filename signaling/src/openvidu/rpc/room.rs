@@ -59,15 +59,16 @@ impl Caller {
         if self.identity.get().is_some() {
             return Err(Refusal::ExistingUser.into());
         }
+        // Before anything is made by the secret: a refused join leaves nothing behind.
+        if state.clients.len() >= limits.participants_max {
+            return Err(Refusal::Limit("participants").into());
+        }
         let (token, opened) = match door {
             Door::Token(token) => (token_of(token).to_owned(), Changes::default()),
             // Nothing is made that nobody could use.
             Door::Secret(_) if relay.shards.is_empty() => return Err(no_media_node(&"there is no shard")),
             Door::Secret(as_what) => self.open_by_secret(&mut state, session, as_what)?,
         };
-        if state.clients.len() >= limits.participants_max {
-            return Err(Refusal::Limit("participants").into());
-        }
         // A place first: the token is good for one join, and without a place this is none.
         let shard = state.shard_for(session, &relay);
         let model = state.sessions.get_mut(session).ok_or(Refusal::SessionNotFound)?;
@@ -213,7 +214,11 @@ impl Caller {
             media_port,
             now_ms: clock::now_ms(),
         });
-        let version = self.app.config.compat.reported_version.to_client(sdk_version);
+        let reported = &self.app.config.compat.reported_version;
+        let version = match self.generation {
+            Generation::First => reported.to_application(),
+            Generation::Second => reported.to_client(sdk_version),
+        };
         // Clients of the first generation know one way only.
         let media_server = match self.generation {
             Generation::First => MediaServer::Kurento,

@@ -9,7 +9,7 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::super::errors::{self, RpcError};
@@ -38,9 +38,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_INTERVAL_MIN_MS: u64 = 1_000;
 const PING_INTERVAL_MAX_MS: u64 = 60_000;
 
-/// Intervals without a ping after which the socket is dead.
-const PINGS_MISSED_MAX: u32 = 3;
-
 /// How long a client may leave a frame unread.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -53,6 +50,7 @@ const CLOSED_BY_CLIENT: u16 = 4102;
 
 /// RFC 6455 §7.4.1.
 const CLOSE_NORMAL: u16 = 1000;
+const CLOSE_GOING_AWAY: u16 = 1001;
 const CLOSE_NO_TEXT: u16 = 1007;
 const CLOSE_POLICY: u16 = 1008;
 const CLOSE_TOO_LONG: u16 = 1009;
@@ -80,6 +78,8 @@ enum End {
     Farewell,
     /// It never joined.
     Idle,
+    /// This process ends. The client comes back to the next one.
+    Ending,
 }
 
 /// Serves one socket to its end.
@@ -129,7 +129,7 @@ fn conclude(caller: &Caller, end: &End, reader: u64) {
         End::Silent | End::Overflow => {
             app.remove_now(&identity.rpc_session, reader, Reason::NetworkDisconnect);
         }
-        End::Replaced => {}
+        End::Replaced | End::Ending => {}
         End::Closed(_)
         | End::Lost
         | End::Abuse
@@ -156,6 +156,12 @@ async fn next(outbox: &Outbox, reader: u64, stream: &mut SplitStream<WebSocket>)
     }
 }
 
+/// Waits until this process is about to end. Safe to drop while it waits.
+async fn is_ending(ending: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the application; without it there is nothing to wait for.
+    let _ = ending.wait_for(|ends| *ends).await;
+}
+
 struct Socket {
     caller: Arc<Caller>,
     sink: SplitSink<WebSocket, Message>,
@@ -172,6 +178,8 @@ struct Socket {
     pinged_at: Instant,
     join_by: Instant,
     farewell_at: Option<Instant>,
+    /// Becomes true when this process is about to end, which waits for this to be dropped.
+    ending: watch::Receiver<bool>,
 }
 
 impl Socket {
@@ -180,6 +188,7 @@ impl Socket {
         let rate = caller.app.config.limits.rpc();
         Self {
             reader: caller.own.attach(),
+            ending: caller.app.ending(),
             join_by: now + caller.app.config.timing.join_wait,
             caller,
             sink,
@@ -198,6 +207,7 @@ impl Socket {
         loop {
             let outbox = Arc::clone(self.caller.outbox());
             let requests = self.requests.clone();
+            let mut ending = self.ending.clone();
             let (deadline, at_deadline) = self.deadline();
             let step = tokio::select! {
                 biased;
@@ -206,6 +216,7 @@ impl Socket {
                     Work::Came(message) => self.handle_message(message),
                 },
                 () = requests.closed() => Err(End::Abuse),
+                () = is_ending(&mut ending) => Err(End::Ending),
                 // Last: when this process could not run for a while, the ping that came meanwhile counts.
                 () = sleep_until(deadline) => Err(at_deadline),
             };
@@ -220,7 +231,8 @@ impl Socket {
         if let Some(at) = self.farewell_at {
             return (at, End::Farewell);
         }
-        let silent = (self.pinged_at + self.interval * PINGS_MISSED_MAX, End::Silent);
+        let missed_max = self.caller.app.config.limits.pings_missed_max;
+        let silent = (self.pinged_at + self.interval * missed_max, End::Silent);
         if self.caller.identity.get().is_none() && self.join_by < silent.0 {
             return (self.join_by, End::Idle);
         }
@@ -336,6 +348,7 @@ impl Socket {
             End::Replaced => (CLOSE_NORMAL, "another socket took over"),
             End::Farewell => (CLOSE_NORMAL, "left"),
             End::Idle => (CLOSE_POLICY, "did not join"),
+            End::Ending => (CLOSE_GOING_AWAY, "the server is restarted"),
             End::Silent => (CLOSE_NORMAL, "Close for not receive ping from client"),
             End::Abuse => (CLOSE_POLICY, "malformed or refused requests"),
             End::Flood => (CLOSE_POLICY, "too many requests"),
