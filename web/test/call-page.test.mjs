@@ -69,7 +69,7 @@ pageTest('three people meet, mute, turn the camera off, look at figures and leav
     assert.deepEqual([...new URLSearchParams(new URL(link).hash.slice(1)).keys()], ['invite']);
     assert.ok(!link.includes(here.server.secret));
     const guest = await CallPage.enter(here.browser, link, 'Dora');
-    await guest.plays(3);
+    await guest.tiles(4);
     await ann.page.getByRole('listitem', { name: 'Dora', exact: true }).waitFor();
     assert.ok(!await guest.page.evaluate((secret) => JSON.stringify({ ...sessionStorage, ...localStorage }).includes(secret), here.server.secret));
     await guest.page.getByRole('button', { name: 'Leave' }).click();
