@@ -2,66 +2,43 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::ops::Deref;
+use std::path::Path;
+use std::process::Command;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
+use millrace_testkit::{self as testkit, PATIENCE};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
-
 /// The front command on free ports, ended with the test.
-struct Server {
-    child: Child,
-    dir: PathBuf,
-    ready: Value,
+struct Server(testkit::Server);
+
+impl Deref for Server {
+    type Target = testkit::Server;
+
+    fn deref(&self) -> &testkit::Server {
+        &self.0
+    }
 }
 
 impl Server {
-    fn start(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("millrace-edge-test-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
-        let mut child = Command::new(env!("CARGO_BIN_EXE_millrace"))
-            .args([
-                "--json",
-                "--https-port",
-                "0",
-                "--http-port",
-                "0",
-                "--media-port",
-                "0",
-                "--turn-port",
-                "0",
-                "--turn-tls-port",
-                "0",
-                "--shards",
-                "1",
-            ])
-            .args(["--secret", "of this test", "--data-dir"])
-            .arg(&dir)
-            .env("MILLRACE_CONFIG", "/dev/null")
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        Self { child, dir, ready: serde_json::from_str(&line).unwrap() }
+    fn start() -> Self {
+        let command = Command::new(env!("CARGO_BIN_EXE_millrace"));
+        Self(testkit::Server::start(command, &["--secret", "of this test"]).unwrap())
     }
 
     /// What answers at the port of HTTPS, for the application's user.
     fn get(&self, path: &str) -> std::io::Result<(u16, Value)> {
-        let url = self.ready["url"].as_str().unwrap();
-        let authority = url.strip_prefix("https://").unwrap();
+        let authority = self.text("url").strip_prefix("https://").unwrap();
         let stream = TcpStream::connect(authority)?;
         stream.set_read_timeout(Some(PATIENCE))?;
-        let mut stream = StreamOwned::new(trusting(&self.dir), stream);
+        let mut stream = StreamOwned::new(trusting(self.dir()), stream);
         // "OPENVIDUAPP:of this test"
         let credentials = "T1BFTlZJRFVBUFA6b2YgdGhpcyB0ZXN0";
         write!(
@@ -84,15 +61,6 @@ impl Server {
     }
 }
 
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The front command ends its children when it is told to.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
 /// Trusts the certificate that was made at the first start.
 fn trusting(dir: &Path) -> ClientConnection {
     let mut roots = RootCertStore::empty();
@@ -112,7 +80,7 @@ fn kill(pid: &Value) {
 
 #[test]
 fn a_request_that_comes_while_signaling_is_away_is_answered_when_it_is_back() {
-    let server = Server::start("signaling");
+    let server = Server::start();
     let before = server.stats();
     assert_eq!(before["relay"]["pid"], server.ready["pids"]["relay"]);
     assert_eq!(before["edge"]["edge_http"], 1, "it came by the edge");
@@ -131,7 +99,7 @@ fn a_request_that_comes_while_signaling_is_away_is_answered_when_it_is_back() {
 
 #[test]
 fn the_relay_comes_back_to_the_same_port() {
-    let server = Server::start("relay");
+    let server = Server::start();
     kill(&server.ready["pids"]["relay"]);
     let start = Instant::now();
     loop {
@@ -147,9 +115,9 @@ fn the_relay_comes_back_to_the_same_port() {
 
 #[test]
 fn hanging_up_reads_the_certificate_anew_and_ends_nothing() {
-    let server = Server::start("hang-up");
+    let server = Server::start();
     assert_eq!(server.stats()["edge"]["edge_certificate_renewed"], 0);
-    let told = Command::new("kill").args(["-HUP", &server.child.id().to_string()]).status().unwrap();
+    let told = Command::new("kill").args(["-HUP", &server.pid().to_string()]).status().unwrap();
     assert!(told.success());
     let start = Instant::now();
     loop {

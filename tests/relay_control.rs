@@ -4,43 +4,22 @@
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
-use std::time::{Duration, Instant};
+use std::path::Path;
+use std::process::{Command, Stdio};
+use std::time::Instant;
 
 use millrace_control as contract;
 use millrace_control::{ClientHello, Command as Ask, FromRelay, Rejection, Reply, ToRelay, frame};
+use millrace_testkit::{PATIENCE, Program};
 
 const HELLO: Ask = Ask::Hello(ClientHello { version: contract::VERSION });
-const PATIENCE: Duration = Duration::from_secs(60);
 
 /// A relay of two shards on free ports.
-struct Relay {
-    child: Child,
-    dir: PathBuf,
-}
+struct Relay(Program);
 
 impl Relay {
-    fn start(name: &str) -> Self {
-        let dir = std::env::temp_dir().join(format!("millrace-control-{name}-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let child = Command::new(env!("CARGO_BIN_EXE_millrace-relay"))
-            .args([
-                "--media-port",
-                "0",
-                "--turn-port",
-                "0",
-                "--turn-tls-port",
-                "0",
-                "--shards",
-                "2",
-                "--data-dir",
-            ])
-            .arg(&dir)
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, dir }
+    fn start() -> Self {
+        Self(Program::start(|dir| command(dir, "2")).unwrap())
     }
 
     /// A connection that has greeted.
@@ -53,7 +32,7 @@ impl Relay {
     fn connect(&self) -> Connection {
         let start = Instant::now();
         loop {
-            match UnixStream::connect(self.dir.join("control.sock")) {
+            match UnixStream::connect(self.0.dir().join("control.sock")) {
                 Ok(stream) => {
                     stream.set_read_timeout(Some(PATIENCE)).unwrap();
                     return Connection { stream, buffer: Vec::new(), next: 1 };
@@ -65,12 +44,12 @@ impl Relay {
     }
 }
 
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+/// A relay on free ports.
+fn command(dir: &Path, shards: &str) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-relay"));
+    command.args(["--media-port", "0", "--turn-port", "0", "--turn-tls-port", "0", "--shards", shards]);
+    command.arg("--data-dir").arg(dir).env("MILLRACE_CONFIG", "/dev/null").stderr(Stdio::null());
+    command
 }
 
 struct Connection {
@@ -137,21 +116,21 @@ fn peer(peer: u64) -> contract::PutPeer {
 
 #[test]
 fn hello_tells_the_shards_and_another_version_is_refused() {
-    let relay = Relay::start("hello");
+    let relay = Relay::start();
     let mut connection = relay.connect();
     let Reply::Hello(hello) = connection.ask(0, HELLO) else {
         panic!("no hello");
     };
     assert_eq!(hello.shards.iter().map(|shard| shard.shard).collect::<Vec<_>>(), [0, 1]);
     assert!(hello.shards.iter().all(|shard| shard.port != 0));
-    assert_eq!((hello.fingerprint.len(), hello.pid), (32, relay.child.id()));
+    assert_eq!((hello.fingerprint.len(), hello.pid), (32, relay.0.pid()));
     assert!(!hello.addresses.is_empty());
     assert_eq!(connection.refused(0, Ask::Hello(ClientHello { version: 99 })), Rejection::Refused);
 }
 
 #[test]
 fn commands_are_carried_out_once_however_often_they_come() {
-    let relay = Relay::start("repeat");
+    let relay = Relay::start();
     let mut connection = relay.greet();
     for _ in 0..3 {
         assert!(matches!(connection.ask(1, Ask::PutPeer(peer(5))), Reply::Done(_)));
@@ -174,7 +153,7 @@ fn commands_are_carried_out_once_however_often_they_come() {
 
 #[test]
 fn what_cannot_be_done_is_refused_in_words() {
-    let relay = Relay::start("refuse");
+    let relay = Relay::start();
     let mut connection = relay.greet();
     assert_eq!(connection.refused(9, Ask::PutPeer(peer(5))), Rejection::Unknown);
     let short = contract::PutPeer { remote_fingerprint: vec![7; 20], ..peer(5) };
@@ -186,7 +165,7 @@ fn what_cannot_be_done_is_refused_in_words() {
 
 #[test]
 fn a_viewer_may_be_on_another_shard_than_the_publisher() {
-    let relay = Relay::start("bridge");
+    let relay = Relay::start();
     let mut connection = relay.connect();
     let Reply::Hello(hello) = connection.ask(0, HELLO) else { panic!("no hello") };
     assert!(hello.bridges);
@@ -217,7 +196,7 @@ fn a_viewer_may_be_on_another_shard_than_the_publisher() {
 
 #[test]
 fn a_frame_that_is_none_ends_its_connection_and_nothing_else() {
-    let relay = Relay::start("frames");
+    let relay = Relay::start();
     for bytes in [&[0xFF; 8][..], &[0, 0, 0, 4, 0xFF, 0xFF, 0xFF, 0xFF]] {
         let mut connection = relay.connect();
         connection.stream.write_all(bytes).unwrap();
@@ -228,7 +207,7 @@ fn a_frame_that_is_none_ends_its_connection_and_nothing_else() {
 
 #[test]
 fn who_greets_takes_the_place_of_who_greeted_before() {
-    let relay = Relay::start("second");
+    let relay = Relay::start();
     let mut first = relay.greet();
     let silent = relay.connect();
     assert!(
@@ -243,7 +222,7 @@ fn who_greets_takes_the_place_of_who_greeted_before() {
 
 #[test]
 fn a_command_without_a_greeting_ends_its_connection() {
-    let relay = Relay::start("rude");
+    let relay = Relay::start();
     let mut connection = relay.connect();
     let mut bytes = Vec::new();
     frame::encode(&ToRelay { request: 1, shard: 0, command: Some(Ask::PutPeer(peer(5))) }, &mut bytes);
@@ -259,23 +238,9 @@ fn a_command_without_a_greeting_ends_its_connection() {
 
 #[test]
 fn a_second_relay_on_the_same_directory_is_refused() {
-    let relay = Relay::start("two");
+    let relay = Relay::start();
     relay.greet();
-    let second = Command::new(env!("CARGO_BIN_EXE_millrace-relay"))
-        .args([
-            "--media-port",
-            "0",
-            "--turn-port",
-            "0",
-            "--turn-tls-port",
-            "0",
-            "--shards",
-            "1",
-            "--data-dir",
-        ])
-        .arg(&relay.dir)
-        .output()
-        .unwrap();
+    let second = command(relay.0.dir(), "1").stderr(Stdio::piped()).output().unwrap();
     assert!(!second.status.success());
     assert!(String::from_utf8_lossy(&second.stderr).contains("another relay uses"));
     assert!(matches!(relay.greet().ask(0, Ask::PutPeer(peer(5))), Reply::Done(_)), "the first one goes on");

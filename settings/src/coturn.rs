@@ -1,4 +1,4 @@
-//! `turnserver.conf` of a coturn that Millrace takes the place of: what each line becomes here, and what it cannot become.
+//! Translates the `turnserver.conf` of a coturn that Millrace replaces.
 
 use std::net::IpAddr;
 
@@ -6,16 +6,16 @@ use crate::keys::{self, KEYS};
 use crate::openvidu::{Left, Taken, Translation};
 use crate::suggest::nearest;
 
-/// What to do with an option that is no setting of ours by another name.
+/// What to do with an option of coturn.
 #[derive(Clone, Copy)]
 enum Rule {
-    /// Becomes this key, with its value.
+    /// Becomes this key, with the same value.
     Take(&'static str),
     /// Has no meaning here.
     Note(&'static str),
-    /// Leaving it out would be another server than was asked for.
+    /// Must not be left out silently: the server would not be the one that the operator asked for.
     Refuse(&'static str),
-    /// Read by `translate` itself.
+    /// Translated by code.
     Known,
 }
 
@@ -26,7 +26,7 @@ const DATABASE: &str =
 const ADDRESSES: &str = "every address of this machine is listened on; the firewall says which are reached";
 const LOG: &str = "logs go to standard error; log.filter says how much";
 
-/// By name; a trailing `*` stands for any rest.
+/// Rules by name. A trailing `*` matches any rest.
 const RULES: &[(&str, Rule)] = &[
     ("listening-port", Rule::Take("turn.port")),
     ("realm", Rule::Take("turn.realm")),
@@ -120,7 +120,7 @@ pub fn parse_conf(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What becomes of the lines.
+/// Translates the lines.
 pub fn translate(lines: &[(String, String)]) -> Translation {
     let mut all = Translation::default();
     for (name, value) in lines {
@@ -174,7 +174,7 @@ fn convert(all: &mut Translation, name: &str, value: &str, lines: &[(String, Str
                 None => leave(all, name, &format!("'{value}' is no address and no range of them"), true),
             }
         }
-        // coturn's own bounds, where only one is given.
+        // If only one bound is given, coturn's default is the other.
         "min-port" => {
             let range = format!("{value}-{}", given("max-port").unwrap_or("65535"));
             take(all, name, "turn.relay-ports", &range);
@@ -186,7 +186,7 @@ fn convert(all: &mut Translation, name: &str, value: &str, lines: &[(String, Str
         }
         "user-quota" => take(all, name, "turn.allocations-per-user-max", value),
         "total-quota" => take(all, name, "turn.allocations-max", value),
-        // Bytes there, bits here.
+        // coturn counts bytes, we count bits.
         "max-bps" => match value.parse::<u64>().ok().and_then(|bytes| bytes.checked_mul(8)) {
             Some(bits) => take(all, name, "turn.bandwidth-per-user-max-bps", &bits.to_string()),
             None => leave(all, name, &format!("'{value}' is no number"), true),
@@ -205,7 +205,7 @@ fn convert(all: &mut Translation, name: &str, value: &str, lines: &[(String, Str
     }
 }
 
-/// An address, a block, or a range `first-last` as the fewest blocks.
+/// An address, a block, or a range `first-last`, as the smallest number of blocks.
 fn blocks(text: &str) -> Option<Vec<String>> {
     let Some((first, last)) = text.split_once('-') else { return block(text).map(|block| vec![block]) };
     let (first, last): (IpAddr, IpAddr) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
@@ -219,7 +219,7 @@ fn blocks(text: &str) -> Option<Vec<String>> {
     }
     let mut found = Vec::new();
     loop {
-        // The largest block that begins here and does not end beyond.
+        // The largest block that begins here and does not end after the range.
         let mut bits = at.trailing_zeros().min(width);
         while last_of(at, bits) > end {
             bits -= 1;

@@ -2,8 +2,6 @@
 
 mod support;
 
-use std::path::PathBuf;
-
 use millrace_signaling::Config;
 use serde_json::{Value, json};
 use support::{World, request};
@@ -136,7 +134,7 @@ async fn only_records_can_be_read_and_only_where_there_are_any() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_place_that_cannot_be_stops_the_start() {
     use clap::Parser as _;
-    let dir: PathBuf = support::scratch();
+    let dir = support::scratch();
     std::fs::write(dir.join("file"), "x").unwrap();
     let (data, path) = (dir.join("data").display().to_string(), dir.join("file/cdr").display().to_string());
     let ports = ["x", "--https-port", "0", "--http-port", "0"];

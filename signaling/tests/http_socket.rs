@@ -9,7 +9,7 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::PathBuf;
 
 use millrace_signaling::net::Net;
-use support::{World, basic, scratch};
+use support::{World, basic};
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{TcpListener, TcpStream, UnixStream};
 
@@ -17,10 +17,11 @@ use tokio::net::{TcpListener, TcpStream, UnixStream};
 async fn world(sockets_per_address_max: usize) -> (World, PathBuf) {
     let relays = TcpListener::bind((Ipv6Addr::UNSPECIFIED, 0)).await.unwrap();
     let https_port = relays.local_addr().unwrap().port();
-    let path = scratch().join("http.sock");
-    // As a killed process leaves it.
-    drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+    let mut path = PathBuf::new();
     let world = World::with(1, |config| {
+        path = config.server.data_dir.with_file_name("http.sock");
+        // As a killed process leaves it.
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
         config.server.http_socket = Some(path.clone());
         config.server.https_port = https_port;
         config.limits.sockets.sockets_per_address_max = sockets_per_address_max;
@@ -57,7 +58,7 @@ async fn what_comes_by_the_edge_is_https() {
     let post = |host: &str| {
         format!(
             "POST /openvidu/api/sessions/{session}/connection HTTP/1.1\r\n{host}Authorization: {secret}\r\n\
-             Content-Length: 2\r\nConnection: close\r\n\r\n{{}}"
+             Content-Type: application/json\r\nContent-Length: 2\r\nConnection: close\r\n\r\n{{}}"
         )
     };
     let mut stream = passed_on(&path, 7).await;
@@ -122,8 +123,9 @@ async fn a_port_takes_nobody_s_word_for_who_is_there() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn who_comes_from_elsewhere_is_refused_whatever_he_knows() {
-    let path = scratch().join("http.sock");
+    let mut path = PathBuf::new();
     let world = World::with(1, |config| {
+        path = config.server.data_dir.with_file_name("http.sock");
         config.server.http_socket = Some(path.clone());
         config.rest.support_deprecated_api = true;
         config.rest.rest_allow = ["192.0.2.7", "198.51.100.0/24"].map(|net| Net::parse(net).unwrap()).into();

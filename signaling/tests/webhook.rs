@@ -282,7 +282,8 @@ async fn a_receivers_own_certificate_is_taken_unless_it_is_to_be_checked() {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_setting_that_cannot_be_stops_the_start() {
     use clap::Parser as _;
-    let data = support::scratch().join("data").display().to_string();
+    let dir = support::scratch();
+    let data = dir.join("data").display().to_string();
     let arguments = ["x", "--https-port", "0", "--http-port", "0", "--data-dir", &data, "--webhook"];
     let config = Config::try_parse_from(arguments).unwrap();
     let Err(error) = millrace_signaling::Server::start(config).await else { panic!("it started") };

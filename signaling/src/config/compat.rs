@@ -1,4 +1,4 @@
-//! What older clients may do, and what clients are told this server is.
+//! Compatibility with older clients, and the version that clients see.
 
 use clap::Args;
 
@@ -19,12 +19,12 @@ pub struct Compat {
     pub reported_version: ReportedVersion,
 }
 
-/// The release this server says it is.
+/// The OpenVidu release that this server reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReportedVersion {
-    /// That of whoever asks; one that cannot be is not repeated.
+    /// The release of the client that asks, if it has the form of one.
     Client,
-    /// Always this.
+    /// Always the same.
     Fixed(String),
 }
 
@@ -32,7 +32,7 @@ impl ReportedVersion {
     /// Reads `client` or three numbers.
     ///
     /// # Errors
-    /// When it is something else, in words for an operator.
+    /// When it is something else; the message is for operators.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "client" => Ok(Self::Client),
@@ -41,16 +41,16 @@ impl ReportedVersion {
         }
     }
 
-    /// What a client hears that says `its` own release, or none.
+    /// The release reported to a client, which may have named `its` own.
     pub fn to_client<'a>(&'a self, its: Option<&'a str>) -> &'a str {
         match self {
-            // Anything but three numbers makes a client hang.
+            // A client hangs if it gets anything but three numbers.
             Self::Client => its.filter(|its| is_release(its)).unwrap_or(VERSION),
             Self::Fixed(release) => release,
         }
     }
 
-    /// What an application's server hears, which does not say its own.
+    /// The release reported to an application's server, which does not name its own.
     pub fn to_application(&self) -> &str {
         self.to_client(None)
     }

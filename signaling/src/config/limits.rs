@@ -1,4 +1,4 @@
-//! How much of everything there may be.
+//! Limits on what clients can make grow.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use clap::builder::RangedU64ValueParser;
 use super::Sockets;
 use crate::rate::Rate;
 
-/// What a message may be set to, in bytes: an offer of a browser has to fit.
+/// Range of the message size, in bytes. An offer of a browser must fit.
 const MESSAGE_LEN_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=1024 * 1024;
 
-/// What the data of a connection may be set to, in bytes. Everybody is sent all of it.
+/// Range of the size of a connection's data, in bytes. Every participant receives all of it.
 const DATA_LEN_BYTES: std::ops::RangeInclusive<u64> = 0..=65_536;
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -82,17 +82,17 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Requests on one WebSocket. `None` is any number.
+    /// Rate of requests on one WebSocket. `None` means unlimited.
     pub fn rpc(&self) -> Option<Rate> {
         Rate::per_second(self.rpc_per_s_max, self.rpc_burst_max)
     }
 
-    /// REST requests from one address. `None` is any number.
+    /// Rate of REST requests from one address. `None` means unlimited.
     pub fn rest(&self) -> Option<Rate> {
         Rate::per_second(self.rest_per_s_max, self.rest_burst_max)
     }
 
-    /// Wrong secrets from one address. `None` is any number.
+    /// Rate of wrong secrets from one address. `None` means unlimited.
     pub fn wrong_secrets(&self) -> Option<Rate> {
         let most = self.wrong_secrets_per_min_max;
         Rate::new(most, Duration::from_secs(60), most)

@@ -93,19 +93,19 @@ mod tests {
 
     #[test]
     fn a_secret_is_drawn_once_and_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let secret = rest(&[]).secrets(dir.path()).unwrap().current;
+        let dir = millrace_testkit::scratch();
+        let secret = rest(&[]).secrets(&dir).unwrap().current;
         assert_eq!(secret.len(), 32);
-        assert_eq!(rest(&[]).secrets(dir.path()).unwrap().current, secret);
+        assert_eq!(rest(&[]).secrets(&dir).unwrap().current, secret);
     }
 
     #[test]
     fn a_short_secret_is_refused_wherever_it_comes_from() {
-        let dir = tempfile::tempdir().unwrap();
-        let refusal = |rest: Rest| Access::new(&rest.secrets(dir.path()).unwrap(), None).err();
+        let dir = millrace_testkit::scratch();
+        let refusal = |rest: Rest| Access::new(&rest.secrets(&dir).unwrap(), None).err();
         let short = |len| Some(SecretsError::TooShort { option: CURRENT, len });
         assert_eq!(refusal(rest(&["--secret", "1234567"])), short(7));
-        std::fs::write(dir.path().join(SECRET_FILE), "\n").unwrap();
+        std::fs::write(dir.join(SECRET_FILE), "\n").unwrap();
         assert_eq!(refusal(rest(&[])), short(0));
     }
 }

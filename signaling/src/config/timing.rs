@@ -1,25 +1,25 @@
-//! Periods that no operator changes.
+//! Times that are no options.
 
 use std::time::Duration;
 
-/// How long things may take.
+/// Time limits and pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// How long a participant is kept after its socket was lost.
+    /// Time for a participant to come back after its WebSocket was lost.
     pub reconnect_grace: Duration,
-    /// The same for everybody after a restart of this process.
+    /// Time for all participants to come back after a restart of this process.
     pub restart_grace: Duration,
-    /// How long an RPC that needs the relay waits for it. Clients give up after 10 s.
+    /// Maximum wait of an RPC for the relay. Clients give up after 10 s.
     pub relay_wait: Duration,
-    /// How long a client that has left may keep its socket.
+    /// Time for a client that has left to close its WebSocket.
     pub farewell: Duration,
-    /// How long a socket may stay without joining.
+    /// Time for a new WebSocket to join a session.
     pub join_wait: Duration,
-    /// How long one attempt to tell an application's server may take.
+    /// Time for one attempt to send an event to an application's server.
     pub webhook_timeout: Duration,
-    /// Pause before the second attempt; each later one is twice as long.
+    /// Pause before the second attempt. Each later pause is twice as long.
     pub webhook_pause: Duration,
-    /// How long the process, told to end, goes on telling what happened.
+    /// Time for the process to send waiting events before it ends.
     pub events_farewell: Duration,
     /// Pause after a certificate could not be fetched; each later one is twice as long. Not more than five attempts fall
     /// into an hour: more failures than that, and Let's Encrypt hears no more.
