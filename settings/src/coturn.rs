@@ -19,12 +19,11 @@ enum Rule {
     Known,
 }
 
-const ALWAYS: &str = "always so here";
-const ABSENT: &str = "there is nothing of the kind";
-const DATABASE: &str =
-    "users are in no database; turn.secret makes credentials, turn.static-users names a few";
-const ADDRESSES: &str = "every address of this machine is listened on; the firewall says which are reached";
-const LOG: &str = "logs go to standard error; log.filter says how much";
+const ALWAYS: &str = "always on";
+const ABSENT: &str = "Millrace has no such feature";
+const DATABASE: &str = "there is no user database; use turn.secret, or turn.static-users for single users";
+const ADDRESSES: &str = "Millrace listens on every address of this machine; restrict them with the firewall";
+const LOG: &str = "logs go to standard error; set log.filter";
 
 /// Rules by name. A trailing `*` matches any rest.
 const RULES: &[(&str, Rule)] = &[
@@ -54,21 +53,21 @@ const RULES: &[(&str, Rule)] = &[
     ("no-dtls", Rule::Note(ALWAYS)),
     ("no-tlsv1", Rule::Note(ALWAYS)),
     ("no-tlsv1_1", Rule::Note(ALWAYS)),
-    ("secure-stun", Rule::Note("a plain Binding is answered without credentials")),
-    ("no-stun", Rule::Note("a plain Binding is always answered")),
+    ("secure-stun", Rule::Note("a STUN Binding is answered without credentials")),
+    ("no-stun", Rule::Note("a STUN Binding is always answered")),
     ("no-auth", Rule::Refuse("there is no TURN without credentials")),
-    ("no-udp", Rule::Refuse("UDP cannot be left out; use the firewall")),
-    ("no-tcp", Rule::Refuse("TCP cannot be left out; use the firewall")),
-    ("no-tls", Rule::Note("there is TLS where turn.tls-port says so")),
-    ("no-udp-relay", Rule::Refuse("relaying UDP is all there is")),
-    ("allow-loopback-peers", Rule::Refuse("say turn.allow = [\"127.0.0.0/8\"] if that is meant")),
+    ("no-udp", Rule::Refuse("UDP cannot be turned off; use the firewall")),
+    ("no-tcp", Rule::Refuse("TCP cannot be turned off; use the firewall")),
+    ("no-tls", Rule::Note("set turn.tls-port = 0")),
+    ("no-udp-relay", Rule::Refuse("Millrace relays UDP only")),
+    ("allow-loopback-peers", Rule::Refuse("set turn.allow = [\"127.0.0.0/8\"] if you need this")),
     ("oauth", Rule::Refuse(ABSENT)),
     ("mobility", Rule::Note(ABSENT)),
     ("alt-*", Rule::Note(ABSENT)),
     ("aux-server", Rule::Refuse(ABSENT)),
     ("alternate-server", Rule::Refuse(ABSENT)),
     ("tls-alternate-server", Rule::Refuse(ABSENT)),
-    ("bps-capacity", Rule::Refuse("there is a bound for each user, not for all of them together")),
+    ("bps-capacity", Rule::Refuse("there is a limit for each user, but none for all together")),
     ("listening-ip", Rule::Note(ADDRESSES)),
     ("relay-ip", Rule::Note(ADDRESSES)),
     ("listening-device", Rule::Note(ADDRESSES)),
@@ -79,8 +78,8 @@ const RULES: &[(&str, Rule)] = &[
     ("mysql-userdb", Rule::Refuse(DATABASE)),
     ("mongo-userdb", Rule::Refuse(DATABASE)),
     ("redis-userdb", Rule::Refuse(DATABASE)),
-    ("redis-statsdb", Rule::Note("GET /millrace/stats has the figures")),
-    ("prometheus*", Rule::Note("GET /millrace/stats has the figures")),
+    ("redis-statsdb", Rule::Note("GET /millrace/stats has the counters")),
+    ("prometheus*", Rule::Note("GET /millrace/stats has the counters")),
     ("cli-*", Rule::Note(ABSENT)),
     ("web-admin*", Rule::Note(ABSENT)),
     ("log-*", Rule::Note(LOG)),
@@ -92,11 +91,11 @@ const RULES: &[(&str, Rule)] = &[
     ("Verbose", Rule::Note(LOG)),
     ("server-name", Rule::Note(ABSENT)),
     ("no-software-attribute", Rule::Note(ALWAYS)),
-    ("pidfile", Rule::Note("systemd knows the process")),
-    ("proc-*", Rule::Note("the unit of systemd says who it runs as")),
-    ("relay-threads", Rule::Note("relay.shards says how many threads there are")),
-    ("cipher-list", Rule::Note("those of TLS 1.2 and 1.3 that are not broken, always")),
-    ("dh*", Rule::Note("those of TLS 1.2 and 1.3 that are not broken, always")),
+    ("pidfile", Rule::Note("systemd knows the process id")),
+    ("proc-*", Rule::Note("set the user in the systemd unit")),
+    ("relay-threads", Rule::Note("set relay.shards instead")),
+    ("cipher-list", Rule::Note("always the secure ones of TLS 1.2 and 1.3")),
+    ("dh*", Rule::Note("always the secure ones of TLS 1.2 and 1.3")),
 ];
 
 fn rule(name: &str) -> Option<Rule> {

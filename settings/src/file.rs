@@ -83,7 +83,7 @@ fn unknown_table(table: &str) -> String {
     // More likely, a key stands outside of its table.
     if let Some(key) = KEYS.iter().find(|key| key.flag == table || key.parts().1 == table) {
         let (table, name) = key.parts();
-        return format!("{name} belongs below [{table}]");
+        return format!("{name} belongs to the table [{table}]");
     }
     match nearest(table, KEYS.iter().map(|key| key.parts().0)) {
         Some(known) => format!("unknown table [{table}]; did you mean [{known}]?"),
@@ -132,7 +132,7 @@ fn scalar(path: &str, value: &DeValue<'_>) -> Result<String, String> {
             .map_err(|error| format!("{path}: {error}")),
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Boolean(on) => Ok(on.to_string()),
-        other => Err(format!("{path}: a {} is not a value here", other.type_str())),
+        other => Err(format!("{path}: a {} is not allowed here", other.type_str())),
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
             ("[server]\nhttps-prot = 1", 2, "did you mean server.https-port?"),
             ("[server]\n\nshards = 1", 3, "did you mean relay.shards?"),
             ("[sever]\nhttps-port = 1", 1, "did you mean [server]?"),
-            ("https-port = 1", 1, "https-port belongs below [server]"),
+            ("https-port = 1", 1, "https-port belongs to the table [server]"),
             ("[garbage]\ngarbage-interval-s = 1", 2, "did you mean garbage.interval-s?"),
             ("[server]\nquite-something-else = 1", 2, "`millrace config keys`"),
             ("[server]\nhttps-port-file = \"x\"", 2, "unknown key server.https-port-file"),

@@ -118,7 +118,7 @@ impl Settings {
             let mut origin = Origin::File(path.clone(), entry.line);
             let mut texts = entry.texts;
             if let Some(before) = lines.insert(entry.key.path, entry.line) {
-                problems.push(format!("{origin}: {} stands in line {before} already", entry.key.path));
+                problems.push(format!("{origin}: {} is set in line {before} already", entry.key.path));
                 continue;
             }
             if entry.in_file {
@@ -135,7 +135,10 @@ impl Settings {
                 problems.push(format!("{origin}: {} is empty", entry.key.path));
                 continue;
             } else if entry.key.secret && is_public(&path) {
-                self.warnings.push(format!("{}: holds a secret and everyone may read it", path.display()));
+                self.warnings.push(format!(
+                    "{}: contains a secret and every user may read it; run chmod 640",
+                    path.display()
+                ));
             }
             self.values.insert(entry.key.path, Value { texts, origin });
         }
@@ -222,7 +225,7 @@ fn from_environment(key: &Key, environment: &Environment) -> Result<Option<Value
     let file_name = format!("{name}_FILE");
     let holder = environment.get(&file_name).filter(|path| key.secret && !path.is_empty());
     match (direct, holder) {
-        (Some(_), Some(_)) => Err(format!("{name} and {file_name} are both set; which one counts?")),
+        (Some(_), Some(_)) => Err(format!("{name} and {file_name} are both set; remove one")),
         (Some(text), None) if text.is_empty() => Err(format!("{name} is empty")),
         (Some(text), None) => Ok(Some(Value { texts: vec![text.clone()], origin: Origin::Variable(name) })),
         (None, Some(path)) => {

@@ -49,10 +49,10 @@ enum Rule {
     Known,
 }
 
-const NGINX: &str = "there is no nginx in front";
+const NGINX: &str = "Millrace uses no nginx";
 const RECORDING: &str = "there is no recording";
-const TURN: &str = "the relay's own TURN server is at the addresses of the relay";
-const APART: &str = "counts with COTURN_IP, where a coturn stays";
+const TURN: &str = "the relay has a TURN server of its own, at its own addresses";
+const APART: &str = "used with COTURN_IP, because a coturn on another machine stays in use";
 
 /// Rules by name. A trailing `*` matches any rest.
 const RULES: &[(&str, Rule)] = &[
@@ -61,12 +61,12 @@ const RULES: &[(&str, Rule)] = &[
     ("CERTIFICATE_TYPE", Rule::Known),
     ("REDIRECT_WWW", Rule::Note(NGINX)),
     ("WORKER_CONNECTIONS", Rule::Note(NGINX)),
-    ("HTTPS_PROTOCOLS", Rule::Note("TLS 1.2 and 1.3, always")),
-    ("HTTPS_CIPHERS", Rule::Note("those of TLS 1.2 and 1.3 that are not broken, always")),
+    ("HTTPS_PROTOCOLS", Rule::Note("always TLS 1.2 and 1.3")),
+    ("HTTPS_CIPHERS", Rule::Note("always the secure ones of TLS 1.2 and 1.3")),
     ("HTTPS_HSTS", Rule::Note(NGINX)),
     ("OPENVIDU_RECORDING", Rule::OnlyOff(RECORDING)),
     ("OPENVIDU_RECORDING_*", Rule::Note(RECORDING)),
-    ("OPENVIDU_WEBRTC_SIMULCAST", Rule::Note("clients are told of no simulcast")),
+    ("OPENVIDU_WEBRTC_SIMULCAST", Rule::Note("there is no simulcast for viewers")),
     ("OPENVIDU_WEBRTC_ICE_SERVERS", Rule::Known),
     ("COTURN_IP", Rule::Known),
     ("COTURN_PORT", Rule::Known),
@@ -74,12 +74,12 @@ const RULES: &[(&str, Rule)] = &[
     ("COTURN_MIN_PORT", Rule::Known),
     ("COTURN_MAX_PORT", Rule::Known),
     ("COTURN_*", Rule::Note(TURN)),
-    ("MEDIA_NODES_PUBLIC_IPS", Rule::Note("there are no media nodes; give the address as server.public-ip")),
+    ("MEDIA_NODES_PUBLIC_IPS", Rule::Note("there are no media nodes; set the address as server.public-ip")),
     ("KMS_*", Rule::Note("there is no Kurento")),
-    ("OV_CE_DEBUG_LEVEL", Rule::Note("log.filter says how much is logged")),
+    ("OV_CE_DEBUG_LEVEL", Rule::Note("set log.filter instead")),
     ("JAVA_OPTIONS", Rule::Note("there is no Java")),
     ("CALL_*", Rule::Note("of the application OpenVidu Call")),
-    ("OPENVIDU_PRO_*", Rule::Note("of another edition")),
+    ("OPENVIDU_PRO_*", Rule::Note("belongs to another edition")),
 ];
 
 fn rule(name: &str) -> Option<Rule> {
@@ -206,12 +206,14 @@ impl Translation {
                 self.take(name, "turn.relay-ports", &range);
             }
             ("COTURN_MAX_PORT", _) if given("COTURN_MIN_PORT").is_some() => {
-                self.leave(name, "counts with COTURN_MIN_PORT", false);
+                self.leave(name, "used with COTURN_MIN_PORT", false);
             }
             ("COTURN_MAX_PORT", max) => {
                 self.take(name, "turn.relay-ports", &format!("{COTURN_MIN_PORT}-{max}"));
             }
-            ("CERTIFICATE_TYPE", "selfsigned") => self.leave(name, "one of our own, as here", false),
+            ("CERTIFICATE_TYPE", "selfsigned") => {
+                self.leave(name, "self-signed, which is the default", false)
+            }
             ("CERTIFICATE_TYPE", "owncert") => {
                 for (path, file) in [
                     ("server.certificate-file", "owncert/certificate.cert"),
