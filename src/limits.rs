@@ -19,6 +19,8 @@ pub const TRACK_SSRCS_MAX: usize = 4;
 pub const LATCHED_SSRCS_MAX: u32 = 16;
 /// Bytes of `a=mid` and `a=rid` values kept.
 pub const MID_BYTES_MAX: usize = 16;
+/// Bytes of what signaling notes with a peer.
+pub const MEMO_BYTES_MAX: usize = millrace_control::MEMO_BYTES_MAX;
 /// Bytes of a CNAME kept.
 pub const CNAME_BYTES_MAX: usize = 31;
 
@@ -67,6 +69,15 @@ pub const HANDSHAKES_BY_PEER_MAX: u8 = 16;
 pub const SENDER_REPORT_INTERVAL: Duration = Duration::from_millis(1000);
 /// How often a publisher gets a receiver report.
 pub const RECEIVER_REPORT_INTERVAL: Duration = Duration::from_millis(1000);
+/// How often a shard looks at each of its peers, and says what it has to do.
+pub const WATCH_INTERVAL: Duration = Duration::from_millis(1000);
+/// Places of the peers' table that are looked at in one go: a shard that is full looks eight times in the interval, so
+/// that media never waits for all of it.
+pub const WATCHED_AT_ONCE: usize = 512;
+/// Age of a peer's last check from which its path counts as disconnected. Browsers check every 2 to 3 s, so two checks in
+/// a row were lost.
+pub const DISCONNECTED_AFTER: Duration = Duration::from_secs(7);
+
 /// Shortest time between two copies of one packet to one viewer, whatever it asks.
 pub const RESEND_INTERVAL_MIN: Duration = Duration::from_millis(20);
 
@@ -79,3 +90,7 @@ const _: () = assert!(
 );
 const _: () = assert!(BRIDGED_SHARDS_MAX <= u64::BITS as usize);
 const _: () = assert!(HANDSHAKES_PER_CYCLE <= HANDSHAKE_QUEUE_MAX);
+const _: () = assert!(
+    millrace_control::REMOVED_PEERS_MAX <= COMMANDS_PER_CYCLE,
+    "one command removes no more peers than one cycle may"
+);

@@ -13,20 +13,13 @@ use std::sync::Arc;
 use std::sync::mpsc::{Receiver, channel};
 use std::time::{Duration, Instant};
 
+use millrace_testkit::{PATIENCE, scratch};
 use rustls::pki_types::pem::PemObject as _;
 use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::{Value, json};
 
-const PATIENCE: Duration = Duration::from_secs(60);
 const FETCHED: &str = "tls-letsencrypt.pem";
-
-fn scratch(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("millrace-acme-test-{}-{name}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).unwrap();
-    dir
-}
 
 /// Ports that nobody has now, all different.
 fn free_ports<const N: usize>() -> [u16; N] {
@@ -249,7 +242,7 @@ fn get(stream: &mut (impl io::Read + io::Write), path: &str) -> (String, String)
 
 #[test]
 fn a_certificate_is_fetched_and_kept() {
-    let dir = scratch("fetched");
+    let dir = scratch();
     let [redirect_port] = free_ports();
     let pebble = Pebble::start(&dir, redirect_port, 86_400 * 90);
     let roots = pebble.roots();
@@ -285,7 +278,7 @@ fn a_certificate_is_fetched_and_kept() {
 
 #[test]
 fn it_is_renewed_while_everything_runs() {
-    let dir = scratch("renewed");
+    let dir = scratch();
     let [redirect_port] = free_ports();
     let pebble = Pebble::start(&dir, redirect_port, 15);
     let roots = pebble.roots();
@@ -299,7 +292,7 @@ fn it_is_renewed_while_everything_runs() {
 
 #[test]
 fn an_operator_hears_why_there_is_none() {
-    let dir = scratch("refused");
+    let dir = scratch();
     let [redirect_port, closed_port] = free_ports();
     let pebble = Pebble::start(&dir, closed_port, 15);
     let server = Server::start(&dir, &pebble, redirect_port);

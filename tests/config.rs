@@ -7,8 +7,10 @@ use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Output, Stdio};
+use std::process::{Command, Output, Stdio};
 use std::time::Duration;
+
+use millrace_testkit::{Running, scratch};
 
 /// `EX_CONFIG`.
 const WRONG: Option<i32> = Some(78);
@@ -16,13 +18,6 @@ const WRONG: Option<i32> = Some(78);
 /// Free ports and one shard.
 const FREE_PORTS: [&str; 10] =
     ["--https-port", "0", "--http-port", "0", "--media-port", "0", "--turn", "false", "--shards", "1"];
-
-fn scratch(name: &str) -> PathBuf {
-    let dir = std::env::temp_dir().join(format!("millrace-config-test-{}-{name}", std::process::id()));
-    let _ = fs::remove_dir_all(&dir);
-    fs::create_dir_all(&dir).unwrap();
-    dir
-}
 
 fn written(dir: &Path, text: &str) -> PathBuf {
     let path = dir.join("millrace.toml");
@@ -59,7 +54,7 @@ fn shown(output: &Output, path: &str) -> (String, String) {
 
 #[test]
 fn show_tells_every_value_and_where_it_comes_from() {
-    let dir = scratch("show");
+    let dir = scratch();
     let holder = dir.join("secret");
     fs::write(&holder, "never to be shown\n").unwrap();
     let file = written(
@@ -94,7 +89,7 @@ fn show_tells_every_value_and_where_it_comes_from() {
 
 #[test]
 fn check_tells_every_mistake_with_its_place() {
-    let dir = scratch("check");
+    let dir = scratch();
     let file = written(&dir, "[server]\nhttps-prot = 1\nhttp-port = 1480\n[relay]\nshard = 2\n");
     let path = file.to_str().unwrap();
     let output = millrace(&["config", "check", "--config", path]).output().unwrap();
@@ -143,7 +138,7 @@ fn check_tells_every_mistake_with_its_place() {
 
 #[test]
 fn a_coturns_file_becomes_one_that_is_right() {
-    let dir = scratch("coturn");
+    let dir = scratch();
     let conf = dir.join("turnserver.conf");
     fs::write(
         &conf,
@@ -186,7 +181,7 @@ fn a_coturns_file_becomes_one_that_is_right() {
 
 #[test]
 fn a_start_with_wrong_settings_ends_with_a_status_of_its_own() {
-    let dir = scratch("refused");
+    let dir = scratch();
     let data = dir.join("data");
     let file = written(&dir, "[garbage]\ninterval-s = \"soon\"\n");
     let start = ["--data-dir", data.to_str().unwrap(), "--config", file.to_str().unwrap()];
@@ -209,7 +204,8 @@ fn a_start_with_wrong_settings_ends_with_a_status_of_its_own() {
 
 #[test]
 fn what_only_a_child_refuses_ends_all_with_that_status() {
-    let data = scratch("child").join("data");
+    let scratch = scratch();
+    let data = scratch.join("data");
     fs::create_dir_all(&data).unwrap();
     // Of an earlier run, and cut off since.
     fs::write(data.join("secret"), "short").unwrap();
@@ -217,14 +213,14 @@ fn what_only_a_child_refuses_ends_all_with_that_status() {
     let (_, err) = said(&output);
     assert_eq!(output.status.code(), WRONG, "{err}");
     assert!(
-        err.contains("the secret has 5 bytes") && err.contains("signaling does not take its settings"),
+        err.contains("the secret has 5 bytes") && err.contains("signaling refuses its settings"),
         "{err}"
     );
 }
 
 #[test]
 fn how_much_is_logged_is_a_setting_like_others() {
-    let dir = scratch("log");
+    let dir = scratch();
     let file = written(&dir, "[log]\nfilter = \"warn,millrace=debug\"\n");
     let path = file.to_str().unwrap();
     let output = millrace(&["config", "show", "--config", path]).output().unwrap();
@@ -237,20 +233,9 @@ fn how_much_is_logged_is_a_setting_like_others() {
     assert!(said(&output).1.contains("log.filter"), "{output:?}");
 }
 
-/// A started server, ended with the test.
-struct Server(Child);
-
-impl Drop for Server {
-    fn drop(&mut self) {
-        // The front command ends its children when it is told to.
-        let _ = Command::new("kill").arg(self.0.id().to_string()).status();
-        let _ = self.0.wait();
-    }
-}
-
 #[test]
 fn both_processes_run_with_what_the_file_says() {
-    let dir = scratch("run");
+    let dir = scratch();
     let file = written(
         &dir,
         &format!(
@@ -260,18 +245,14 @@ fn both_processes_run_with_what_the_file_says() {
             dir.join("data").display()
         ),
     );
-    let mut child = millrace(&["--json", "--config", file.to_str().unwrap()])
+    let mut server = millrace(&["--json", "--config", file.to_str().unwrap()]);
+    server
         // A variable wins over the file in the children too, and an empty one says nothing: sending falls to receiving.
         .env("OPENVIDU_STREAMS_VIDEO_MIN_SEND_BANDWIDTH", "333")
         .env("OPENVIDU_STREAMS_VIDEO_MAX_SEND_BANDWIDTH", "")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stdout = child.stdout.take().unwrap();
-    let _server = Server(child);
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).unwrap();
-    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        .stdout(Stdio::piped());
+    let mut server = Running::start(&mut server).unwrap();
+    let ready = server.first_line().unwrap();
     assert_eq!(ready["secret"], "from the file");
     assert_eq!(ready["backend"], "mmsg");
     assert_eq!(ready["shards"].as_array().unwrap().len(), 1);
@@ -284,21 +265,18 @@ fn both_processes_run_with_what_the_file_says() {
 
 #[test]
 fn a_flag_of_one_process_is_a_flag_of_the_front_command() {
-    let data = scratch("flag").join("data");
-    let mut child = millrace(&[&FREE_PORTS[..], &["--json", "--secret", "from the file"]].concat())
+    let scratch = scratch();
+    let data = scratch.join("data");
+    let mut server = millrace(&[&FREE_PORTS[..], &["--json", "--secret", "from the file"]].concat());
+    server
         .args(["--video-min-recv-kbps", "222", "--webhook-header", "A: b, c", "--webhook-header", "D: e"])
         .args(["--webhook", "--webhook-endpoint", "https://app.example/hook", "--data-dir"])
         .arg(&data)
         // Flags win over every variable, in the children too.
         .env("OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH", "333")
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let stdout = child.stdout.take().unwrap();
-    let _server = Server(child);
-    let mut line = String::new();
-    BufReader::new(stdout).read_line(&mut line).unwrap();
-    let ready: serde_json::Value = serde_json::from_str(&line).unwrap();
+        .stdout(Stdio::piped());
+    let mut server = Running::start(&mut server).unwrap();
+    let ready = server.first_line().unwrap();
     let config = get(ready["http_url"].as_str().unwrap(), "/openvidu/api/config");
     assert_eq!(config["OPENVIDU_STREAMS_VIDEO_MIN_RECV_BANDWIDTH"], 222, "{config}");
     assert_eq!(config["OPENVIDU_WEBHOOK_HEADERS"], serde_json::json!(["A: b, c", "D: e"]), "{config}");
@@ -307,15 +285,10 @@ fn a_flag_of_one_process_is_a_flag_of_the_front_command() {
 /// What the front command prints on standard output and standard error until it is ready.
 fn printed(data: &Path) -> (String, String) {
     let log = data.with_extension("log");
-    let mut child = millrace(&FREE_PORTS)
-        .arg("--data-dir")
-        .arg(data)
-        .stdout(Stdio::piped())
-        .stderr(fs::File::create(&log).unwrap())
-        .spawn()
-        .unwrap();
-    let stdout = child.stdout.take().unwrap();
-    let _server = Server(child);
+    let mut server = millrace(&FREE_PORTS);
+    server.arg("--data-dir").arg(data).stdout(Stdio::piped()).stderr(fs::File::create(&log).unwrap());
+    let mut server = Running::start(&mut server).unwrap();
+    let stdout = server.child().stdout.take().unwrap();
     let mut out = String::new();
     for line in BufReader::new(stdout).lines() {
         let line = line.unwrap();
@@ -330,7 +303,8 @@ fn printed(data: &Path) -> (String, String) {
 
 #[test]
 fn the_secret_is_printed_once_and_the_data_directory_is_private() {
-    let data = scratch("printed").join("data");
+    let scratch = scratch();
+    let data = scratch.join("data");
     let mode = || fs::metadata(&data).unwrap().permissions().mode() & 0o777;
     let (out, log) = printed(&data);
     let secret = fs::read_to_string(data.join("secret")).unwrap();
@@ -366,7 +340,7 @@ fn get(url: &str, path: &str) -> serde_json::Value {
 
 #[test]
 fn an_openvidu_env_becomes_a_file_that_is_right() {
-    let dir = scratch("import");
+    let dir = scratch();
     let env = dir.join(".env");
     fs::write(
         &env,

@@ -32,7 +32,7 @@ const HOUSES: [House; 2] = [
 ];
 
 /// The rooms of signaling. Those of layer 6 are adapters: each speaks one protocol, and nothing below knows it.
-const SIGNALING_ROOMS: [(&str, u8); 28] = [
+const SIGNALING_ROOMS: [(&str, u8); 30] = [
     // 7: wiring only
     ("main", 7),
     ("server", 7),
@@ -40,12 +40,13 @@ const SIGNALING_ROOMS: [(&str, u8); 28] = [
     ("memory", 7),
     // 6: adapters, one protocol each
     ("openvidu", 6),
+    ("readiness", 6),
     ("stats", 6),
     ("web", 6),
     // 5: the core: what a client or an application may do, and what follows
     ("app", 5),
-    // 4: who is where
-    ("state", 4),
+    // 4: every session, and what is known of all of them
+    ("registry", 4),
     // 3: the kernel's doors
     ("http", 3),
     ("acme", 3),
@@ -58,7 +59,6 @@ const SIGNALING_ROOMS: [(&str, u8); 28] = [
     ("delivery", 1),
     ("ice_servers", 1),
     ("origin", 1),
-    ("placement", 1),
     ("rate", 1),
     ("sdp", 1),
     ("session", 1),
@@ -73,7 +73,7 @@ const SIGNALING_ROOMS: [(&str, u8); 28] = [
     ("supervise", 0),
 ];
 
-const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 10] = [
+const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 11] = [
     // The program and the crate's face.
     ("main", "server", ""),
     ("server", "routes", ""),
@@ -85,8 +85,9 @@ const SIGNALING_SIDE_DOORS: [(&str, &str, &str); 10] = [
     ("http", "acme", "Answers"),
     // What one participant may say is a rate.
     ("delivery", "rate", ""),
-    // Wrong secrets are counted by a rate.
+    // Wrong secrets are counted by a rate, and an invitation names a role.
     ("access", "rate", ""),
+    ("access", "session", "Role"),
     // The ICE servers of a connection are part of the model.
     ("ice_servers", "session", ""),
     // A URL has a host and a port, as an ICE server has.
@@ -164,7 +165,7 @@ const DOORS: [(&str, &[&str]); 6] = [
     ("io_uring", &["src/io/uring", "loadtest/src/kernel"]),
     ("libc", &["src/io", "loadtest/src/kernel", "signaling/src/memory/heap"]),
     ("dimpl", &["src/dtls"]),
-    ("aws_lc_rs", &["src/crypto", "turn", "signaling", "loadtest"]),
+    ("aws_lc_rs", &["src/crypto", "turn", "signaling", "http-client", "loadtest"]),
     // The edge is not on the packet path, and timers, TLS and a thousand slow readers come with the runtime.
     ("tokio", &["signaling", "http-client", "loadtest", "benches", "src/edge"]),
     ("tokio_rustls", &["signaling", "http-client/tests", "loadtest", "src/edge"]),
@@ -408,8 +409,8 @@ fn notices_a_wrong_import() {
     refused(import_faults, "src/io/cycle.rs", "use crate::control::mailbox::Mailbox;");
     refused(import_faults, "signaling/src/session/mod.rs", "use crate::app::App;");
     refused(import_faults, "signaling/src/app/mod.rs", "use crate::openvidu::events;");
-    refused(import_faults, "signaling/src/state/mod.rs", "use crate::{session::Session, openvidu::rpc};");
-    refused(import_faults, "signaling/src/sdp/mod.rs", "use crate::session::Media;");
+    refused(import_faults, "signaling/src/registry/mod.rs", "use crate::{session::Session, openvidu::rpc};");
+    refused(import_faults, "signaling/src/sdp/mod.rs", "use crate::session::Endpoint;");
 }
 
 #[test]

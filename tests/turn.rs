@@ -2,15 +2,16 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
-use std::io::{self, BufRead as _, BufReader, Read, Write};
+use std::io::{self, Read, Write};
 use std::net::{SocketAddr, TcpStream, UdpSocket};
 use std::os::unix::net::UnixStream;
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::path::Path;
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use millrace_control::{self as contract, ClientHello, Command as Ask, FromRelay, Reply, ToRelay, frame};
+use millrace_testkit::{PATIENCE, Program, awaited};
 use millrace_turn::stream::message_len;
 use millrace_turn::{AttributeType, Class, ErrorCode, IntegrityKey, Message, Method, TransactionId, Writer};
 use rustls::pki_types::pem::PemObject as _;
@@ -18,24 +19,18 @@ use rustls::pki_types::{CertificateDer, ServerName};
 use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use serde_json::Value;
 
-const PATIENCE: Duration = Duration::from_secs(60);
+/// What the relay writes once every shard runs.
+const READY: &str = "ready.json";
 /// A datagram that is not answered by then is sent again.
 const AGAIN: Duration = Duration::from_millis(500);
 const USER: (&str, &str) = ("ann", "of-the-test");
 const CHANNEL: u16 = 0x4000;
 
-/// A program on free ports, ended with the test.
-struct Program {
-    child: Child,
-    dir: PathBuf,
-}
-
-impl Program {
-    fn start(name: &str, program: &str, more: &[&str]) -> Self {
-        let dir = std::env::temp_dir().join(format!("millrace-turn-test-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir).unwrap();
-        let child = Command::new(program)
+/// A program on free ports.
+fn start(program: &str, more: &[&str]) -> Program {
+    Program::start(|dir| {
+        let mut command = Command::new(program);
+        command
             .args([
                 "--media-port",
                 "0",
@@ -48,50 +43,17 @@ impl Program {
             ])
             .args(["--turn-static-user", &format!("{}:{}", USER.0, USER.1)])
             .args(more)
+            .arg("--ready-file")
+            .arg(dir.join(READY))
             .arg("--data-dir")
-            .arg(&dir)
+            .arg(dir)
             .env("MILLRACE_CONFIG", "/dev/null")
             .stdin(Stdio::null())
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap();
-        Self { child, dir }
-    }
-
-    /// What the relay says once every shard runs.
-    fn ready_file(&self) -> Value {
-        awaited("the relay is ready", || {
-            let line = std::fs::read_to_string(self.dir.join("ready.json")).ok()?;
-            serde_json::from_str(&line).ok()
-        })
-    }
-
-    fn first_line(&mut self) -> Value {
-        let mut line = String::new();
-        BufReader::new(self.child.stdout.take().unwrap()).read_line(&mut line).unwrap();
-        serde_json::from_str(&line).unwrap()
-    }
-}
-
-impl Drop for Program {
-    fn drop(&mut self) {
-        // The front command ends its children when it is told to.
-        let _ = Command::new("kill").arg(self.child.id().to_string()).status();
-        let _ = self.child.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
-}
-
-fn awaited<T>(what: &str, mut ask: impl FnMut() -> Option<T>) -> T {
-    let start = Instant::now();
-    loop {
-        if let Some(found) = ask() {
-            return found;
-        }
-        assert!(start.elapsed() < PATIENCE, "not in time: {what}");
-        std::thread::sleep(Duration::from_millis(20));
-    }
+            .stderr(Stdio::null());
+        command
+    })
+    .unwrap()
 }
 
 /// How a client reaches the server.
@@ -308,7 +270,8 @@ fn here(port: &Value) -> SocketAddr {
 /// One request at the relay's control socket.
 fn command(stream: &mut UnixStream, request: u64, shard: u32, command: Ask) -> Reply {
     let mut bytes = Vec::new();
-    frame::encode(&ToRelay { request, shard, command: Some(command) }, &mut bytes);
+    let frame = ToRelay { request, shard, command: Some(command), ..ToRelay::default() };
+    frame::encode(&frame, &mut bytes).unwrap();
     stream.write_all(&bytes).unwrap();
     let mut read = Vec::new();
     loop {
@@ -327,11 +290,10 @@ fn command(stream: &mut UnixStream, request: u64, shard: u32, command: Ask) -> R
 
 #[test]
 fn an_allocation_its_permission_and_its_channel_outlive_a_panic() {
-    let dir = std::env::temp_dir().join(format!("millrace-turn-test-{}-panic", std::process::id()));
-    let ready = dir.join("ready.json");
-    let more = ["--shards", "2", "--allow-fault-injection", "--ready-file", ready.to_str().unwrap()];
-    let relay = Program::start("panic", env!("CARGO_BIN_EXE_millrace-relay"), &more);
-    let ready = relay.ready_file();
+    let more = ["--shards", "2", "--allow-fault-injection"];
+    let mut relay = start(env!("CARGO_BIN_EXE_millrace-relay"), &more);
+    let ready = relay.dir().join(READY);
+    let ready = relay.ready_file(&ready).unwrap();
     let media = [0, 1].map(|shard| here(&ready["shards"][shard]["port"]));
     let turn_port = here(&ready["turn_port"]).port();
     // The kernel spreads them over the shards.
@@ -348,9 +310,9 @@ fn an_allocation_its_permission_and_its_channel_outlive_a_panic() {
         }
     };
     check("before");
-    let mut control = UnixStream::connect(relay.dir.join("control.sock")).unwrap();
+    let mut control = UnixStream::connect(relay.dir().join("control.sock")).unwrap();
     control.set_read_timeout(Some(PATIENCE)).unwrap();
-    let hello = Ask::Hello(ClientHello { version: contract::VERSION });
+    let hello = Ask::Hello(ClientHello { version: contract::VERSION, ..ClientHello::default() });
     assert!(matches!(command(&mut control, 1, 0, hello), Reply::Hello(_)));
     for shard in 0..2 {
         // A shard without a peer does not count how often it was rebuilt.
@@ -415,15 +377,15 @@ fn kill(pid: &Value) {
 fn streams_outlive_signaling_and_allocate_anew_after_the_relay() {
     let more =
         ["--json", "--https-port", "0", "--http-port", "0", "--shards", "2", "--secret", "of this test"];
-    let mut server = Program::start("kills", env!("CARGO_BIN_EXE_millrace"), &more);
-    let ready = server.first_line();
+    let mut server = start(env!("CARGO_BIN_EXE_millrace"), &more);
+    let ready = server.first_line().unwrap();
     let before = awaited("statistics", || stats(&ready));
     let media = here(&ready["shards"][1]["port"]);
     let turn_port = here(&before["relay"]["turnPort"]).port();
     let https_port = here(&before["relay"]["httpsPort"]).port();
     let open = |media: SocketAddr| {
         let clients =
-            [Client::tcp(turn_port)?, Client::tcp(https_port)?, Client::tls(https_port, &server.dir)?];
+            [Client::tcp(turn_port)?, Client::tcp(https_port)?, Client::tls(https_port, server.dir())?];
         clients
             .into_iter()
             .map(|mut client| Ok((client.allocate(media)?, client)))

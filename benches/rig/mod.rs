@@ -246,7 +246,7 @@ fn put_subscription(track: u64, viewer: u64, media: Media) -> contract::PutSubsc
         codecs: vec![codec(media)],
         cname: "room".into(),
         kind: kind(media),
-        home: None,
+        ..contract::PutSubscription::default()
     }
 }
 

@@ -1,9 +1,11 @@
 //! A program started for one measurement, in a folder of its own; both are gone after it.
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command};
 use std::time::{Duration, Instant};
+
+use millrace_testkit::Scratch;
 
 use crate::kernel::affinity::{allowed_cores, pin_this_thread};
 
@@ -17,7 +19,8 @@ const LOG_TAIL: usize = 600;
 #[derive(Debug)]
 pub struct Program {
     child: Child,
-    folder: PathBuf,
+    // Removed once the program has ended.
+    folder: Scratch,
 }
 
 impl Program {
@@ -28,7 +31,7 @@ impl Program {
     /// When it does not start, with the end of its log.
     pub fn start(
         mut command: Command,
-        folder: PathBuf,
+        folder: Scratch,
         cores: &[usize],
         is_ready: impl Fn() -> bool,
     ) -> Result<Self, String> {
@@ -37,10 +40,7 @@ impl Program {
         pin_this_thread(cores).map_err(|error| error.to_string())?;
         let child = command.spawn();
         pin_this_thread(&ours).map_err(|error| error.to_string())?;
-        let child = child.map_err(|error| {
-            let _ = fs::remove_dir_all(&folder);
-            error.to_string()
-        })?;
+        let child = child.map_err(|error| error.to_string())?;
         let mut program = Self { child, folder };
         program.await_ready(is_ready)?;
         Ok(program)
@@ -83,6 +83,5 @@ impl Drop for Program {
     fn drop(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        let _ = fs::remove_dir_all(&self.folder);
     }
 }

@@ -65,7 +65,9 @@ async fn connection(mut stream: TcpStream, base: String, state: Arc<Mutex<State>
     let mut request = vec![0; 8192];
     let len = stream.read(&mut request).await.unwrap();
     let text = String::from_utf8_lossy(&request[..len]).into_owned();
-    assert!(text.contains("Authorization: Basic T1BFTlZJRFVBUFA6cw=="), "OPENVIDUAPP:s");
+    let mut fields = text.lines().filter_map(|line| line.split_once(": "));
+    let secret = fields.find(|(name, _)| name.eq_ignore_ascii_case("authorization"));
+    assert_eq!(secret.map(|(_, value)| value), Some("Basic T1BFTlZJRFVBUFA6cw=="), "OPENVIDUAPP:s");
     let body = if text.contains("/connection ") {
         json!({ "connectionId": "con_A", "token": format!("{base}?sessionId=ses_A&token=tok_A") })
     } else {

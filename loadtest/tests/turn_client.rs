@@ -3,11 +3,11 @@
 #![allow(clippy::unwrap_used, reason = "a test")]
 
 use std::net::SocketAddr;
-use std::path::PathBuf;
-use std::process::{Child, Command, Stdio};
+use std::process::{Command, Stdio};
 use std::sync::Arc;
 use std::time::Duration;
 
+use millrace_testkit::{FREE_MEDIA_PORTS, Program};
 use serde_json::Value;
 use stun::message::{Getter as _, Message};
 use stun::xoraddr::XorMappedAddress;
@@ -18,64 +18,30 @@ use webrtc_util::Conn;
 /// Far beyond what any step takes.
 const PATIENCE: Duration = Duration::from_secs(60);
 
-/// The relay by itself, and its data directory.
-struct Relay {
-    process: Child,
-    dir: PathBuf,
-}
-
-impl Relay {
-    /// Starts it; gives what it says once it is ready.
-    async fn start() -> (Self, Value) {
-        // The workspace's tests build it too.
-        let deps = std::env::current_exe().unwrap();
-        let program = deps.ancestors().nth(2).unwrap().join("millrace");
-        assert!(program.exists(), "no {}; build it with cargo build --bin millrace", program.display());
-        let dir = std::env::temp_dir().join(format!("millrace-turn-client-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
-        let ready = dir.join("ready");
-        let process = Command::new(program)
-            .args([
-                "__relay",
-                "--media-port",
-                "0",
-                "--shards",
-                "1",
-                "--turn-port",
-                "0",
-                "--turn-tls-port",
-                "0",
-            ])
-            .args(["--turn-static-user", "ann:secret", "--turn-allow", "127.0.0.0/8"])
-            .arg("--data-dir")
-            .arg(&dir)
+/// The relay by itself, and what it says once it is ready.
+fn relay() -> (Program, Value) {
+    // The workspace's tests build it too.
+    let deps = std::env::current_exe().unwrap();
+    let program = deps.ancestors().nth(2).unwrap().join("millrace");
+    assert!(program.exists(), "no {}; build it with cargo build --bin millrace", program.display());
+    let mut relay = Program::start(|dir| {
+        let mut command = Command::new(program);
+        command
+            .arg("__relay")
+            .args(FREE_MEDIA_PORTS)
+            .args(["--turn-static-user", "ann:secret", "--turn-allow", "127.0.0.0/8", "--data-dir"])
+            .arg(dir)
             .arg("--ready-file")
-            .arg(&ready)
+            .arg(dir.join("ready"))
             .env("MILLRACE_CONFIG", "/dev/null")
             // It ends with its standard input.
-            .stdin(Stdio::piped())
-            .spawn()
-            .unwrap();
-        let relay = Self { process, dir };
-        let word = tokio::time::timeout(PATIENCE, async {
-            loop {
-                if let Ok(bytes) = tokio::fs::read(&ready).await {
-                    return bytes;
-                }
-                tokio::time::sleep(Duration::from_millis(10)).await;
-            }
-        });
-        let word = serde_json::from_slice(&word.await.unwrap()).unwrap();
-        (relay, word)
-    }
-}
-
-impl Drop for Relay {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-        let _ = std::fs::remove_dir_all(&self.dir);
-    }
+            .stdin(Stdio::piped());
+        command
+    })
+    .unwrap();
+    let ready = relay.dir().join("ready");
+    let word = relay.ready_file(&ready).unwrap();
+    (relay, word)
 }
 
 /// Somebody outside who says everything twice.
@@ -100,7 +66,7 @@ async fn receive(conn: &impl Conn) -> (Vec<u8>, SocketAddr) {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn it_allocates_speaks_to_peers_and_is_heard() {
-    let (_relay, ready) = Relay::start().await;
+    let (_relay, ready) = relay();
     let turn = format!("127.0.0.1:{}", ready["turn_port"]);
     let socket = Arc::new(UdpSocket::bind("127.0.0.1:0").await.unwrap());
     let own = socket.local_addr().unwrap();

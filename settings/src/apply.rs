@@ -1,4 +1,4 @@
-//! From settings to the command line of a program.
+//! Gives a program's command line the settings of all sources.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -11,7 +11,7 @@ use clap::{Arg, ArgAction, ArgMatches, Command, CommandFactory, FromArgMatches, 
 use crate::keys::{self, KEYS, Key};
 use crate::load::{Environment, FILE_VARIABLE, Problems, Settings};
 
-/// Exit status of a program that cannot start with its settings (`EX_CONFIG`): to start it again is in vain.
+/// Exit status of a program that refuses its settings (`EX_CONFIG` of sysexits.h). Another start would fail in the same way.
 pub const EXIT_CONFIG: u8 = 78;
 
 /// Why a program does not start.
@@ -24,11 +24,11 @@ pub enum Failure {
 }
 
 impl Failure {
-    /// Says it on standard error, help on standard output, and with which status to end.
+    /// Prints it: help on standard output, errors on standard error. Returns the exit status.
     pub fn report(&self, program: &str) -> ExitCode {
         match self {
             Self::Usage(error) => {
-                // Nobody is left to tell if even that fails.
+                // If printing fails, there is no other way to report it.
                 let _ = error.print();
                 u8::try_from(error.exit_code()).map_or(ExitCode::FAILURE, ExitCode::from)
             }
@@ -42,7 +42,7 @@ impl Failure {
     }
 }
 
-/// The variables of this process that are text.
+/// The environment variables of this process that are UTF-8.
 pub fn environment() -> Environment {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
@@ -94,7 +94,7 @@ fn file_option() -> Arg {
         .help(format!("File of settings, TOML [default: {} where it exists]", crate::DEFAULT_FILE))
 }
 
-/// The file that the flags name. It has to be read before the flags can be, for it says their defaults.
+/// The file that `--config` names. It is read before clap reads the flags, because it sets their defaults.
 fn named_file(arguments: &[OsString]) -> Option<PathBuf> {
     let mut words = arguments.iter().skip(1);
     while let Some(word) = words.next() {
@@ -141,9 +141,9 @@ fn add_flags(settings: &mut Settings, command: &Command, matches: &ArgMatches) {
     }
 }
 
-/// What the options of a program do not take: the key, and what is wrong where.
+/// The values that the options of a program refuse: the key, and a message with the place of the value.
 pub fn faults(command: &Command, settings: &Settings) -> Vec<(&'static Key, String)> {
-    // One value at a time, by itself, so that one mistake does not hide the next.
+    // Each key is tried alone, so one mistake does not hide the next.
     let bare = command.clone().mut_args(|arg| arg.env(Resettable::Reset));
     let mut faults = Vec::new();
     for key in KEYS {
@@ -166,7 +166,7 @@ pub fn faults(command: &Command, settings: &Settings) -> Vec<(&'static Key, Stri
         if let Err(error) = bare.clone().try_get_matches_from(words)
             && error.kind() != ErrorKind::MissingRequiredArgument
         {
-            // The words of clap repeat the value.
+            // Clap's message repeats the value, which may be a secret.
             let inner = std::error::Error::source(&error).map(ToString::to_string);
             let words = match inner {
                 inner if key.secret => inner.unwrap_or_else(|| "is not what it has to be".into()),
@@ -178,7 +178,7 @@ pub fn faults(command: &Command, settings: &Settings) -> Vec<(&'static Key, Stri
     faults
 }
 
-/// What clap says, without its advice.
+/// Clap's message without its hints.
 fn first_words(error: &clap::Error) -> String {
     let text = error.render().to_string();
     let lines = text.lines().take_while(|line| !line.trim().is_empty()).map(str::trim);
@@ -246,8 +246,7 @@ mod tests {
 
     #[test]
     fn the_file_is_found_wherever_it_stands() {
-        let dir = std::env::temp_dir().join(format!("millrace-apply-{}", std::process::id()));
-        std::fs::create_dir_all(&dir).unwrap();
+        let dir = millrace_testkit::scratch();
         let file = dir.join("a.toml");
         std::fs::write(&file, "[relay]\nshards = 3\nbackend = true\n").unwrap();
         let path = file.to_str().unwrap();

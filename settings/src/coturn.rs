@@ -1,4 +1,4 @@
-//! `turnserver.conf` of a coturn that Millrace takes the place of: what each line becomes here, and what it cannot become.
+//! Translates the `turnserver.conf` of a coturn that Millrace replaces.
 
 use std::net::IpAddr;
 
@@ -6,27 +6,26 @@ use crate::keys::{self, KEYS};
 use crate::openvidu::{Left, Taken, Translation};
 use crate::suggest::nearest;
 
-/// What to do with an option that is no setting of ours by another name.
+/// What to do with an option of coturn.
 #[derive(Clone, Copy)]
 enum Rule {
-    /// Becomes this key, with its value.
+    /// Becomes this key, with the same value.
     Take(&'static str),
     /// Has no meaning here.
     Note(&'static str),
-    /// Leaving it out would be another server than was asked for.
+    /// Must not be left out silently: the server would not be the one that the operator asked for.
     Refuse(&'static str),
-    /// Read by `translate` itself.
+    /// Translated by code.
     Known,
 }
 
-const ALWAYS: &str = "always so here";
-const ABSENT: &str = "there is nothing of the kind";
-const DATABASE: &str =
-    "users are in no database; turn.secret makes credentials, turn.static-users names a few";
-const ADDRESSES: &str = "every address of this machine is listened on; the firewall says which are reached";
-const LOG: &str = "logs go to standard error; log.filter says how much";
+const ALWAYS: &str = "always on";
+const ABSENT: &str = "Millrace has no such feature";
+const DATABASE: &str = "there is no user database; use turn.secret, or turn.static-users for single users";
+const ADDRESSES: &str = "Millrace listens on every address of this machine; restrict them with the firewall";
+const LOG: &str = "logs go to standard error; set log.filter";
 
-/// By name; a trailing `*` stands for any rest.
+/// Rules by name. A trailing `*` matches any rest.
 const RULES: &[(&str, Rule)] = &[
     ("listening-port", Rule::Take("turn.port")),
     ("realm", Rule::Take("turn.realm")),
@@ -54,21 +53,21 @@ const RULES: &[(&str, Rule)] = &[
     ("no-dtls", Rule::Note(ALWAYS)),
     ("no-tlsv1", Rule::Note(ALWAYS)),
     ("no-tlsv1_1", Rule::Note(ALWAYS)),
-    ("secure-stun", Rule::Note("a plain Binding is answered without credentials")),
-    ("no-stun", Rule::Note("a plain Binding is always answered")),
+    ("secure-stun", Rule::Note("a STUN Binding is answered without credentials")),
+    ("no-stun", Rule::Note("a STUN Binding is always answered")),
     ("no-auth", Rule::Refuse("there is no TURN without credentials")),
-    ("no-udp", Rule::Refuse("UDP cannot be left out; use the firewall")),
-    ("no-tcp", Rule::Refuse("TCP cannot be left out; use the firewall")),
-    ("no-tls", Rule::Note("there is TLS where turn.tls-port says so")),
-    ("no-udp-relay", Rule::Refuse("relaying UDP is all there is")),
-    ("allow-loopback-peers", Rule::Refuse("say turn.allow = [\"127.0.0.0/8\"] if that is meant")),
+    ("no-udp", Rule::Refuse("UDP cannot be turned off; use the firewall")),
+    ("no-tcp", Rule::Refuse("TCP cannot be turned off; use the firewall")),
+    ("no-tls", Rule::Note("set turn.tls-port = 0")),
+    ("no-udp-relay", Rule::Refuse("Millrace relays UDP only")),
+    ("allow-loopback-peers", Rule::Refuse("set turn.allow = [\"127.0.0.0/8\"] if you need this")),
     ("oauth", Rule::Refuse(ABSENT)),
     ("mobility", Rule::Note(ABSENT)),
     ("alt-*", Rule::Note(ABSENT)),
     ("aux-server", Rule::Refuse(ABSENT)),
     ("alternate-server", Rule::Refuse(ABSENT)),
     ("tls-alternate-server", Rule::Refuse(ABSENT)),
-    ("bps-capacity", Rule::Refuse("there is a bound for each user, not for all of them together")),
+    ("bps-capacity", Rule::Refuse("there is a limit for each user, but none for all together")),
     ("listening-ip", Rule::Note(ADDRESSES)),
     ("relay-ip", Rule::Note(ADDRESSES)),
     ("listening-device", Rule::Note(ADDRESSES)),
@@ -79,8 +78,8 @@ const RULES: &[(&str, Rule)] = &[
     ("mysql-userdb", Rule::Refuse(DATABASE)),
     ("mongo-userdb", Rule::Refuse(DATABASE)),
     ("redis-userdb", Rule::Refuse(DATABASE)),
-    ("redis-statsdb", Rule::Note("GET /millrace/stats has the figures")),
-    ("prometheus*", Rule::Note("GET /millrace/stats has the figures")),
+    ("redis-statsdb", Rule::Note("GET /millrace/stats has the counters")),
+    ("prometheus*", Rule::Note("GET /millrace/stats has the counters")),
     ("cli-*", Rule::Note(ABSENT)),
     ("web-admin*", Rule::Note(ABSENT)),
     ("log-*", Rule::Note(LOG)),
@@ -92,11 +91,11 @@ const RULES: &[(&str, Rule)] = &[
     ("Verbose", Rule::Note(LOG)),
     ("server-name", Rule::Note(ABSENT)),
     ("no-software-attribute", Rule::Note(ALWAYS)),
-    ("pidfile", Rule::Note("systemd knows the process")),
-    ("proc-*", Rule::Note("the unit of systemd says who it runs as")),
-    ("relay-threads", Rule::Note("relay.shards says how many threads there are")),
-    ("cipher-list", Rule::Note("those of TLS 1.2 and 1.3 that are not broken, always")),
-    ("dh*", Rule::Note("those of TLS 1.2 and 1.3 that are not broken, always")),
+    ("pidfile", Rule::Note("systemd knows the process id")),
+    ("proc-*", Rule::Note("set the user in the systemd unit")),
+    ("relay-threads", Rule::Note("set relay.shards instead")),
+    ("cipher-list", Rule::Note("always the secure ones of TLS 1.2 and 1.3")),
+    ("dh*", Rule::Note("always the secure ones of TLS 1.2 and 1.3")),
 ];
 
 fn rule(name: &str) -> Option<Rule> {
@@ -120,7 +119,7 @@ pub fn parse_conf(text: &str) -> Vec<(String, String)> {
         .collect()
 }
 
-/// What becomes of the lines.
+/// Translates the lines.
 pub fn translate(lines: &[(String, String)]) -> Translation {
     let mut all = Translation::default();
     for (name, value) in lines {
@@ -174,7 +173,7 @@ fn convert(all: &mut Translation, name: &str, value: &str, lines: &[(String, Str
                 None => leave(all, name, &format!("'{value}' is no address and no range of them"), true),
             }
         }
-        // coturn's own bounds, where only one is given.
+        // If only one bound is given, coturn's default is the other.
         "min-port" => {
             let range = format!("{value}-{}", given("max-port").unwrap_or("65535"));
             take(all, name, "turn.relay-ports", &range);
@@ -186,7 +185,7 @@ fn convert(all: &mut Translation, name: &str, value: &str, lines: &[(String, Str
         }
         "user-quota" => take(all, name, "turn.allocations-per-user-max", value),
         "total-quota" => take(all, name, "turn.allocations-max", value),
-        // Bytes there, bits here.
+        // coturn counts bytes, we count bits.
         "max-bps" => match value.parse::<u64>().ok().and_then(|bytes| bytes.checked_mul(8)) {
             Some(bits) => take(all, name, "turn.bandwidth-per-user-max-bps", &bits.to_string()),
             None => leave(all, name, &format!("'{value}' is no number"), true),
@@ -205,7 +204,7 @@ fn convert(all: &mut Translation, name: &str, value: &str, lines: &[(String, Str
     }
 }
 
-/// An address, a block, or a range `first-last` as the fewest blocks.
+/// An address, a block, or a range `first-last`, as the smallest number of blocks.
 fn blocks(text: &str) -> Option<Vec<String>> {
     let Some((first, last)) = text.split_once('-') else { return block(text).map(|block| vec![block]) };
     let (first, last): (IpAddr, IpAddr) = (first.trim().parse().ok()?, last.trim().parse().ok()?);
@@ -219,7 +218,7 @@ fn blocks(text: &str) -> Option<Vec<String>> {
     }
     let mut found = Vec::new();
     loop {
-        // The largest block that begins here and does not end beyond.
+        // The largest block that begins here and does not end after the range.
         let mut bits = at.trailing_zeros().min(width);
         while last_of(at, bits) > end {
             bits -= 1;

@@ -1,4 +1,4 @@
-//! The file: TOML, one table for each group of keys.
+//! The settings file: TOML, one table for each group of keys.
 
 use std::fs;
 use std::path::Path;
@@ -8,13 +8,13 @@ use toml::de::{DeTable, DeValue};
 use crate::keys::{self, KEYS, Key};
 use crate::suggest::nearest;
 
-/// Where a file is looked for when none is named.
+/// The file that is read if none is named and it exists.
 pub const DEFAULT_FILE: &str = "/etc/millrace/millrace.toml";
 
 /// Longest file that is read, in bytes.
 const LEN_BYTES_MAX: u64 = 1 << 20;
 
-/// What a file says of one key.
+/// The value of one key in a file.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Entry {
     pub(crate) key: &'static Key,
@@ -25,7 +25,7 @@ pub(crate) struct Entry {
     pub(crate) line: usize,
 }
 
-/// Reads a file; what is wrong with it goes to `problems`, all of it.
+/// Reads a file. Adds everything that is wrong with it to `problems`.
 pub(crate) fn read(path: &Path, problems: &mut Vec<String>) -> Vec<Entry> {
     let shown = path.display();
     let text = match fs::metadata(path).and_then(|meta| {
@@ -46,7 +46,7 @@ pub(crate) fn read(path: &Path, problems: &mut Vec<String>) -> Vec<Entry> {
     entries
 }
 
-/// What a text says, and what is wrong with it and where.
+/// The entries of a text, and its problems with their lines.
 pub(crate) fn parse(text: &str) -> (Vec<Entry>, Vec<(usize, String)>) {
     let line_of = |offset: usize| 1 + text.bytes().take(offset).filter(|byte| *byte == b'\n').count();
     let (mut entries, mut problems) = (Vec::new(), Vec::new());
@@ -80,10 +80,10 @@ pub(crate) fn parse(text: &str) -> (Vec<Entry>, Vec<(usize, String)>) {
 }
 
 fn unknown_table(table: &str) -> String {
-    // A key outside of its table is the likelier slip.
+    // More likely, a key stands outside of its table.
     if let Some(key) = KEYS.iter().find(|key| key.flag == table || key.parts().1 == table) {
         let (table, name) = key.parts();
-        return format!("{name} belongs below [{table}]");
+        return format!("{name} belongs to the table [{table}]");
     }
     match nearest(table, KEYS.iter().map(|key| key.parts().0)) {
         Some(known) => format!("unknown table [{table}]; did you mean [{known}]?"),
@@ -113,7 +113,7 @@ fn entry(table: &str, name: &str, value: &DeValue<'_>, line: usize) -> Result<En
 
 fn unknown_key(table: &str, path: &str) -> String {
     let name = path.strip_prefix(table).unwrap_or(path).trim_start_matches('.');
-    // The right name in the wrong table, then the nearest name in this one, then anywhere.
+    // First the same name in another table, then the nearest name in this table, then in all tables.
     let elsewhere = KEYS.iter().find(|key| key.parts().1 == name || key.flag == name).map(|key| key.path);
     let here = || nearest(path, KEYS.iter().filter(|key| key.parts().0 == table).map(|key| key.path));
     let anywhere = || nearest(path, KEYS.iter().map(|key| key.path));
@@ -123,7 +123,7 @@ fn unknown_key(table: &str, path: &str) -> String {
     }
 }
 
-/// A value as it would stand on the command line.
+/// A value as text, as on the command line.
 fn scalar(path: &str, value: &DeValue<'_>) -> Result<String, String> {
     match value {
         DeValue::String(text) => Ok(text.to_string()),
@@ -132,7 +132,7 @@ fn scalar(path: &str, value: &DeValue<'_>) -> Result<String, String> {
             .map_err(|error| format!("{path}: {error}")),
         DeValue::Float(number) => Ok(number.as_str().to_owned()),
         DeValue::Boolean(on) => Ok(on.to_string()),
-        other => Err(format!("{path}: a {} is not a value here", other.type_str())),
+        other => Err(format!("{path}: a {} is not allowed here", other.type_str())),
     }
 }
 
@@ -175,7 +175,7 @@ mod tests {
             ("[server]\nhttps-prot = 1", 2, "did you mean server.https-port?"),
             ("[server]\n\nshards = 1", 3, "did you mean relay.shards?"),
             ("[sever]\nhttps-port = 1", 1, "did you mean [server]?"),
-            ("https-port = 1", 1, "https-port belongs below [server]"),
+            ("https-port = 1", 1, "https-port belongs to the table [server]"),
             ("[garbage]\ngarbage-interval-s = 1", 2, "did you mean garbage.interval-s?"),
             ("[server]\nquite-something-else = 1", 2, "`millrace config keys`"),
             ("[server]\nhttps-port-file = \"x\"", 2, "unknown key server.https-port-file"),

@@ -1,17 +1,17 @@
-//! The table of keys: what each is called in the file, on the command line and in the environment.
+//! The table of keys: the name of each in the file, on the command line and in the environment.
 
 /// The names of one setting. The clap option with the same flag has its help text, default and type.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Key {
-    /// In the file: `table.name`.
+    /// Name in the file: `table.name`.
     pub path: &'static str,
-    /// The long option, without dashes. The environment variable follows from it.
+    /// Name of the flag, without dashes. The environment variable follows from it.
     pub flag: &'static str,
-    /// Whether it must not be shown, and may stand in a file of its own.
+    /// Whether the value is secret: it is never shown, and may come from a file of its own.
     pub secret: bool,
     /// Whether it may have several values.
     pub list: bool,
-    /// The key of an OpenVidu 2 deployment that means the same and has the same values, if there is one.
+    /// OpenVidu 2's variable with the same meaning and the same values, if there is one.
     pub openvidu: Option<&'static str>,
 }
 
@@ -47,7 +47,7 @@ const fn secret(path: &'static str, flag: &'static str) -> Key {
     Key { path, flag, secret: true, list: false, openvidu: None }
 }
 
-/// Every setting, in the order in which they are shown. A new option of a program gets its line here.
+/// Every setting, in the order of `millrace config show`. A new option of a program needs its line here.
 pub const KEYS: &[Key] = &[
     one("server.public-url", "public-url"),
     list("server.public-ip", "public-ip"),
@@ -125,10 +125,12 @@ pub const KEYS: &[Key] = &[
     one("limits.pending-connections-max", "pending-connections-max"),
     one("limits.rpc-per-s-max", "rpc-per-s-max"),
     one("limits.rpc-burst-max", "rpc-burst-max"),
+    one("limits.pings-missed-max", "pings-missed-max"),
     one("limits.signal-bytes-per-s-max", "signal-bytes-per-s-max"),
     one("limits.rest-per-s-max", "rest-per-s-max"),
     one("limits.rest-burst-max", "rest-burst-max"),
     one("limits.wrong-secrets-per-min-max", "wrong-secrets-per-min-max"),
+    one("limits.invitations-per-min-max", "invitations-per-min-max"),
     one("limits.message-len-bytes-max", "message-len-bytes-max"),
     one("limits.data-len-bytes-max", "data-len-bytes-max"),
     one("compat.support-deprecated-api", "support-deprecated-api").as_in_openvidu("SUPPORT_DEPRECATED_API"),
@@ -137,12 +139,12 @@ pub const KEYS: &[Key] = &[
     one("log.filter", "log"),
 ];
 
-/// The key of an option.
+/// The key of a flag.
 pub fn by_flag(flag: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.flag == flag)
 }
 
-/// The key of a path in the file.
+/// The key of a name in the file, `table.name`.
 pub fn by_path(path: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.path == path)
 }

@@ -1,12 +1,12 @@
 //! Settings of every program: one table of keys, one loader.
 //!
-//! A value comes from the first that has one: a flag, a variable of ours (`MILLRACE_…`, for secrets also a file that
-//! `…_FILE` names), an OpenVidu 2 deployment's own variable, the TOML file, the default. What a value may be, what it
-//! means and its default stand in the programs' clap options alone; [`parse`] gives clap what is set as defaults.
+//! A value comes from the first source that has one: a flag, a variable `MILLRACE_…` (for secrets also a file that `…_FILE`
+//! names), a variable of an OpenVidu 2 deployment, the TOML file, the default. Type, help text and default of an option are
+//! in the programs' clap structs only; [`parse`] gives clap the values as defaults.
 //!
-//! * [`keys`] is the table; a new option gets its line there.
-//! * `file` reads the TOML, `load` weighs the sources, `apply` hands the outcome to clap.
-//! * [`openvidu`] knows the `.env` keys and what becomes of them, [`coturn`] the lines of a `turnserver.conf`.
+//! * [`keys`] is the table; a new option needs its line there.
+//! * `file` reads the TOML, `load` chooses among the sources, `apply` gives the values to clap.
+//! * [`openvidu`] translates the variables of an `.env` file, [`coturn`] the lines of a `turnserver.conf`.
 
 #![deny(unsafe_code)]
 

@@ -1,4 +1,4 @@
-//! From all sources to one value for each key.
+//! Chooses one value for each key among all sources.
 
 use std::collections::BTreeMap;
 use std::fmt;
@@ -9,13 +9,13 @@ use crate::keys::{KEYS, Key};
 use crate::openvidu;
 use crate::suggest::nearest;
 
-/// The variables of a process that are text.
+/// Environment variables, by name.
 pub type Environment = BTreeMap<String, String>;
 
-/// Names the file, as `--config` does.
+/// The variable that names the settings file, as `--config` does.
 pub const FILE_VARIABLE: &str = "MILLRACE_CONFIG";
 
-/// Variables that are no settings of the table.
+/// Variables with our prefix that are not in the table of keys.
 const OTHER_VARIABLES: [&str; 3] = [FILE_VARIABLE, "MILLRACE_READY_FILE", "MILLRACE_ALLOW_FAULT_INJECTION"];
 
 /// Longest file of a secret that is read, in bytes.
@@ -24,13 +24,13 @@ const SECRET_LEN_MAX: usize = 4096;
 /// Where a value comes from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Origin {
-    /// A variable of ours.
+    /// An environment variable `MILLRACE_…`.
     Variable(String),
-    /// A variable of OpenVidu's.
+    /// A variable of an OpenVidu deployment.
     OpenVidu(String),
-    /// A line of the file, from 1.
+    /// A line of the settings file, counted from 1.
     File(PathBuf, usize),
-    /// A file that holds nothing else, and who named it.
+    /// A file with nothing but the secret, and the source that named it.
     SecretFile(PathBuf, Box<Self>),
     /// A flag of the command line, without dashes.
     Flag(&'static str),
@@ -48,16 +48,16 @@ impl fmt::Display for Origin {
     }
 }
 
-/// What is set of one key.
+/// The value of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
-    /// As on the command line; more than one of a list only.
+    /// As on the command line. Only a list has more than one.
     pub texts: Vec<String>,
-    /// Who says so.
+    /// Its source.
     pub origin: Origin,
 }
 
-/// Everything that is wrong, one line each.
+/// Everything that is wrong, one message each.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Problems(pub Vec<String>);
 
@@ -74,17 +74,17 @@ impl std::error::Error for Problems {}
 pub struct Settings {
     /// The file that was read.
     pub file: Option<PathBuf>,
-    /// What is likely a slip and stops nothing.
+    /// Likely mistakes that do not stop the program.
     pub warnings: Vec<String>,
     values: BTreeMap<&'static str, Value>,
 }
 
 impl Settings {
-    /// Reads everything: the environment wins over OpenVidu's names in it, and those over the file. `file` must be
-    /// there; without it the file of the environment is read, or the usual one where it exists.
+    /// Reads all sources but the flags. Our variables win over those of OpenVidu, and these over the file. `file` must
+    /// exist; without it, the file that the environment names is read, or the default file if it exists.
     ///
     /// # Errors
-    /// All that is wrong, each with its place.
+    /// Everything that is wrong, each with its place.
     pub fn load(file: Option<&Path>, environment: &Environment) -> Result<Self, Problems> {
         let mut problems = Vec::new();
         let mut settings = Self { file: chosen(file, environment), ..Self::default() };
@@ -101,7 +101,7 @@ impl Settings {
         if problems.is_empty() { Ok(settings) } else { Err(Problems(problems)) }
     }
 
-    /// What is set of a key.
+    /// The value of a key, unless it has its default.
     pub fn get(&self, key: &Key) -> Option<&Value> {
         self.values.get(key.path)
     }
@@ -118,7 +118,7 @@ impl Settings {
             let mut origin = Origin::File(path.clone(), entry.line);
             let mut texts = entry.texts;
             if let Some(before) = lines.insert(entry.key.path, entry.line) {
-                problems.push(format!("{origin}: {} stands in line {before} already", entry.key.path));
+                problems.push(format!("{origin}: {} is set in line {before} already", entry.key.path));
                 continue;
             }
             if entry.in_file {
@@ -135,7 +135,10 @@ impl Settings {
                 problems.push(format!("{origin}: {} is empty", entry.key.path));
                 continue;
             } else if entry.key.secret && is_public(&path) {
-                self.warnings.push(format!("{}: holds a secret and everyone may read it", path.display()));
+                self.warnings.push(format!(
+                    "{}: contains a secret and every user may read it; run chmod 640",
+                    path.display()
+                ));
             }
             self.values.insert(entry.key.path, Value { texts, origin });
         }
@@ -171,8 +174,8 @@ impl Settings {
         }
     }
 
-    /// The environment that gives a child process the same settings: it reads no file and weighs no sources. Only keys that
-    /// are `wanted` are in it, so that a process gets no secrets it does not use.
+    /// Environment variables that give a child process the same settings, without reading the file again. They contain only
+    /// `wanted` keys, so a process gets no secret that it does not use.
     pub fn environment(&self, wanted: impl Fn(&Key) -> bool) -> Vec<(String, String)> {
         let mut variables = vec![(FILE_VARIABLE.to_owned(), "/dev/null".to_owned())];
         for key in KEYS.iter().filter(|key| wanted(key)) {
@@ -191,14 +194,14 @@ impl Settings {
     }
 }
 
-/// The variables of an environment that set a key in any way: ours and those of OpenVidu.
+/// The variables of an environment that set a key: ours and those of OpenVidu.
 pub fn setting_variables(environment: &Environment) -> Vec<String> {
     let theirs = openvidu::among(environment);
     let sets = |name: &String| theirs.contains_key(name) || KEYS.iter().any(|key| owns(key, name));
     environment.keys().filter(|name| sets(name)).cloned().collect()
 }
 
-/// Whether a variable sets the key: by its name, by index, or by a file.
+/// Whether a variable sets the key: its value, one value of a list, or the file of a secret.
 fn owns(key: &Key, name: &str) -> bool {
     match name.strip_prefix(&key.variable()) {
         Some("") => true,
@@ -222,7 +225,7 @@ fn from_environment(key: &Key, environment: &Environment) -> Result<Option<Value
     let file_name = format!("{name}_FILE");
     let holder = environment.get(&file_name).filter(|path| key.secret && !path.is_empty());
     match (direct, holder) {
-        (Some(_), Some(_)) => Err(format!("{name} and {file_name} are both set; which one counts?")),
+        (Some(_), Some(_)) => Err(format!("{name} and {file_name} are both set; remove one")),
         (Some(text), None) if text.is_empty() => Err(format!("{name} is empty")),
         (Some(text), None) => Ok(Some(Value { texts: vec![text.clone()], origin: Origin::Variable(name) })),
         (None, Some(path)) => {
@@ -237,7 +240,7 @@ fn from_environment(key: &Key, environment: &Environment) -> Result<Option<Value
     }
 }
 
-/// What a file holds, without the end of its line. An empty one is a mistake: no secret is made in its place.
+/// The secret in a file, without white space around it. An empty file is an error; no secret is made in its place.
 fn secret_in(path: &Path) -> Result<String, String> {
     let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     match text.trim() {
@@ -254,15 +257,10 @@ fn is_public(path: &Path) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use millrace_testkit::scratch;
+
     use super::*;
     use crate::keys::by_path;
-
-    fn scratch(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("millrace-settings-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir).unwrap();
-        dir
-    }
 
     fn environment(pairs: &[(&str, &str)]) -> Environment {
         let none = [(FILE_VARIABLE, "/dev/null")];
@@ -280,7 +278,7 @@ mod tests {
 
     #[test]
     fn the_environment_wins_over_openvidu_and_both_over_the_file() {
-        let dir = scratch("order");
+        let dir = scratch();
         let file = dir.join("a.toml");
         std::fs::write(&file, "[server]\nhttps-port = 1\nhttp-port = 1\n[relay]\nshards = 1\n").unwrap();
         let pairs = [
@@ -301,7 +299,7 @@ mod tests {
 
     #[test]
     fn a_secret_may_stand_in_a_file_of_its_own() {
-        let dir = scratch("secret");
+        let dir = scratch();
         let holder = dir.join("secret");
         let path = holder.to_str().unwrap();
         std::fs::write(&holder, "well kept\n").unwrap();

@@ -1,4 +1,4 @@
-//! The `.env` keys of an OpenVidu 2 deployment, read as they are: what each becomes here, and what it cannot become.
+//! Translates the variables of an OpenVidu 2 `.env` to settings.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -7,66 +7,66 @@ use std::path::Path;
 use crate::keys::{self, KEYS, Key};
 use crate::suggest::nearest;
 
-/// A key that became a setting.
+/// A variable that became a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Taken {
-    /// What OpenVidu calls it.
+    /// OpenVidu's name.
     pub name: String,
-    /// What it is here.
+    /// Our key.
     pub key: &'static Key,
-    /// The value, in our terms.
+    /// The value, in our form.
     pub text: String,
 }
 
-/// A key that did not.
+/// A variable that did not become a setting.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Left {
-    /// What OpenVidu calls it.
+    /// OpenVidu's name.
     pub name: String,
     /// Why, and what to do instead.
     pub why: String,
-    /// Whether starting without it would be another server than the operator asked for.
+    /// Whether the server must not start without it, because it would not be the one that the operator asked for.
     pub refused: bool,
 }
 
-/// What becomes of a set of variables.
+/// The translation of a set of variables.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Translation {
-    /// Settings, in the order of our table.
+    /// Settings, in the order of the table of keys.
     pub taken: Vec<Taken>,
-    /// The rest that has a value, in the order of names.
+    /// All others that have a value, in alphabetical order.
     pub left: Vec<Left>,
 }
 
-/// What to do with a key that is no setting of ours by another name.
+/// What to do with a variable that is not simply another name of a key.
 #[derive(Clone, Copy)]
 enum Rule {
     /// Has no meaning here.
     Note(&'static str),
-    /// What it asks for does not exist; `false` is what we do anyway.
+    /// Asks for something that does not exist here. `false` changes nothing.
     OnlyOff(&'static str),
-    /// Read by `translate` itself.
+    /// Translated by code.
     Known,
 }
 
-const NGINX: &str = "there is no nginx in front";
+const NGINX: &str = "Millrace uses no nginx";
 const RECORDING: &str = "there is no recording";
-const TURN: &str = "the relay's own TURN server is at the addresses of the relay";
-const APART: &str = "counts with COTURN_IP, where a coturn stays";
+const TURN: &str = "the relay has a TURN server of its own, at its own addresses";
+const APART: &str = "used with COTURN_IP, because a coturn on another machine stays in use";
 
-/// By name; a trailing `*` stands for any rest.
+/// Rules by name. A trailing `*` matches any rest.
 const RULES: &[(&str, Rule)] = &[
     ("DOMAIN_OR_PUBLIC_IP", Rule::Known),
     ("PROXY_PUBLIC_IP", Rule::Known),
     ("CERTIFICATE_TYPE", Rule::Known),
     ("REDIRECT_WWW", Rule::Note(NGINX)),
     ("WORKER_CONNECTIONS", Rule::Note(NGINX)),
-    ("HTTPS_PROTOCOLS", Rule::Note("TLS 1.2 and 1.3, always")),
-    ("HTTPS_CIPHERS", Rule::Note("those of TLS 1.2 and 1.3 that are not broken, always")),
+    ("HTTPS_PROTOCOLS", Rule::Note("always TLS 1.2 and 1.3")),
+    ("HTTPS_CIPHERS", Rule::Note("always the secure ones of TLS 1.2 and 1.3")),
     ("HTTPS_HSTS", Rule::Note(NGINX)),
     ("OPENVIDU_RECORDING", Rule::OnlyOff(RECORDING)),
     ("OPENVIDU_RECORDING_*", Rule::Note(RECORDING)),
-    ("OPENVIDU_WEBRTC_SIMULCAST", Rule::Note("clients are told of no simulcast")),
+    ("OPENVIDU_WEBRTC_SIMULCAST", Rule::Note("there is no simulcast for viewers")),
     ("OPENVIDU_WEBRTC_ICE_SERVERS", Rule::Known),
     ("COTURN_IP", Rule::Known),
     ("COTURN_PORT", Rule::Known),
@@ -74,12 +74,12 @@ const RULES: &[(&str, Rule)] = &[
     ("COTURN_MIN_PORT", Rule::Known),
     ("COTURN_MAX_PORT", Rule::Known),
     ("COTURN_*", Rule::Note(TURN)),
-    ("MEDIA_NODES_PUBLIC_IPS", Rule::Note("there are no media nodes; give the address as server.public-ip")),
+    ("MEDIA_NODES_PUBLIC_IPS", Rule::Note("there are no media nodes; set the address as server.public-ip")),
     ("KMS_*", Rule::Note("there is no Kurento")),
-    ("OV_CE_DEBUG_LEVEL", Rule::Note("log.filter says how much is logged")),
+    ("OV_CE_DEBUG_LEVEL", Rule::Note("set log.filter instead")),
     ("JAVA_OPTIONS", Rule::Note("there is no Java")),
     ("CALL_*", Rule::Note("of the application OpenVidu Call")),
-    ("OPENVIDU_PRO_*", Rule::Note("of another edition")),
+    ("OPENVIDU_PRO_*", Rule::Note("belongs to another edition")),
 ];
 
 fn rule(name: &str) -> Option<Rule> {
@@ -94,8 +94,8 @@ fn alias(name: &str) -> Option<&'static Key> {
     KEYS.iter().find(|key| key.openvidu == Some(name))
 }
 
-/// The variables of an environment that belong to OpenVidu. Names that others may use too count only beside those
-/// that no deployment is without.
+/// The variables of an environment that belong to OpenVidu. Names without its prefix count only if a variable is set that
+/// every deployment has, because other software may use them too.
 pub fn among(environment: &BTreeMap<String, String>) -> BTreeMap<String, String> {
     let deployed =
         ["DOMAIN_OR_PUBLIC_IP", "OPENVIDU_SECRET"].iter().any(|name| environment.contains_key(*name));
@@ -109,7 +109,7 @@ pub fn among(environment: &BTreeMap<String, String>) -> BTreeMap<String, String>
         .collect()
 }
 
-/// What becomes of `variables`; an empty value is none. Certificates are found below `dir`.
+/// Translates `variables`. An empty value counts as none. Certificates are below `dir`.
 pub fn translate(variables: &BTreeMap<String, String>, dir: &Path) -> Translation {
     let mut all = Translation::default();
     for (name, value) in variables {
@@ -148,14 +148,14 @@ fn unknown(name: &str) -> String {
     )
 }
 
-/// The first relayed port of a deployment that says nothing.
+/// OpenVidu's default for the first relayed port.
 const COTURN_MIN_PORT: u16 = 57_001;
 
 fn given<'a>(all: &'a BTreeMap<String, String>, name: &str) -> Option<&'a str> {
     all.get(name).map(|value| value.trim()).filter(|value| !value.is_empty())
 }
 
-/// Whether a coturn is named that is not the one of this deployment: it stays where it is.
+/// Whether the variables name a coturn on another machine, which stays in use.
 fn coturn_is_apart(all: &BTreeMap<String, String>) -> bool {
     let ip = given(all, "COTURN_IP").filter(|ip| ip.parse::<IpAddr>().is_ok());
     let is_ours =
@@ -179,7 +179,7 @@ impl Translation {
             ("DOMAIN_OR_PUBLIC_IP", host) => self.reach(name, host, all.get("HTTPS_PORT")),
             ("PROXY_PUBLIC_IP", ip) => self.take(name, "server.public-ip", ip),
             ("OPENVIDU_WEBRTC_ICE_SERVERS", servers) => {
-                // A list of JSON, or what is left of one without its quotes.
+                // A list in JSON, or the same without quotes.
                 for server in servers.split("url=").skip(1) {
                     let server = server.trim_end_matches(|end: char| ",\"'] ".contains(end));
                     self.take(name, "ice.servers", &format!("url={server}"));
@@ -206,12 +206,14 @@ impl Translation {
                 self.take(name, "turn.relay-ports", &range);
             }
             ("COTURN_MAX_PORT", _) if given("COTURN_MIN_PORT").is_some() => {
-                self.leave(name, "counts with COTURN_MIN_PORT", false);
+                self.leave(name, "used with COTURN_MIN_PORT", false);
             }
             ("COTURN_MAX_PORT", max) => {
                 self.take(name, "turn.relay-ports", &format!("{COTURN_MIN_PORT}-{max}"));
             }
-            ("CERTIFICATE_TYPE", "selfsigned") => self.leave(name, "one of our own, as here", false),
+            ("CERTIFICATE_TYPE", "selfsigned") => {
+                self.leave(name, "self-signed, which is the default", false)
+            }
             ("CERTIFICATE_TYPE", "owncert") => {
                 for (path, file) in [
                     ("server.certificate-file", "owncert/certificate.cert"),
@@ -227,7 +229,7 @@ impl Translation {
         }
     }
 
-    /// Where clients reach the server. OpenVidu is at 443 where nothing else is said.
+    /// The public URL and the HTTPS port. OpenVidu's default port is 443.
     fn reach(&mut self, name: &str, host: &str, port: Option<&String>) {
         let port = port.map(|port| port.trim()).filter(|port| !port.is_empty());
         if port.is_none() {
@@ -246,10 +248,11 @@ impl Translation {
     }
 }
 
-/// The variables of an `.env` file: `NAME=value`, one a line, unquoted; comments with `#`.
+/// The variables of an `.env` file: one `NAME=value` on each line, quotes around the value are removed; `#` begins a
+/// comment line. See docs/decisions/env-files.md for why no library reads it.
 ///
 /// # Errors
-/// The number of a line that is none of these, from 1, with what it says.
+/// A message with the number of the first line that has another form.
 pub fn parse_env(text: &str) -> Result<BTreeMap<String, String>, String> {
     let mut variables = BTreeMap::new();
     for (at, line) in text.lines().enumerate() {
@@ -403,6 +406,12 @@ mod tests {
         let variables = parse_env("# x\n\nA=b=c\n B = \"d e\" \nC=\n").unwrap();
         let read: Vec<_> = variables.iter().map(|(name, value)| format!("{name}:{value}")).collect();
         assert_eq!(read, ["A:b=c", "B:d e", "C:"]);
+        // Written by people, read by Docker: spaces, `$` and `#` belong to the value.
+        let free =
+            parse_env("NETS=198.51.100.1, 198.51.100.0/24\nSECRET=pa$word#1\nLIST=[\"a: b\", \"c\"]\n")
+                .unwrap();
+        assert_eq!(free["NETS"], "198.51.100.1, 198.51.100.0/24");
+        assert_eq!((&*free["SECRET"], &*free["LIST"]), ("pa$word#1", "[\"a: b\", \"c\"]"));
         assert_eq!(parse_env("A=b\nwhat").unwrap_err(), "line 2: not of the form NAME=value");
     }
 }

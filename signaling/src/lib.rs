@@ -1,32 +1,32 @@
-//! Signaling of Millrace: a process of its own that speaks OpenVidu 2 with clients and the control contract with the
-//! relay.
+//! Signaling of Millrace: a process of its own that serves clients and applications and tells the relay what to hold.
 //!
 //! # The journey of a command
 //!
 //! ```text
-//! browser ─ wss ─► http ─► openvidu::rpc ─► session (may it? which ids?) ─► openvidu::negotiation ─► sdp
-//!                            ▲                                                       │ PutPeer, PutTrack, …
-//!                            │ answer, notifications                                 ▼
-//!                            └──── store::Writer ◄──── app (carry out) ◄──── relay::Link ─► Unix socket ─► shard
+//! browser ─ wss ─► http ─► openvidu::rpc ─► app (use-case) ─► session (may it?) ─► app::negotiation ─► sdp
+//!                            ▲                                                          │ PutPeer, PutTrack, …
+//!                            │ answer, notices                                          ▼
+//!                            └── delivery ◄── store::Writer ◄── app (carry out) ◄── relay::Link ─► Unix socket ─► shard
 //! ```
 //!
-//! * [`session`] is the model: pure, told the time and the ids, it says what follows from a change.
-//! * [`app`] carries that out: the store first, then answers and notifications in the order of the changes.
-//! * [`openvidu`] is everything the clients see: REST, the RPC, their JSON. [`sdp`] ends here; the relay has never
-//!   heard of it.
-//! * [`relay`] keeps the link and, after every loss, brings the relay back to what the model says it should hold.
-//! * `cdr` is told what happened, in the same order.
+//! * [`openvidu`] is an adapter: it turns bytes of OpenVidu's clients into use-cases, and notices into bytes. Nothing below
+//!   knows it. [`stats`], [`web`] and [`openvidu`] are the only rooms that a client sees.
+//! * [`app`] holds the use-cases (join, publish, watch, point at another stream, leave, …) and carries out what follows: the store
+//!   first, then answers and notices in the order of the changes.
+//! * [`registry`] holds every session behind a lock of its own, the indexes over them, and the ledger of shards.
+//! * [`session`] is the model: pure, given the time and the ids, it says what follows from a change. Its graph says what the relay
+//!   is to hold. [`sdp`] ends above the relay, which knows no session description.
+//! * [`relay`] keeps the link and brings the relay back to what the model says it should hold.
+//! * [`store`] keeps sessions as small records. [`delivery`] holds what a client is sent until a socket takes it.
+//! * `cdr` records what happened, in the same order.
 //! * [`supervise`] ends the process when a thread or task dies that it cannot do without.
-//! * [`store`] is where a session survives a restart; [`placement`] decides which shard it lives on.
-//! * [`access`] says who a request comes from, and what that principal may do.
-//! * [`rate`] says how often somebody may do something.
-//! * [`memory`] gives back what a crowd has left.
-//! * `acme` has a certificate authority make and renew the certificate, where the operator wants that.
-//! * [`http`], [`tls`], [`web`], [`config`] and [`clock`] are the doors to the world.
+//! * [`access`] says which principal a request comes from, and what that principal may do. [`rate`] bounds how often.
+//! * [`memory`] gives memory back that a crowd has left.
+//! * `acme` fetches and renews a certificate.
+//! * [`http`], [`tls`], [`config`] and [`clock`] reach the world outside.
 //!
-//! Either process may be killed while calls go on: this one because the relay holds the media, the relay because it
-//! keeps in its records what a call needs. What it did lose, the clients negotiate anew, and what they have not come
-//! to use yet is said again.
+//! Either process may be killed while calls go on: this one because the relay holds the media, a shard of the relay because its
+//! records hold what a call needs. What the relay lost, clients negotiate anew.
 
 pub mod access;
 mod acme;
@@ -44,14 +44,14 @@ pub mod memory;
 pub mod net;
 pub mod openvidu;
 pub mod origin;
-pub mod placement;
 pub mod rate;
+mod readiness;
+pub mod registry;
 pub mod relay;
 mod routes;
 pub mod sdp;
 pub mod server;
 pub mod session;
-pub mod state;
 pub mod stats;
 pub mod store;
 pub mod supervise;

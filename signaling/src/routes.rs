@@ -17,7 +17,7 @@ use crate::net::{self, Net};
 use crate::openvidu::Generation;
 use crate::openvidu::{cdr, info, rest, rpc};
 use crate::relay::LinkError;
-use crate::{stats, web};
+use crate::{readiness, stats, web};
 
 /// What is read of a WebSocket at once, in bytes. The library's own 128 KiB are most of what a participant costs, and
 /// clients send little but an offer now and then.
@@ -33,8 +33,11 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let protected = rest::readable(app, readable)
         .merge(rest::protected(app, protected))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::limit_rate));
-    let api =
-        Router::new().nest("/openvidu/api", rest::router(app)).merge(rest::beside(app)).merge(protected);
+    let api = Router::new()
+        .nest("/openvidu/api", rest::router(app))
+        .merge(rest::beside(app))
+        .merge(rest::own(app))
+        .merge(protected);
     let dashboard = Router::new()
         .route("/millrace/openapi.json", get(rest::openapi))
         .route("/openvidu/info", get(info::info))
@@ -47,9 +50,10 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
     let served = Router::new()
         .route("/openvidu", get(open_socket))
         .route("/room", get(open_first_generation_socket))
-        .route("/millrace/ready", get(ready))
+        .route("/millrace/ready", get(readiness::ready))
         .route("/openvidu/accept-certificate", get(info::accept_certificate))
         .merge(web::call_page())
+        .merge(rest::open(app))
         .merge(api.layer(middleware::from_fn_with_state(Arc::clone(app), only_api_users)))
         .merge(dashboard.layer(middleware::from_fn_with_state(Arc::clone(app), only_operators)));
     let served = if app.config.rest.support_deprecated_api {
@@ -133,11 +137,6 @@ fn take_socket(
         .max_message_size(message_len_max)
         .max_frame_size(message_len_max)
         .on_upgrade(move |socket| rpc::serve(app, socket, remote, host, generation, permit))
-}
-
-/// 200 while the relay is there, 503 while not.
-async fn ready(State(app): State<Arc<App>>) -> StatusCode {
-    if app.link.relay().is_some() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE }
 }
 
 /// Makes a shard panic, where the operator allowed it.

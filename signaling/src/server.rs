@@ -42,6 +42,9 @@ const REDIRECTS_MAX: usize = 512;
 /// Descriptors that are no connections: files, listeners, the link to the relay.
 const DESCRIPTORS_ELSEWHERE: usize = 128;
 
+/// Status of a process that a second signal has ended, as of one that SIGTERM has killed.
+const EXIT_FORCED: i32 = 128 + 15;
+
 /// One wait for the relay; it is repeated for ever.
 const RELAY_WAIT: Duration = Duration::from_secs(3_600);
 
@@ -114,12 +117,22 @@ pub fn run(config: Config) -> Result<(), StartError> {
             }
         }
         tracing::info!("told to end");
-        server.app.settle().await;
+        tokio::select! {
+            () = server.end() => {}
+            _ = terminate.recv() => end_at_once(),
+            _ = interrupt.recv() => end_at_once(),
+        }
         Ok(())
     });
     // Connections go down with the runtime, and with the last of them the store is written out. Clients come back.
     drop(runtime);
     outcome
+}
+
+/// Ends the process though something of it still waits: what is not stored or sent yet is lost.
+fn end_at_once() -> ! {
+    tracing::warn!("told to end a second time; ending at once");
+    std::process::exit(EXIT_FORCED)
 }
 
 /// The same for a program's `main`: says on the log why it does not start, and with which status to end.
@@ -170,7 +183,9 @@ impl Server {
     ) -> Result<Self, StartError> {
         config.server.make_data_dir()?;
         let secrets = config.rest.secrets(&config.server.data_dir)?;
-        let access = Access::new(&secrets, config.limits.wrong_secrets()).map_err(ConfigError::Secrets)?;
+        let invitations = config::invitations(&config.server.data_dir)?;
+        let access =
+            Access::new(&secrets, invitations, config.limits.access()).map_err(ConfigError::Secrets)?;
         let fetched_for = match config.server.certificate.choice()? {
             Choice::Fetched { name } => Some(name),
             _ => None,
@@ -218,6 +233,13 @@ impl Server {
         tracing::info!(https_port, http_port, redirect_port, "listening");
         tokio::spawn(announce(Arc::clone(&app), https_port, http_port));
         Ok(Self { https_port, http_port, redirect_port, app, limiters, certificate: https.certificate })
+    }
+
+    /// Ends in order: what happened is stored and sent, then every WebSocket is closed with the reason. Clients come back
+    /// at once, so sockets are closed last.
+    pub async fn end(&self) {
+        self.app.settle().await;
+        self.app.dismiss().await;
     }
 
     /// Reads the certificate anew, if HTTPS is served here.

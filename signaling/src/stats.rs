@@ -8,26 +8,41 @@ use axum::extract;
 use millrace_control::{Counter, Counters, RelayHello, ShardInfo};
 use serde_json::{Map, Value, json};
 
-use crate::app::{App, sessions_per_shard};
+use crate::app::App;
 use crate::clock;
-use crate::session::{Connection, Media, Participant, Session};
-use crate::state::{PeerNote, State};
+use crate::registry::{Account, PeerNote, SessionState};
+use crate::session::{Connection, Participant};
 
-/// The statistics as JSON.
+/// Sessions that are copied before other requests have a turn.
+const SESSIONS_AT_ONCE: usize = 64;
+
+/// The statistics as JSON. Sessions are copied one by one: none waits for the others.
 pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> Json<Value> {
     let counters = app.link.counters(app.relay_deadline()).await.unwrap_or_default();
     let up = app.link.relay().is_some();
     let relay = app.link.last_relay().unwrap_or_default();
     let store = app.store_stats();
-    let state = app.shared.lock();
+    let registry = &app.registry;
+    let mut sessions = Vec::new();
+    let mut on_shard: BTreeMap<u32, usize> = BTreeMap::new();
+    for cells in registry.all().chunks(SESSIONS_AT_ONCE) {
+        for locked in cells.iter().filter_map(|cell| cell.lock()) {
+            if let Some(shard) = locked.session.shard() {
+                *on_shard.entry(shard).or_default() += 1;
+            }
+            sessions.push(session_json(&locked));
+        }
+        tokio::task::yield_now().await;
+    }
     Json(json!({
         "version": env!("CARGO_PKG_VERSION"),
         "backend": relay.backend,
-        "relay": relay_json(&relay, up, state.rebuilds),
+        "relay": relay_json(&relay, up, registry.rebuilds()),
         "signaling": {
             "pid": std::process::id(),
             "uptimeMs": clock::now_ms().saturating_sub(app.started_at_ms),
-            "participants": state.clients.len(),
+            "participants": registry.participants(),
+            "lockWait": registry.waits().stats(),
             "storeFailures": store.failures,
             "storeLate": store.late,
             "storeRefused": store.refused,
@@ -37,8 +52,8 @@ pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> Json<Value>
             "events": app.journal.stats(),
         },
         "edge": counters_json(&counters.edge),
-        "shards": shards_json(&relay.shards, &counters, &sessions_per_shard(&state)),
-        "sessions": state.sessions.values().map(|session| session_json(session, &state)).collect::<Vec<_>>(),
+        "shards": shards_json(&relay.shards, &counters, &on_shard, &registry.ledger().accounts()),
+        "sessions": sessions,
     }))
 }
 
@@ -57,16 +72,26 @@ fn relay_json(relay: &RelayHello, up: bool, rebuilds: u64) -> Value {
     })
 }
 
-fn shards_json(shards: &[ShardInfo], counters: &Counters, sessions: &BTreeMap<u32, usize>) -> Vec<Value> {
+fn shards_json(
+    shards: &[ShardInfo],
+    counters: &Counters,
+    sessions: &BTreeMap<u32, usize>,
+    accounts: &BTreeMap<u32, Account>,
+) -> Vec<Value> {
     let counters_of = |id: u32| {
         let found = counters.shards.iter().find(|shard| shard.shard == id);
         counters_json(found.into_iter().flat_map(|shard| &shard.counters))
     };
+    let account = |id: u32| accounts.get(&id).copied().unwrap_or_default();
     let shard_json = |shard: &ShardInfo| {
         json!({
             "id": shard.shard,
             "port": shard.port,
             "sessions": sessions.get(&shard.shard).copied().unwrap_or(0),
+            "promised": account(shard.shard).promised,
+            "peersMax": account(shard.shard).peers_max,
+            "draining": account(shard.shard).drains,
+            "busyPermille": account(shard.shard).busy_permille,
             "counters": counters_of(shard.shard),
         })
     };
@@ -78,38 +103,35 @@ fn counters_json<'a>(counters: impl IntoIterator<Item = &'a Counter>) -> Value {
     Value::Object(counters.into_iter().map(pair).collect::<Map<_, _>>())
 }
 
-fn session_json(session: &Session, state: &State) -> Value {
-    let participants = session.participants();
+fn session_json(state: &SessionState) -> Value {
+    let session = &state.session;
+    let participant = |(connection, active)| participant_json(connection, active, state);
     json!({
         "id": session.id,
-        "shard": session.shard,
-        "connections": session.connections().len(),
-        "participants": participants.map(|(connection, active)| participant_json(connection, active, session.shard, state)).collect::<Vec<_>>(),
+        "shard": session.shard(),
+        "connections": session.roster().len(),
+        "participants": session.participants().map(participant).collect::<Vec<_>>(),
     })
 }
 
-fn participant_json(
-    connection: &Connection,
-    participant: &Participant,
-    home: Option<u32>,
-    state: &State,
-) -> Value {
-    let publisher = participant.stream.iter().map(|stream| (&stream.id, &stream.media, "publisher"));
-    let subscribers = participant.subscriptions.iter().map(|it| (&it.stream, &it.media, "subscriber"));
+fn participant_json(connection: &Connection, participant: &Participant, state: &SessionState) -> Value {
+    let publisher = participant.stream.iter().map(|stream| (&stream.id, stream.endpoint, "publisher"));
+    let subscribers = participant.subscriptions.iter().map(|it| (&it.stream, it.endpoint, "subscriber"));
     let peers: Vec<Value> = publisher
         .chain(subscribers)
-        .map(|(stream, media, kind)| peer_json(kind, stream, media, home, state))
+        .map(|(stream, endpoint, kind)| peer_json(kind, stream, endpoint, state))
         .collect();
     json!({"connection": connection.id, "role": connection.properties.role.as_str(), "peers": peers})
 }
 
-fn peer_json(kind: &str, stream: &str, media: &Media, home: Option<u32>, state: &State) -> Value {
-    let note = state.peers.get(media.id());
+fn peer_json(kind: &str, stream: &str, endpoint: u64, state: &SessionState) -> Value {
+    let note = state.peers.get(endpoint);
+    let shard = state.session.graph().get(endpoint).and_then(|endpoint| endpoint.shard);
     json!({
         // A text: numbers beyond 2^53 lose digits in JavaScript.
-        "peer": media.id().to_string(),
+        "peer": endpoint.to_string(),
         "kind": kind,
-        "shard": media.shard.or(home),
+        "shard": shard.or(state.session.shard()),
         "stream": stream,
         "state": note.map_or("unknown", PeerNote::state_name),
         "remote": note.map_or("", |note| note.remote.as_str()),

@@ -42,6 +42,17 @@ pub enum Choice<'a> {
     },
 }
 
+impl Choice<'_> {
+    /// The file of the chain, with `dir` as the data directory.
+    pub fn certificate_file(&self, dir: &Path) -> PathBuf {
+        match self {
+            Self::Own { certificate, .. } => certificate.to_path_buf(),
+            Self::SelfSigned => dir.join(CERTIFICATE_FILE),
+            Self::Fetched { .. } => dir.join(FETCHED_FILE),
+        }
+    }
+}
+
 /// Why there is no TLS.
 #[derive(Debug, thiserror::Error)]
 pub enum TlsError {
@@ -225,18 +236,13 @@ pub(crate) fn replace(path: &Path, bytes: &[u8]) -> Result<(), TlsError> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::*;
+    use millrace_testkit::scratch;
 
-    fn scratch(name: &str) -> std::path::PathBuf {
-        let dir = std::env::temp_dir().join(format!("millrace-tls-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
-        std::fs::create_dir_all(&dir).unwrap();
-        dir
-    }
+    use super::*;
 
     #[test]
     fn a_certificate_is_made_once_and_its_key_is_private() {
-        let dir = scratch("once");
+        let dir = scratch();
         server_config(&dir, &["192.0.2.1".into(), "meet.example.org".into()]).unwrap();
         let first = std::fs::read(dir.join(CERTIFICATE_FILE)).unwrap();
         server_config(&dir, &[]).unwrap();
@@ -247,7 +253,7 @@ mod tests {
 
     #[test]
     fn a_broken_file_is_named_and_not_replaced() {
-        let dir = scratch("broken");
+        let dir = scratch();
         server_config(&dir, &[]).unwrap();
         std::fs::write(dir.join(CERTIFICATE_FILE), "garbage").unwrap();
         let error = server_config(&dir, &[]).unwrap_err().to_string();
@@ -258,7 +264,7 @@ mod tests {
     }
     #[test]
     fn until_one_is_fetched_there_is_one_of_our_own_in_one_private_file() {
-        let dir = scratch("fetched");
+        let dir = scratch();
         let choice = Choice::Fetched { name: "meet.example.org".into() };
         let files = Files::of(&choice, &dir, &["meet.example.org".into()]).unwrap();
         assert_eq!(files.certificate, files.key);

@@ -72,11 +72,11 @@ pub struct TurnServer {
     pub bandwidth_per_user_max_bps: u64,
 }
 
-/// Permissions and channels that a user has for each allocation it may have. A browser needs one of each for every address
-/// we announce.
+/// Permissions and channels that a user may have for each of its allocations. A browser needs one of each for every address
+/// that we announce.
 const PEERS_PER_ALLOCATION: u32 = 8;
 
-/// What the flags leave open: facts of this start.
+/// Facts of this start that are not options.
 #[derive(Clone, Debug)]
 pub struct Facts<'a> {
     /// Announced addresses, best first.
@@ -92,7 +92,7 @@ pub struct Facts<'a> {
 }
 
 impl TurnServer {
-    /// The configuration of each shard's server: each has its own part of the ports and of the quotas.
+    /// The configuration of each shard's server. The shards share the relayed ports and the quotas.
     pub fn configs(&self, facts: &Facts<'_>) -> Vec<Config> {
         let shards = facts.media_ports.len();
         (0..shards).map(|shard| self.config(facts, shard, shards)).collect()
@@ -140,11 +140,11 @@ impl TurnServer {
     }
 }
 
-/// The part of `range` that shard `shard` of `shards` gives out.
+/// The part of `range` that belongs to shard `shard` of `shards`.
 fn part_of(range: &RangeInclusive<u16>, shard: usize, shards: usize) -> RangeInclusive<u16> {
     let (first, count) = (usize::from(*range.start()), range.len());
     let edge = |part: usize| u16::try_from(first + count * part / shards).unwrap_or(u16::MAX);
-    // The last port may be 65 535, so the edge above it is no port.
+    // The last port may be 65535, and the number above it is no port.
     let last = u16::try_from(first + count * (shard + 1) / shards - 1).unwrap_or(u16::MAX);
     edge(shard)..=last
 }
@@ -163,7 +163,7 @@ fn port_range(text: &str) -> Result<RangeInclusive<u16>, String> {
     let (first, last) = text.split_once('-').ok_or_else(wrong)?;
     let (first, last) =
         (first.trim().parse().map_err(|_| wrong())?, last.trim().parse().map_err(|_| wrong())?);
-    // Ports below are other people's services.
+    // Ports below 1024 belong to well-known services (RFC 6335, section 6).
     if first < 1024 || last < first {
         return Err(format!("{text}: the first port must be at least 1024 and not above the last"));
     }

@@ -1,12 +1,12 @@
-//! The control socket: one Unix socket, one signaling process at a time, a reader and a writer thread for it.
+//! The control socket: a Unix socket, one signaling process at a time, a reader and a writer thread for it.
 //!
 //! ```text
-//!   socket -> reader -> mailbox of the shard -> on_command -> frames -> writer -> socket
-//!                └─ Hello, Snapshot, Counters: answered here from what all shards say
+//!   socket -> reader -> mailbox of the shard -> shard -> lanes -> writer -> socket
+//!                └─ Hello, SetDrain: answered at once; Counters: by a thread that waits for the shards
 //! ```
 //!
-//! The connection that greets takes the place of the one before: a killed signaling process may leave a socket that
-//! nobody closed. Commands count only from the connection that greeted last.
+//! The connection that greets takes the place of the one before: a killed signaling process may leave a socket that was
+//! never closed. Commands count only from the connection that greeted last. The reader waits for nothing but the socket.
 
 use std::fs;
 use std::io::{self, Read, Write};
@@ -14,25 +14,26 @@ use std::net::Shutdown;
 use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, Sender, after, bounded, select};
 use millrace_control as contract;
 use millrace_control::{Command, FromRelay, Rejection, Reply, ToRelay, frame};
 
+use super::current::{Current, Greeted};
+use super::lanes::Lanes;
 use super::mailbox::{Mail, Mailbox, ReplyTo, rejected};
 use crate::io::credentials;
-use crate::limits::BRIDGED_SHARDS_MAX;
+use crate::limits::{BRIDGED_SHARDS_MAX, PEERS_MAX, SUBSCRIPTIONS_MAX, TRACKS_MAX};
 
-/// Frames that may wait for a signaling process that does not read; more are lost, which it sees as time-outs.
-const FRAMES_WAITING_MAX: usize = 4_096;
 /// Pause after a connection that could not be served.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-/// Whoever administers the machine may speak to the relay too.
+/// The administrator of the machine may use the socket too.
 const ROOT: u32 = 0;
-/// How long a shard may take to describe itself.
+/// How long all shards together may take to describe themselves.
 const QUERY_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// One shard as the control threads see it.
@@ -42,6 +43,8 @@ pub struct ShardHandle {
     pub port: u16,
     /// Its mailbox.
     pub mailbox: Mailbox,
+    /// Peers it holds; kept by its thread.
+    pub peers: Arc<AtomicU32>,
 }
 
 /// What the relay says of itself in its hello.
@@ -63,46 +66,16 @@ pub struct Identity {
     pub turn_tls_port: u16,
     /// Port of HTTPS, shared with TURN; 0 when signaling has it.
     pub https_port: u16,
+    /// Name of the machine.
+    pub node: String,
 }
 
-/// The connection that speaks for signaling: the one that greeted last. Events go there; only it gives commands.
-#[derive(Clone, Default)]
-pub struct Current {
-    connection: Arc<Mutex<Option<Connection>>>,
-}
-
+/// A connection as its reader sees it.
 struct Connection {
     number: u64,
-    stream: UnixStream,
-    frames: Sender<FromRelay>,
-}
-
-impl Current {
-    /// Sends an event. Never blocks on a slow reader: a lost event is found again in the next snapshot.
-    pub fn send_event(&self, event: contract::Event) {
-        if let Some(connection) = &*self.lock() {
-            let _ = connection.frames.try_send(FromRelay { request: 0, reply: Some(Reply::Event(event)) });
-        }
-    }
-
-    /// `connection` takes the place of whichever there was, and that one ends.
-    fn take_over(&self, connection: Connection) {
-        let mut current = self.lock();
-        if let Some(previous) = current.take_if(|previous| previous.number != connection.number) {
-            let _ = previous.stream.shutdown(Shutdown::Both);
-        }
-        *current = Some(connection);
-    }
-
-    /// Does `act` if connection `number` is the one; nothing it says can come after its successor's greeting.
-    fn act_as<T>(&self, number: u64, act: impl FnOnce() -> T) -> Option<T> {
-        let current = self.lock();
-        current.as_ref().is_some_and(|connection| connection.number == number).then(act)
-    }
-
-    fn lock(&self) -> MutexGuard<'_, Option<Connection>> {
-        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+    /// The version of the contract that its hello chose.
+    version: u32,
+    lanes: Lanes,
 }
 
 /// What is counted beside the shards, by name.
@@ -117,7 +90,7 @@ pub struct Control {
 }
 
 impl Control {
-    /// The control side of these shards, and of what else counts.
+    /// The control side of these shards, and of what counts beside them.
     pub fn new(identity: Identity, shards: Vec<ShardHandle>, current: Current, beside: Beside) -> Self {
         Self { identity, shards, current, beside }
     }
@@ -142,7 +115,7 @@ impl Control {
         for (number, stream) in (1..).zip(listener.incoming()) {
             if let Err(error) = stream.and_then(|stream| self.clone().serve(number, stream)) {
                 tracing::warn!(%error, "a control connection could not be served");
-                // Out of descriptors or threads: trying again at once would only burn the core.
+                // Out of descriptors or threads: an attempt without a pause would only burn the core.
                 thread::sleep(ACCEPT_PAUSE);
             }
         }
@@ -151,12 +124,12 @@ impl Control {
     fn serve(self: Arc<Self>, number: u64, stream: UnixStream) -> io::Result<()> {
         let user = credentials::peer_user(&stream)?;
         if user != credentials::own_user() && user != ROOT {
-            tracing::warn!(user, "a control connection from another user is refused");
+            tracing::warn!(user, "refused a control connection of another user");
             return Ok(());
         }
         thread::Builder::new().name("control-reader".into()).spawn(move || {
             let ended = self.read_frames(number, &stream);
-            // Other handles of the socket are still about; the far end must see that nobody reads any more.
+            // Other handles of the socket exist; the far end must see that it is read no more.
             let _ = stream.shutdown(Shutdown::Both);
             match ended {
                 Ok(()) => tracing::info!("signaling disconnected; calls go on"),
@@ -166,11 +139,17 @@ impl Control {
         Ok(())
     }
 
-    fn read_frames(&self, number: u64, mut stream: &UnixStream) -> io::Result<()> {
-        let (frames, waiting) = bounded(FRAMES_WAITING_MAX);
-        let writer = stream.try_clone()?;
+    fn read_frames(self: &Arc<Self>, number: u64, stream: &UnixStream) -> io::Result<()> {
+        let lanes = Lanes::new(stream.try_clone()?);
+        let (writer, waiting) = (stream.try_clone()?, lanes.clone());
         thread::Builder::new().name("control-writer".into()).spawn(move || write_frames(writer, &waiting))?;
-        let connection = Connection { number, stream: stream.try_clone()?, frames };
+        let mut connection = Connection { number, version: contract::VERSION_MIN, lanes };
+        let ended = self.read_from(stream, &mut connection);
+        connection.lanes.end();
+        ended
+    }
+
+    fn read_from(self: &Arc<Self>, mut stream: &UnixStream, connection: &mut Connection) -> io::Result<()> {
         let mut buffer = Vec::with_capacity(64 * 1024);
         let mut chunk = vec![0; 64 * 1024];
         loop {
@@ -184,32 +163,53 @@ impl Control {
                 frame::decode::<ToRelay>(&buffer[taken..]).map_err(io::Error::other)?
             {
                 taken += len;
-                self.handle(message, &connection)?;
+                self.handle(message, connection)?;
             }
             buffer.drain(..taken);
         }
     }
 
-    fn handle(&self, message: ToRelay, connection: &Connection) -> io::Result<()> {
-        let reply = ReplyTo::new(message.request, connection.frames.clone());
+    fn handle(self: &Arc<Self>, message: ToRelay, connection: &mut Connection) -> io::Result<()> {
+        let reply = ReplyTo::new(message.request, connection.lanes.clone());
         match message.command {
             None => reply.send(rejected(Rejection::Invalid, "a frame without a command this release knows")),
-            Some(Command::Hello(hello)) => reply.send(self.hello(hello, connection)?),
-            Some(Command::Snapshot(_)) => reply.send(Reply::Snapshot(self.snapshot())),
+            Some(Command::Hello(hello)) => reply.send(self.hello(&hello, connection)),
             Some(Command::Counters(_)) => {
-                let counter = |(name, value): (&str, u64)| contract::Counter { name: name.into(), value };
-                let edge = (self.beside)().into_iter().map(counter).collect();
-                reply.send(Reply::Counters(contract::Counters { shards: self.query(Mail::Counters), edge }));
+                self.answer_aside(reply, |control| Reply::Counters(control.counters()))?;
             }
+            Some(Command::Snapshot(_)) if connection.version == 1 => {
+                self.answer_aside(reply, Self::whole_snapshot)?;
+            }
+            Some(Command::Snapshot(_)) => {
+                self.act(connection, || self.deliver(message.shard, Mail::Snapshot(reply)))?;
+            }
+            Some(Command::SetDrain(drain)) => self.act(connection, || {
+                self.current.set_draining(drain.on);
+                reply.send(Reply::Done(contract::Done {}));
+            })?,
             Some(command) => {
-                let mail = Mail::Command { command: Box::new(command), reply };
-                let delivered = self.current.act_as(connection.number, || self.deliver(message.shard, mail));
-                delivered.ok_or_else(|| {
-                    io::Error::other("a command from a connection that has not greeted last")
-                })?;
+                let mail = Mail::Command { command: Box::new(command), fence: message.fence, reply };
+                self.act(connection, || self.deliver(message.shard, mail))?;
             }
         }
         Ok(())
+    }
+
+    /// Does what a command says, if its connection speaks for signaling.
+    fn act(&self, connection: &Connection, act: impl FnOnce()) -> io::Result<()> {
+        let acted = self.current.act_as(connection.number, act);
+        acted.ok_or_else(|| io::Error::other("a command from a connection that has not greeted last"))
+    }
+
+    /// Answers from a thread of its own, so that a slow shard keeps no command from the others.
+    fn answer_aside(
+        self: &Arc<Self>,
+        reply: ReplyTo,
+        answer: impl FnOnce(&Self) -> Reply + Send + 'static,
+    ) -> io::Result<()> {
+        let control = Arc::clone(self);
+        let aside = thread::Builder::new().name("control-query".into());
+        aside.spawn(move || reply.send(answer(&control))).map(drop)
     }
 
     fn deliver(&self, shard: u32, mail: Mail) {
@@ -222,37 +222,44 @@ impl Control {
                 Err((mail, rejected(Rejection::Unknown, message)))
             }
         };
-        if let Err((Mail::Command { reply, .. }, refusal)) = refused {
+        if let Err((Mail::Command { reply, .. } | Mail::Snapshot(reply), refusal)) = refused {
             reply.send(refusal);
         }
     }
 
-    fn hello(&self, hello: contract::ClientHello, connection: &Connection) -> io::Result<Reply> {
-        if hello.version != contract::VERSION {
-            let message =
-                format!("this relay speaks contract version {}, not {}", contract::VERSION, hello.version);
-            return Ok(rejected(Rejection::Refused, message));
-        }
-        let Connection { number, stream, frames } = connection;
-        self.current.take_over(Connection {
-            number: *number,
-            stream: stream.try_clone()?,
-            frames: frames.clone(),
-        });
-        tracing::info!("signaling connected");
-        let peers = self.snapshot().peers;
-        let shards = (0u32..)
-            .zip(&self.shards)
-            .map(|(shard, handle)| contract::ShardInfo {
-                shard,
-                port: u32::from(handle.port),
-                peers: peers.iter().filter(|peer| peer.shard == shard).count().try_into().unwrap_or(u32::MAX),
-            })
-            .collect();
-        Ok(Reply::Hello(contract::RelayHello {
-            version: contract::VERSION,
+    fn hello(&self, hello: &contract::ClientHello, connection: &mut Connection) -> Reply {
+        let agreed = contract::agree(hello.version, hello.version_min, hello.version_max);
+        let Some(version) = agreed else {
+            let message = format!(
+                "this relay speaks versions {} to {} of the contract, and signaling speaks {} to {}; install releases \
+                 that are at most one apart",
+                contract::VERSION_MIN,
+                contract::VERSION,
+                hello.version_min.max(hello.version),
+                hello.version_max.max(hello.version),
+            );
+            return rejected(Rejection::Refused, message);
+        };
+        connection.version = version;
+        let (number, lanes) = (connection.number, connection.lanes.clone());
+        self.current.take_over(Greeted { number, version, lanes });
+        tracing::info!(version, node = %hello.node, "signaling connected");
+        Reply::Hello(self.relay_hello(version))
+    }
+
+    fn relay_hello(&self, version: u32) -> contract::RelayHello {
+        let info = |(shard, handle): (u32, &ShardHandle)| contract::ShardInfo {
+            shard,
+            port: u32::from(handle.port),
+            peers: handle.peers.load(Ordering::Relaxed),
+            peers_max: limit(PEERS_MAX),
+            tracks_max: limit(TRACKS_MAX),
+            subscriptions_max: limit(SUBSCRIPTIONS_MAX),
+        };
+        contract::RelayHello {
+            version,
             epoch: self.identity.epoch,
-            shards,
+            shards: (0..).zip(&self.shards).map(info).collect(),
             fingerprint: self.identity.fingerprint.to_vec(),
             addresses: self.identity.addresses.iter().map(ToString::to_string).collect(),
             backend: self.identity.backend.into(),
@@ -262,42 +269,95 @@ impl Control {
             ice_tcp_ports: self.identity.ice_tcp_ports.iter().copied().map(u32::from).collect(),
             turn_tls_port: self.identity.turn_tls_port.into(),
             https_port: self.identity.https_port.into(),
-        }))
+            version_min: contract::VERSION_MIN,
+            version_max: contract::VERSION,
+            node: self.identity.node.clone(),
+            // What the relay holds ends with its process, so one number says both.
+            boot: self.identity.epoch,
+            draining: self.current.is_draining(),
+        }
     }
 
-    fn snapshot(&self) -> contract::Snapshot {
-        self.query(Mail::Snapshot).into_iter().fold(contract::Snapshot::default(), |mut whole, part| {
+    fn counters(&self) -> contract::Counters {
+        let counter = |(name, value): (&str, u64)| contract::Counter { name: name.into(), value };
+        let edge = (self.beside)().into_iter().map(counter).collect();
+        let shards = self.query(Mail::Counters).into_iter().flatten().collect();
+        contract::Counters { shards, edge }
+    }
+
+    /// The answer to a snapshot request of version 1: everything in one frame. A part of it would pass for the whole, and
+    /// what is missing for gone, so there is no answer with a part.
+    fn whole_snapshot(&self) -> Reply {
+        let parts: Option<Vec<contract::Snapshot>> = self.query(Mail::WholeSnapshot).into_iter().collect();
+        let Some(parts) = parts else {
+            return rejected(Rejection::Busy, "a shard does not answer; ask again");
+        };
+        let mut whole = contract::Snapshot::default();
+        for part in parts {
             whole.peers.extend(part.peers);
             whole.tracks.extend(part.tracks);
             whole.subscriptions.extend(part.subscriptions);
-            whole
-        })
+        }
+        Reply::Snapshot(whole)
     }
 
-    /// Asks every shard at once and waits for all. A shard that does not answer in time is left out.
-    fn query<T>(&self, mail: impl Fn(Sender<T>) -> Mail) -> Vec<T> {
-        let waiting: Vec<Receiver<T>> = self
-            .shards
-            .iter()
-            .filter_map(|shard| {
-                let (sender, receiver) = bounded(1);
-                shard.mailbox.post(mail(sender)).ok().map(|()| receiver)
-            })
-            .collect();
-        waiting.into_iter().filter_map(|answer| answer.recv_timeout(QUERY_TIMEOUT).ok()).collect()
+    /// Asks every shard at once and waits for all of them together. `None` for a shard that does not answer in time.
+    fn query<T>(&self, mail: impl Fn(Sender<T>) -> Mail) -> Vec<Option<T>> {
+        let ask = |shard: &ShardHandle| {
+            let (sender, receiver) = bounded(1);
+            shard.mailbox.post(mail(sender)).ok().map(|()| receiver)
+        };
+        let waiting: Vec<Option<Receiver<T>>> = self.shards.iter().map(ask).collect();
+        let time_is_up = after(QUERY_TIMEOUT);
+        let mut is_up = false;
+        let mut answer = |receiver: Receiver<T>| {
+            if !is_up {
+                select! {
+                    recv(receiver) -> answer => return answer.ok(),
+                    recv(time_is_up) -> _ => is_up = true,
+                }
+            }
+            receiver.try_recv().ok()
+        };
+        waiting.into_iter().map(|receiver| receiver.and_then(&mut answer)).collect()
     }
 }
 
-fn write_frames(mut stream: UnixStream, frames: &Receiver<FromRelay>) {
+fn limit(table: usize) -> u32 {
+    u32::try_from(table).expect("tables are far shorter than 2^32")
+}
+
+fn write_frames(mut stream: UnixStream, lanes: &Lanes) {
+    /// Bytes written at a time.
+    const CHUNK_BYTES: usize = 256 * 1024;
     let mut bytes = Vec::new();
-    while let Ok(first) = frames.recv() {
-        bytes.clear();
-        frame::encode(&first, &mut bytes);
-        for more in frames.try_iter().take(256) {
-            frame::encode(&more, &mut bytes);
+    while let Some(frames) = lanes.take() {
+        for frame in frames {
+            encode(&frame, &mut bytes);
+            if bytes.len() >= CHUNK_BYTES && write(&mut stream, &mut bytes).is_err() {
+                return lanes.end();
+            }
         }
-        if stream.write_all(&bytes).is_err() {
-            return;
+        if write(&mut stream, &mut bytes).is_err() {
+            return lanes.end();
         }
+    }
+}
+
+fn write(stream: &mut UnixStream, bytes: &mut Vec<u8>) -> io::Result<()> {
+    let written = stream.write_all(bytes);
+    bytes.clear();
+    written
+}
+
+/// Appends a frame, or the refusal of what would be too long for one.
+fn encode(frame: &FromRelay, bytes: &mut Vec<u8>) {
+    if let Err(error) = frame::encode(frame, bytes) {
+        tracing::error!(%error, "an answer is not sent");
+        let refusal = FromRelay {
+            request: frame.request,
+            reply: Some(rejected(Rejection::Refused, error.to_string())),
+        };
+        frame::encode(&refusal, bytes).expect("a refusal is short");
     }
 }

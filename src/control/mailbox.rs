@@ -1,9 +1,10 @@
-//! Where threads meet: a bounded mailbox a shard, with one wake for a burst of mail. Shards among themselves meet in
-//! `bridge`, nobody anywhere else.
+//! Where threads meet: a bounded mailbox for each shard, with one wake for a burst of mail. Shards meet each other in
+//! `bridge`, and threads meet nowhere else.
 
 use crossbeam_channel::{Receiver, Sender, TrySendError, bounded};
 use millrace_control as contract;
 
+use super::lanes::Lanes;
 use crate::io::waker::Waker;
 use crate::limits::MAILBOX_COMMANDS_MAX;
 
@@ -13,55 +14,75 @@ pub enum Mail {
     Command {
         /// What is asked.
         command: Box<contract::Command>,
+        /// [`contract::ToRelay::fence`].
+        fence: u64,
         /// Where the answer goes.
         reply: ReplyTo,
     },
-    /// Describe what you hold.
-    Snapshot(Sender<contract::Snapshot>),
+    /// Describe what you hold, in pages.
+    Snapshot(ReplyTo),
+    /// Describe what you hold, all at once.
+    WholeSnapshot(Sender<contract::Snapshot>),
     /// Say what you counted.
     Counters(Sender<contract::ShardCounters>),
     /// Leave the loop.
     Stop,
 }
 
-/// Where the answer to one request goes. Exactly one does: dropped without an answer, as by a shard that panics over
-/// the command, it says so.
+impl Mail {
+    /// How many of the commands of one cycle this counts for.
+    pub fn weight(&self) -> usize {
+        match self {
+            Self::Command { command, .. } => match command.as_ref() {
+                contract::Command::RemovePeers(remove) => remove.peers.len().max(1),
+                _ => 1,
+            },
+            _ => 1,
+        }
+    }
+}
+
+/// Where the answer to one request goes. There is always one: dropped without an answer, as by a shard that panics over the
+/// command, it says so.
 pub struct ReplyTo {
     request: u64,
-    /// Frames for the connection that asked, until the answer is given.
-    frames: Option<Sender<contract::FromRelay>>,
+    /// Lanes of the connection that asked, until the answer is given.
+    lanes: Option<Lanes>,
 }
 
 impl ReplyTo {
-    /// The answer to `request` goes to `frames`.
-    pub const fn new(request: u64, frames: Sender<contract::FromRelay>) -> Self {
-        Self { request, frames: Some(frames) }
+    /// The answer to `request` goes to `lanes`.
+    pub const fn new(request: u64, lanes: Lanes) -> Self {
+        Self { request, lanes: Some(lanes) }
     }
 
-    /// Answers. A connection that is gone or does not read gets nothing; its reader notices by itself.
-    pub fn send(mut self, reply: contract::Reply) {
-        self.answer(reply);
+    /// Answers. Never waits for signaling.
+    pub fn send(self, reply: contract::Reply) {
+        self.send_all([reply]);
     }
 
-    fn answer(&mut self, reply: contract::Reply) {
-        if let Some(frames) = self.frames.take() {
-            let _ = frames.try_send(contract::FromRelay { request: self.request, reply: Some(reply) });
+    /// Answers by several frames, of which there must be one.
+    pub fn send_all(mut self, replies: impl IntoIterator<Item = contract::Reply>) {
+        let Some(lanes) = self.lanes.take() else { return };
+        for reply in replies {
+            lanes.answer(self.request, reply);
         }
     }
 }
 
 impl Drop for ReplyTo {
     fn drop(&mut self) {
-        self.answer(rejected(
-            contract::Rejection::Refused,
-            "the shard panicked over this command and was rebuilt",
-        ));
+        if let Some(lanes) = self.lanes.take() {
+            let words = "the shard panicked over this command and was rebuilt";
+            lanes.answer(self.request, rejected(contract::Rejection::Refused, words));
+        }
     }
 }
 
 /// A refusal.
 pub fn rejected(reason: contract::Rejection, message: impl Into<String>) -> contract::Reply {
-    contract::Reply::Rejected(contract::Rejected { reason: reason as i32, message: message.into() })
+    let reason = reason as i32;
+    contract::Reply::Rejected(contract::Rejected { reason, message: message.into(), fence: 0 })
 }
 
 /// The sending end, held by the control threads.

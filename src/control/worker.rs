@@ -2,6 +2,7 @@
 
 use std::panic::{self, AssertUnwindSafe};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::thread;
 use std::time::Duration;
 
@@ -10,8 +11,8 @@ use crossbeam_channel::{Receiver, Sender};
 use millrace_control as contract;
 
 use super::bridge::Port;
-use super::listener::Current;
-use super::mailbox::{Mail, ReplyTo, rejected};
+use super::current::Current;
+use super::mailbox::{Mail, ReplyTo};
 use crate::crypto::mac::HmacSha256Key;
 use crate::crypto::random;
 use crate::egress::Egress;
@@ -61,6 +62,8 @@ pub struct Connections {
     pub port: Port,
     /// Its TURN server, unless that is off.
     pub turn: Option<TurnSeat>,
+    /// Where it says how many peers it holds.
+    pub peers: Arc<AtomicU32>,
 }
 
 /// What a shard's TURN server is made from.
@@ -174,10 +177,13 @@ fn live<B: Backend>(
                 mail: &connections.mail,
                 port: &mut connections.port,
                 events,
+                peers: &connections.peers,
+                busy: Busy::from(now),
                 io: IoCounters::default(),
                 media: MediaAllocations::from_now(),
                 stopping: false,
             };
+            worker.count_peers();
             cycle::run(backend, &mut worker);
         }));
         match ended {
@@ -185,9 +191,12 @@ fn live<B: Backend>(
             Err(_) if panics.are_too_many(clock::now()) => {
                 tracing::error!(
                     shard = config.id,
-                    "the shard panics again and again; its calls are given up"
+                    "a bug: the shard panics again and again; its calls are given up"
                 );
+                let peers = peers_in(&mut mapping);
                 mapping.bytes_mut().fill(0);
+                let given_up = contract::EventKind::GivenUp(contract::GivenUp { peers });
+                events.send_event(contract::Event { shard: config.id, kind: Some(given_up) });
             }
             Err(_) => {
                 tracing::error!(
@@ -196,12 +205,18 @@ fn live<B: Backend>(
                 );
             }
         }
-        // Another seed: what a hash seed had to do with the panic must not come again.
+        // Another seed, in case the hash seed had a part in the panic.
         config.seed = config.seed.wrapping_mul(0x9E37_79B9_7F4A_7C15).wrapping_add(1);
     }
 }
 
-/// Panics in a row that a shard's calls survive. What panics more often is in the records themselves.
+/// The ids of the peers in a shard's records.
+fn peers_in(mapping: &mut Mapping) -> Vec<u64> {
+    let records = Records::attach(mapping.bytes_mut());
+    records.map_or_else(|_| Vec::new(), |records| records.peers.iter().map(|(_, peer)| peer.id.0).collect())
+}
+
+/// Panics in a row that a shard's calls survive. After more of them the cause is in the records themselves.
 const PANICS_IN_A_ROW_MAX: u32 = 5;
 /// Panics further apart than this are not in a row.
 const PANIC_ROW_GAP: Duration = Duration::from_secs(10);
@@ -234,9 +249,31 @@ struct Worker<'a, 'm> {
     mail: &'a Receiver<Mail>,
     port: &'a mut Port,
     events: &'a Current,
+    peers: &'a AtomicU32,
+    busy: Busy,
     io: IoCounters,
     media: MediaAllocations,
     stopping: bool,
+}
+
+/// The share of its time that this thread runs on a processor.
+struct Busy {
+    at: Timestamp,
+    processor_time: Duration,
+}
+
+impl Busy {
+    fn from(now: Timestamp) -> Self {
+        Self { at: now, processor_time: clock::processor_time() }
+    }
+
+    /// In 1/1000, since it was asked last.
+    fn permille(&mut self, now: Timestamp) -> u32 {
+        let before = std::mem::replace(self, Self::from(now));
+        let used = self.processor_time.saturating_sub(before.processor_time);
+        let passed = now.since(before.at).as_nanos().max(1);
+        u32::try_from(used.as_nanos() * 1_000 / passed).unwrap_or(u32::MAX)
+    }
 }
 
 /// What this thread allocates on account of media: everything but commands, handshakes and events.
@@ -303,8 +340,11 @@ impl Worker<'_, '_> {
 
     fn carry_out(&mut self, now: Timestamp, mail: Mail) {
         match mail {
-            Mail::Command { command, reply } => self.answer(now, &command, reply),
-            Mail::Snapshot(answer) => drop(answer.try_send(self.shard.snapshot())),
+            Mail::Command { command, fence, reply } => self.answer(now, fence, &command, reply),
+            Mail::Snapshot(reply) => {
+                reply.send_all(self.shard.snapshot_pages().map(contract::Reply::Snapshot));
+            }
+            Mail::WholeSnapshot(answer) => drop(answer.try_send(self.shard.snapshot())),
             Mail::Counters(answer) => {
                 let own = [("media_allocations", self.media.count)];
                 let beside = self.io.each().into_iter().chain(own).chain(self.turn.figures());
@@ -314,11 +354,23 @@ impl Worker<'_, '_> {
         }
     }
 
-    fn answer(&mut self, now: Timestamp, command: &contract::Command, reply: ReplyTo) {
-        match self.shard.handle_command(now, command) {
+    fn answer(&mut self, now: Timestamp, fence: u64, command: &contract::Command, reply: ReplyTo) {
+        match self.shard.handle_fenced_command(now, fence, command) {
             Ok(()) => reply.send(contract::Reply::Done(contract::Done {})),
-            Err(refusal) => reply.send(rejected(refusal.reason, refusal.message)),
+            Err(refusal) => reply.send(refusal.into_reply()),
         }
+    }
+
+    fn count_peers(&self) {
+        self.peers.store(self.shard.peers_held(), Ordering::Relaxed);
+    }
+
+    /// An event in full: the shard knows no processor time.
+    fn complete(&mut self, mut event: contract::Event) -> contract::Event {
+        if let Some(contract::EventKind::Load(load)) = &mut event.kind {
+            load.busy_permille = self.busy.permille(clock::now());
+        }
+        event
     }
 }
 
@@ -338,11 +390,22 @@ impl Core for Worker<'_, '_> {
         // Before our own packets leave: the other shards work meanwhile.
         self.post_parcels();
         self.media.pause();
-        for mail in self.mail.try_iter().take(COMMANDS_PER_CYCLE) {
+        let mut left = COMMANDS_PER_CYCLE;
+        while left > 0
+            && !self.shard.fault_is_due()
+            && let Ok(mail) = self.mail.try_recv()
+        {
+            left = left.saturating_sub(mail.weight());
             self.carry_out(now, mail);
+        }
+        if left < COMMANDS_PER_CYCLE {
+            self.count_peers();
         }
         self.media.resume();
         self.shard.panic_if_injected();
+        if let Some(stall) = self.shard.take_stall() {
+            thread::sleep(stall);
+        }
     }
 
     fn handle_deferred(&mut self, now: Timestamp, egress: &mut impl Egress) {
@@ -371,6 +434,7 @@ impl Core for Worker<'_, '_> {
         self.post_parcels();
         self.media.pause();
         while let Some(event) = self.shard.poll_event() {
+            let event = self.complete(event);
             self.events.send_event(event);
         }
         self.media.resume();

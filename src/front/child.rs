@@ -1,4 +1,4 @@
-//! One child process: how it is started, and started again.
+//! A child process: how it is started and restarted.
 
 use std::ffi::OsString;
 use std::io::{self, Read, Write as _};
@@ -20,11 +20,11 @@ pub(super) const RELAY: &str = "__relay";
 /// First argument of the signaling process.
 pub(super) const SIGNALING: &str = "__signaling";
 
-/// How long a child may take to end by itself.
+/// Time for a child to end before it is killed.
 const STOP_TIMEOUT: Duration = Duration::from_secs(5);
-/// A child that ran at least this long is started again at once; one that did not waits, longer each time.
+/// A child that ran at least this long is restarted at once. Otherwise the restart waits, longer each time.
 const STEADY_AFTER: Duration = Duration::from_secs(5);
-/// Longest wait before another start.
+/// Maximum wait before a restart.
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// A child process and how to start it.
@@ -106,14 +106,14 @@ impl Child {
         self.name
     }
 
-    /// Where it says that it is ready.
+    /// The file that it writes when it is ready.
     pub(super) fn ready_file(&self) -> &Path {
         &self.ready_file
     }
 
     /// Starts it.
     pub(super) fn start(&mut self) -> io::Result<()> {
-        // This very program, even when its file has been replaced since.
+        // The same program, even if its file has been replaced since.
         let mut command = Command::new("/proc/self/exe");
         // Every start uses the settings that the front command read, so the child must not see their sources.
         for name in setting_variables(&millrace_settings::environment()) {
@@ -123,26 +123,26 @@ impl Child {
             .arg0("millrace")
             .args(&self.arguments)
             .envs(self.environment.iter().map(|(name, value)| (name, value)));
-        // A group of its own: Ctrl-C in the terminal reaches the front command, which ends both in order. Standard
-        // output belongs to the front command alone.
+        // In its own process group, because Ctrl-C must reach the front command only, which ends both in order. Standard
+        // output belongs to the front command.
         command.process_group(0).stdin(Stdio::piped()).stdout(io::stderr());
         self.process = Some(command.spawn()?);
         self.started_at = Instant::now();
         Ok(())
     }
 
-    /// How it ended, once it has.
+    /// Its exit status, if it has ended.
     pub(super) fn ended(&mut self) -> Option<ExitStatus> {
         self.process.as_mut()?.try_wait().ok().flatten()
     }
 
-    /// Whether it ended with the status that says: not with these settings.
+    /// Fails if the status says that the process refuses its settings.
     pub(super) fn check(&self, status: ExitStatus) -> Result<(), FrontError> {
         let is_set_wrong = status.code() == Some(i32::from(EXIT_CONFIG));
         if is_set_wrong { Err(FrontError::Refused { name: self.name }) } else { Ok(()) }
     }
 
-    /// Starts it again if it has ended: at once, or after a wait when it ended soon after its last start.
+    /// Restarts it if it has ended: at once, or after a wait if it ended soon after its last start.
     pub(super) fn restart_if_ended(&mut self) -> Result<(), FrontError> {
         if let Some(status) = self.ended() {
             self.check(status)?;
@@ -165,11 +165,11 @@ impl Child {
         Ok(())
     }
 
-    /// Has it read anew what may have changed.
+    /// Tells it to read its certificate again.
     pub(super) fn reload(&mut self) {
         let Some(stdin) = self.process.as_mut().and_then(|process| process.stdin.as_mut()) else { return };
         if let Err(error) = stdin.write_all(b"\n") {
-            tracing::warn!(%error, "{} was not told to read anew", self.name);
+            tracing::warn!(%error, "{} could not be told to reload", self.name);
         }
     }
 
@@ -177,7 +177,7 @@ impl Child {
         self.backoff = (self.backoff * 2 + Duration::from_millis(100)).min(BACKOFF_MAX);
     }
 
-    /// Ends it: closes its standard input, waits, and kills it only if that was in vain.
+    /// Ends it: closes its standard input, waits, and kills it if it is still there.
     pub(super) fn stop(&mut self) {
         let Some(mut process) = self.process.take() else { return };
         drop(process.stdin.take());
@@ -200,10 +200,10 @@ impl Drop for Child {
     }
 }
 
-/// In a child: ends the process, in order, when standard input ends, and has it read anew what may have changed when
-/// something comes. Both the same way that a terminal or systemd would take.
+/// In a child: raises SIGTERM when standard input ends and SIGHUP for each byte that arrives, so that the process reacts as
+/// to a terminal or systemd.
 pub(super) fn follow_stdin() {
-    // The process itself listens later, and until then it is not to end of it. What is read then is new anyway.
+    // Ignores SIGHUP until the process installs its own handler. It reads the files at start anyway.
     let _ = signal_hook::flag::register(SIGHUP, Arc::default());
     std::thread::spawn(|| {
         let mut byte = [0];

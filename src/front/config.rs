@@ -1,4 +1,4 @@
-//! `millrace config`: what is set, where it comes from, and whether the programs would take it.
+//! `millrace config`: shows settings and their sources, and checks them.
 
 use std::ffi::OsString;
 use std::io::{self, Write};
@@ -16,15 +16,16 @@ use super::{Options, import};
 use crate::edge::shares::Shares;
 use crate::io::descriptors;
 
-/// First argument that leads here.
+/// First argument of these commands.
 pub(super) const NAME: &str = "config";
 
 /// Flags of the secrets that signaling compares, and whose length it checks.
 const REST_SECRETS: [&str; 3] = ["secret", "secret-previous", "monitor-secret"];
 
-/// Settings: one TOML file, `/etc/millrace/millrace.toml` or the one that `--config` or MILLRACE_CONFIG names.
+/// Shows and checks settings. They are in a TOML file: the one that `--config` or MILLRACE_CONFIG names, else
+/// `/etc/millrace/millrace.toml`.
 ///
-/// A value comes from the first that has one: a flag, an environment variable (MILLRACE_…, for secrets also a file
+/// A value comes from the first source that has one: a flag, an environment variable (MILLRACE_…, for secrets also a file
 /// that MILLRACE_…_FILE names), a variable of an OpenVidu 2 deployment, the file, the default.
 #[derive(Debug, Parser)]
 #[command(name = "millrace config")]
@@ -35,41 +36,41 @@ struct Line {
 
 #[derive(Debug, clap::Subcommand)]
 enum What {
-    /// Reads everything as a start would and says what is wrong; ends with 78 if something is.
+    /// Reads all settings as a start would, and reports what is wrong. Ends with status 78 if something is.
     Check {
-        /// File of settings.
+        /// Settings file.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Shows every key with its value and where that comes from. Secrets are not shown.
+    /// Shows every key with its value and its source. Secrets are not shown.
     Show {
-        /// File of settings.
+        /// Settings file.
         #[arg(long, value_name = "FILE")]
         config: Option<PathBuf>,
     },
-    /// Lists every key with its variable, default and meaning, as a table in Markdown.
+    /// Lists every key with its variable, default and meaning, as a Markdown table.
     Keys,
-    /// Makes a file of settings of the `.env` of an OpenVidu 2 deployment, and says what was taken and what was not.
+    /// Converts the `.env` of an OpenVidu 2 deployment to a settings file, and reports what was taken and what was not.
     ImportOpenvidu {
         /// The `.env` file.
         #[arg(value_name = "ENV")]
         env_file: PathBuf,
-        /// Where the settings go; a file that is there is not touched. Without it: standard output.
+        /// File to write; it must not exist. Without it, standard output.
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
-    /// Makes a file of settings of a coturn's `turnserver.conf`, and says what was taken and what was not.
+    /// Converts the `turnserver.conf` of a coturn to a settings file, and reports what was taken and what was not.
     ImportCoturn {
         /// The `turnserver.conf`.
         #[arg(value_name = "FILE")]
         conf: PathBuf,
-        /// Where the settings go; a file that is there is not touched. Without it: standard output.
+        /// File to write; it must not exist. Without it, standard output.
         #[arg(long, value_name = "FILE")]
         output: Option<PathBuf>,
     },
 }
 
-/// Does what the arguments after the first say.
+/// Runs the command in the arguments after the first.
 pub(super) fn main(arguments: impl Iterator<Item = OsString>) -> ExitCode {
     let line = Line::parse_from(std::iter::once("millrace config".into()).chain(arguments.skip(1)));
     let mut out = io::stdout().lock();
@@ -198,7 +199,7 @@ fn default_of(key: &Key) -> Option<String> {
     }
 }
 
-/// Every key, as `docs/configuration.md` has it.
+/// The table of keys of `docs/configuration.md`.
 pub(super) fn key_table() -> String {
     let mut table = String::from("| Key | Variable | Default | Meaning |\n|---|---|---|---|\n");
     for key in KEYS {
@@ -216,7 +217,7 @@ pub(super) fn key_table() -> String {
 mod tests {
     use super::*;
 
-    /// Options that are no settings: for one start, or between the front command and its children.
+    /// Options without a key: for one start only, or between the front command and its children.
     const NO_SETTINGS: [&str; 3] = ["json", "ready-file", "allow-fault-injection"];
 
     #[test]

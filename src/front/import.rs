@@ -1,4 +1,4 @@
-//! `millrace config import-openvidu` and `import-coturn`: what another server was told becomes a file of settings.
+//! `millrace config import-openvidu` and `import-coturn`: convert another server's settings.
 
 use std::fs;
 use std::io::{self, Write};
@@ -10,8 +10,8 @@ use millrace_settings::EXIT_CONFIG;
 use millrace_settings::coturn;
 use millrace_settings::openvidu::{Translation, parse_env, translate};
 
-/// The `.env` of an OpenVidu 2 deployment: reads it, writes the settings to `output` or `out`, and tells on standard
-/// error what became of each key.
+/// Reads the `.env` of an OpenVidu 2 deployment, writes the settings to `output` or `out`, and reports on standard error what
+/// became of each variable.
 pub(super) fn openvidu(env_file: &Path, output: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
     let text = fs::read_to_string(env_file).map_err(|error| named(env_file, error))?;
     let variables = match parse_env(&text) {
@@ -21,7 +21,7 @@ pub(super) fn openvidu(env_file: &Path, output: Option<&Path>, out: &mut impl Wr
             return Ok(ExitCode::from(EXIT_CONFIG));
         }
     };
-    // The certificate lies beside the file, wherever the server will be started.
+    // The certificate is beside the file. Its path is absolute, because the server may start in another directory.
     let dir = fs::canonicalize(env_file).map_err(|error| named(env_file, error))?;
     let translation = translate(&variables, dir.parent().unwrap_or(&dir));
     finish(
@@ -32,7 +32,7 @@ pub(super) fn openvidu(env_file: &Path, output: Option<&Path>, out: &mut impl Wr
     )
 }
 
-/// The same of a coturn's `turnserver.conf`.
+/// The same for a coturn's `turnserver.conf`.
 pub(super) fn coturn(conf: &Path, output: Option<&Path>, out: &mut impl Write) -> io::Result<ExitCode> {
     let text = fs::read_to_string(conf).map_err(|error| named(conf, error))?;
     let translation = coturn::translate(&coturn::parse_conf(&text));
@@ -65,7 +65,7 @@ fn finish(
     Ok(ExitCode::SUCCESS)
 }
 
-/// The file: its tables in the order of ours.
+/// The settings file, in the order of the table of keys.
 fn toml(made_of: &str, translation: &Translation) -> String {
     let mut text = format!("# {made_of}\n");
     let mut table = "";
@@ -85,7 +85,7 @@ fn toml(made_of: &str, translation: &Translation) -> String {
     text
 }
 
-/// A number or a truth value as it is, all else as a string of TOML.
+/// A number or a boolean as it is, everything else as a TOML string.
 fn quoted(text: &str) -> String {
     let is_number = text.parse::<u32>().is_ok_and(|number| number.to_string() == text);
     if is_number || matches!(text, "true" | "false") {
@@ -114,7 +114,7 @@ fn report(translation: &Translation) -> String {
     let mut text: String =
         rows.iter().map(|(what, name, words)| format!("{what:5}  {name:width$}  {words}\n")).collect();
     if rows.iter().any(|(what, ..)| *what == "LEFT") {
-        text += "What is LEFT in capitals has to be looked after: without it this is another server.\n";
+        text += "Look after what is LEFT in capitals: without it, this is not the server that you had.\n";
     }
     text
 }

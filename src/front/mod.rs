@@ -1,7 +1,7 @@
-//! The front command: starts both processes, waits until they are ready, says so, and keeps them running.
+//! The front command: starts both processes, waits until they are ready, reports it, and keeps them running.
 //!
-//! Each child is this same program under a hidden first argument. It ends when its standard input does, so that no
-//! child outlives the front command, however that ends.
+//! Each child is the same program with a hidden first argument. It ends when its standard input ends, so no child outlives
+//! the front command, even after SIGKILL.
 
 mod child;
 mod config;
@@ -26,10 +26,10 @@ use child::Child;
 pub use options::Options;
 use ready::{RelayReady, SignalingReady};
 
-/// How often children are looked after. Nobody waits for this: media does not pass here.
+/// Interval between two looks at the children. No call waits for this.
 const CARE_INTERVAL: Duration = Duration::from_millis(20);
 
-/// Why the front command gave up.
+/// Why the front command ends.
 #[derive(Debug, thiserror::Error)]
 pub enum FrontError {
     /// The data directory cannot be used.
@@ -38,21 +38,21 @@ pub enum FrontError {
     /// A file in the data directory cannot be used.
     #[error("{path}: {error}; choose another place with --data-dir")]
     Data {
-        /// What was tried.
+        /// The directory.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         error: io::Error,
     },
     /// A process could not be started, or ended before it was ready.
-    #[error("{name} {what}; its messages stand above")]
+    #[error("{name} {what}; its log is above")]
     Child {
         /// `relay` or `signaling`.
         name: &'static str,
-        /// What happened to it.
+        /// What happened.
         what: String,
     },
-    /// A process ended because it cannot run with its settings, which no other start changes.
-    #[error("{name} does not take its settings; its messages stand above")]
+    /// A process refuses its settings. Another start would fail in the same way.
+    #[error("{name} refuses its settings; its log is above")]
     Refused {
         /// `relay` or `signaling`.
         name: &'static str,
@@ -148,7 +148,7 @@ fn run(options: &Options, settings: &Settings) -> Result<(), FrontError> {
     look_after([relay, signaling], &stop)
 }
 
-/// Who closes the terminal ends what runs in it. Elsewhere SIGHUP means to read anew what may have changed.
+/// The signals to obey. In a terminal SIGHUP ends the program; elsewhere it means to read the certificate again.
 fn stop_signals() -> io::Result<Receiver<i32>> {
     let mut signals = Signals::new([SIGINT, SIGTERM])?;
     if !io::stdin().is_terminal() {
@@ -163,7 +163,7 @@ fn stop_signals() -> io::Result<Receiver<i32>> {
     Ok(receiver)
 }
 
-/// Restarts whoever ends, until a signal comes or one does not take its settings; then ends all of them.
+/// Restarts children that end, until a signal arrives or a child refuses its settings. Then ends all of them.
 fn look_after(mut children: [Child; 2], stop: &Receiver<i32>) -> Result<(), FrontError> {
     let care = tick(CARE_INTERVAL);
     let ended = 'care: loop {
@@ -181,7 +181,7 @@ fn look_after(mut children: [Child; 2], stop: &Receiver<i32>) -> Result<(), Fron
             }
         }
     };
-    // Signaling first, so that nobody new gets in.
+    // Signaling first, so that no new client joins.
     for child in children.iter_mut().rev() {
         child.stop();
     }
@@ -217,10 +217,10 @@ fn announce(
         writeln!(out, "  Open     {http_url}/{fragment}")?;
         writeln!(
             out,
-            "           https://{others}:{}/   (from other machines; certificate of our own)",
+            "           https://{others}:{}/   (from other machines; self-signed certificate)",
             relay.https_port
         )?;
-        // Elsewhere than in a terminal the output is kept, for example in the journal, which more people may read.
+        // Output that does not go to a terminal may be stored where more people can read it, for example in the journal.
         match options.signaling.rest.secret {
             _ if is_shown => writeln!(out, "  Secret   {}", secret.text)?,
             Some(_) => writeln!(out, "  Secret   as set (not shown; --json shows it)")?,

@@ -1,4 +1,4 @@
-//! What each process says of itself once it is ready, in a file that appears in one step.
+//! The ready files of both processes. A file appears whole, once its process is ready.
 
 use std::fs;
 use std::net::{IpAddr, UdpSocket};
@@ -12,10 +12,10 @@ use signal_hook::consts::SIGHUP;
 use super::child::Child;
 use super::{CARE_INTERVAL, FrontError, Options};
 
-/// How long a process may take to be ready.
+/// Time for a process to be ready.
 const READY_TIMEOUT: Duration = Duration::from_secs(60);
 
-/// The relay's word.
+/// The relay's ready file.
 #[derive(Clone, Debug, Deserialize, serde::Serialize)]
 pub(crate) struct RelayReady {
     /// Name of the IO backend.
@@ -24,9 +24,9 @@ pub(crate) struct RelayReady {
     pub(crate) shards: Vec<ShardReady>,
     /// Port of TURN, UDP; 0 when it is off.
     pub(crate) turn_port: u16,
-    /// Where it speaks HTTPS for signaling.
+    /// HTTPS port, which it serves for signaling.
     pub(crate) https_port: u16,
-    /// Its process.
+    /// Its process id.
     pub(crate) pid: u32,
 }
 
@@ -39,16 +39,16 @@ pub(crate) struct ShardReady {
     pub(crate) port: u16,
 }
 
-/// Signaling's word.
+/// Signaling's ready file.
 #[derive(Clone, Debug, Deserialize)]
 pub(crate) struct SignalingReady {
-    /// Where it speaks HTTP, on loopback.
+    /// Port of plain HTTP on loopback.
     pub(crate) http_port: u16,
-    /// Its process.
+    /// Its process id.
     pub(crate) pid: u32,
 }
 
-/// Waits until a child has said its word; `None` when a signal came first.
+/// Starts a child and waits for its ready file. `None` if a signal to end comes first.
 pub(super) fn wait<T: DeserializeOwned>(
     child: &mut Child,
     stop: &Receiver<i32>,
@@ -60,7 +60,7 @@ pub(super) fn wait<T: DeserializeOwned>(
     let start = Instant::now();
     while start.elapsed() < READY_TIMEOUT {
         match stop.recv_timeout(CARE_INTERVAL) {
-            // What there is to be read anew is being read.
+            // The child is reading its files just now.
             Err(RecvTimeoutError::Timeout) | Ok(SIGHUP) => {}
             Ok(_) | Err(RecvTimeoutError::Disconnected) => {
                 child.stop();
@@ -80,12 +80,13 @@ pub(super) fn wait<T: DeserializeOwned>(
     Err(failed(format!("was not ready within {} s", READY_TIMEOUT.as_secs())))
 }
 
-/// An address of this machine that others may reach it at: the announced one, else that of the default route.
+/// An address at which other machines may reach this one: the first public address, else that of the default route.
 pub(super) fn reachable_address(options: &Options) -> Option<IpAddr> {
     if let Some(ip) = options.relay.server.public_ip.first() {
         return Some(*ip);
     }
-    // Connecting a UDP socket sends nothing; it only asks the routing table. The address is for documentation only.
+    // Connecting a UDP socket sends nothing; it only asks the routing table. 192.0.2.1 is reserved for documentation
+    // (RFC 5737).
     let socket = UdpSocket::bind("0.0.0.0:0").ok()?;
     socket.connect("192.0.2.1:9").ok()?;
     socket.local_addr().ok().map(|address| address.ip())

@@ -24,14 +24,12 @@ mod tests {
 
     #[test]
     fn only_the_owner_may_read_it_and_nothing_is_left_beside_it() {
-        let dir = std::env::temp_dir().join(format!("millrace-private-{}", std::process::id()));
-        fs::create_dir_all(&dir).unwrap();
+        let dir = millrace_testkit::scratch();
         let path = dir.join("secret");
         write(&path, b"first").unwrap();
         write(&path, b"second").unwrap();
         assert_eq!(fs::read(&path).unwrap(), b"second");
         assert_eq!(fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
         assert_eq!(fs::read_dir(&dir).unwrap().count(), 1);
-        fs::remove_dir_all(&dir).unwrap();
     }
 }

@@ -14,4 +14,6 @@ pub struct Inbound {
     pub publisher: PublisherReport,
     /// Clock of its media in Hz, as of its last packet.
     pub clock_rate_hz: u32,
+    /// One past its highest index when it was last looked at, 0 before its first packet.
+    pub seen: u64,
 }

@@ -1,9 +1,9 @@
 //! What a call needs to go on, outside any process's heap: pointer-free, versioned layouts in one mapping a shard.
 //!
 //! ```text
-//!   +--------+----------+-------+--------+---------+---------------+------+
-//!   | header | counters | peers | tracks | inbound | subscriptions | TURN |     tables of fixed size, zero = free
-//!   +--------+----------+-------+--------+---------+---------------+------+
+//!   +--------+----------+-------+-------+--------+---------+---------------+------+
+//!   | header | counters | peers | memos | tracks | inbound | subscriptions | TURN |   tables of fixed size, zero = free
+//!   +--------+----------+-------+-------+--------+---------+---------------+------+
 //! ```
 //!
 //! The shard borrows the tables and works in them; there is no checkpoint to take because there is no second copy.
@@ -15,6 +15,7 @@ pub mod codec;
 pub mod ice;
 pub mod inbound;
 pub mod keys;
+pub mod memo;
 pub mod path;
 pub mod peer;
 pub mod replay;
@@ -27,6 +28,7 @@ use bytemuck::{Pod, Zeroable};
 
 pub use codec::{CodecKind, CodecRecord, CodecTable};
 pub use inbound::InboundRecord;
+pub use memo::MemoRecord;
 pub use peer::PeerRecord;
 pub use subscription::{SubscriptionRecord, SwitchRecord};
 pub use table::{Record, Table};
@@ -42,7 +44,7 @@ use crate::metrics::Counters;
 const MAGIC: u64 = u64::from_be_bytes(*b"millrace");
 
 /// Version of the layout. Any change of a record raises it.
-pub const LAYOUT_VERSION: u32 = 3;
+pub const LAYOUT_VERSION: u32 = 4;
 
 /// Tables start on cache lines.
 const ALIGN_BYTES: usize = 64;
@@ -73,7 +75,8 @@ struct Layout;
 impl Layout {
     const COUNTERS: usize = align(size_of::<Header>());
     const PEERS: usize = align(Self::COUNTERS + size_of::<Counters>());
-    const TRACKS: usize = align(Self::PEERS + PEERS_MAX * size_of::<PeerRecord>());
+    const MEMOS: usize = align(Self::PEERS + PEERS_MAX * size_of::<PeerRecord>());
+    const TRACKS: usize = align(Self::MEMOS + PEERS_MAX * size_of::<MemoRecord>());
     const INBOUND: usize = align(Self::TRACKS + TRACKS_MAX * size_of::<TrackRecord>());
     const SUBSCRIPTIONS: usize = align(Self::INBOUND + INBOUND_MAX * size_of::<InboundRecord>());
     const TURN: usize = align(Self::SUBSCRIPTIONS + SUBSCRIPTIONS_MAX * size_of::<SubscriptionRecord>());
@@ -85,6 +88,7 @@ impl Layout {
         let ends = [
             Self::COUNTERS,
             Self::PEERS,
+            Self::MEMOS,
             Self::TRACKS,
             Self::INBOUND,
             Self::SUBSCRIPTIONS,
@@ -134,6 +138,8 @@ pub struct Records<'m> {
     pub counters: &'m mut Counters,
     /// Its peers.
     pub peers: Table<'m, PeerRecord>,
+    /// What signaling noted with each peer, in the places of the peers' table.
+    pub memos: &'m mut [MemoRecord],
     /// Its tracks.
     pub tracks: Table<'m, TrackRecord>,
     /// Its incoming streams.
@@ -167,7 +173,8 @@ impl<'m> Records<'m> {
         Self::claim(header)?;
         let high = &mut header.high;
         let (counters, rest) = rest.split_at_mut(Layout::PEERS - Layout::COUNTERS);
-        let (peers, rest) = rest.split_at_mut(Layout::TRACKS - Layout::PEERS);
+        let (peers, rest) = rest.split_at_mut(Layout::MEMOS - Layout::PEERS);
+        let (memos, rest) = rest.split_at_mut(Layout::TRACKS - Layout::MEMOS);
         let (tracks, rest) = rest.split_at_mut(Layout::INBOUND - Layout::TRACKS);
         let (inbound, rest) = rest.split_at_mut(Layout::SUBSCRIPTIONS - Layout::INBOUND);
         let (subscriptions, rest) = rest.split_at_mut(Layout::TURN - Layout::SUBSCRIPTIONS);
@@ -175,6 +182,7 @@ impl<'m> Records<'m> {
         Ok(Self {
             counters: bytemuck::from_bytes_mut(&mut counters[..size_of::<Counters>()]),
             peers: table(peers, PEERS_MAX, &mut high.peers),
+            memos: bytemuck::cast_slice_mut(&mut memos[..PEERS_MAX * size_of::<MemoRecord>()]),
             tracks: table(tracks, TRACKS_MAX, &mut high.tracks),
             inbound: table(inbound, INBOUND_MAX, &mut high.inbound),
             subscriptions: table(subscriptions, SUBSCRIPTIONS_MAX, &mut high.subscriptions),

@@ -31,6 +31,8 @@ pub struct PeerRecord {
     pub id: PeerId,
     /// Its room.
     pub room: RoomId,
+    /// The fence of its room, as this shard knows it; 0 or 1 for a room that never changed its owner.
+    pub fence: u64,
     /// Most that it may send us in bit/s, 0 for unlimited.
     pub receive_max_bps: u64,
     /// Credentials and paths.

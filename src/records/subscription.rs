@@ -5,6 +5,7 @@ use bytemuck::{Pod, Zeroable};
 use super::codec::CodecTable;
 use super::table::Record;
 use super::text::Text;
+use super::track::MediaKind;
 use crate::ids::{InboundSlot, PeerSlot, SubscriptionId, SubscriptionSlot, TrackId};
 use crate::time::Timestamp;
 
@@ -49,9 +50,22 @@ impl SubscriptionRecord {
     /// on from there and no nonce is used twice.
     pub const RETIRED: u32 = 1 << 2;
 
+    /// Nothing is sent for now: fan-out does not know it.
+    pub const PAUSED: u32 = 1 << 3;
+
     /// Whether every bit of `flag` is set.
     pub const fn has(&self, flag: u32) -> bool {
         self.flags & flag == flag
+    }
+
+    /// Audio or video.
+    pub const fn kind(&self) -> MediaKind {
+        if self.has(Self::VIDEO) { MediaKind::Video } else { MediaKind::Audio }
+    }
+
+    /// Whether packets of it may be asked for again now.
+    pub const fn repairs(&self) -> bool {
+        self.has(Self::RTX) && !self.has(Self::PAUSED)
     }
 
     /// The SSRC of its RTX, if it has any.

@@ -84,7 +84,8 @@ impl<'m, R: Record> Table<'m, R> {
             .map(|(i, record)| (i.into(), record))
     }
 
-    const fn touched(&self) -> usize {
+    /// Places ever taken: everything behind them is free.
+    pub const fn touched(&self) -> usize {
         *self.high as usize
     }
 }

@@ -12,6 +12,7 @@ use std::net::IpAddr;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
 use std::thread;
 use std::time::Duration;
 
@@ -22,7 +23,8 @@ use signal_hook::iterator::Signals;
 
 use crate::config::{BackendChoice, Config};
 use crate::control::bridge::Port;
-use crate::control::listener::{Control, Current, Identity, ShardHandle};
+use crate::control::current::Current;
+use crate::control::listener::{Control, Identity, ShardHandle};
 use crate::control::mailbox::{Mail, Mailbox};
 use crate::control::panics;
 use crate::control::worker::{self, Connections, Running, Seat, SeatError, TurnSeat};
@@ -155,6 +157,7 @@ fn run(config: &Config) -> Result<(), StartError> {
         turn_tls_port: of_edge(|edge| edge.turn_tls_port),
         https_port: of_edge(|edge| edge.https_port),
         ice_tcp_ports: edge.as_ref().map_or_else(Vec::new, |edge| edge.ice_tcp_ports.clone()),
+        node: machine_name(),
     };
     log_start(&identity, &shards);
     let socket = server.control_socket();
@@ -249,8 +252,9 @@ fn connect(started: Vec<StartedShard>, seats: Vec<Option<TurnSeat>>) -> Vec<Runn
     let connect = |((shard, bridge), turn): ((StartedShard, Port), Option<TurnSeat>)| {
         let StartedShard { port, running: Running { backend, refused, waker }, connect, thread } = shard;
         let (mailbox, mail) = Mailbox::new(waker);
-        let _ = connect.send(Connections { mail, port: bridge, turn });
-        RunningShard { handle: ShardHandle { port, mailbox }, backend, refused, thread }
+        let peers = Arc::new(AtomicU32::new(0));
+        let _ = connect.send(Connections { mail, port: bridge, turn, peers: Arc::clone(&peers) });
+        RunningShard { handle: ShardHandle { port, mailbox, peers }, backend, refused, thread }
     };
     started.into_iter().zip(ports).zip(seats).map(connect).collect()
 }
@@ -305,6 +309,11 @@ fn certificate(path: &Path) -> Result<Certificate, StartError> {
         }
         Err(error) => Err(data(error)),
     }
+}
+
+/// The name of this machine, empty when it has none.
+fn machine_name() -> String {
+    fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default().trim().to_owned()
 }
 
 /// What is announced: the operator's addresses first, then those of the interfaces.

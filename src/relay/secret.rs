@@ -54,8 +54,8 @@ mod tests {
 
     #[test]
     fn a_secret_is_made_once_and_a_given_one_wins() {
-        let scratch = tempfile::tempdir().unwrap();
-        let dir = scratch.path();
+        let scratch = millrace_testkit::scratch();
+        let dir = &scratch;
         let first = load_or_make(dir, REST, None).unwrap();
         assert!(first.is_new && first.text.len() == 2 * SECRET_BYTES);
         let again = load_or_make(dir, REST, None).unwrap();

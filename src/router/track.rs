@@ -8,11 +8,13 @@ use crate::ids::{InboundSlot, SubscriptionSlot};
 /// The parts of a track that are rebuilt after a restart.
 #[derive(Default)]
 pub struct Track {
-    /// Who watches, in order of subscription.
+    /// The subscriptions that are sent to, oldest first.
     pub subscribers: Vec<SubscriptionSlot>,
+    /// How many more there are that are paused. They have no source, so nothing of them points at the track's streams.
+    pub paused: u32,
     /// Its last packets; made when the first video packet with somebody to repair it for arrives.
     pub cache: Option<Cache>,
-    /// How many of those who watch may ask for packets again.
+    /// How many of the subscribers may ask for packets again; other shards count as one.
     pub rtx_subscribers: u32,
     /// Key frames wanted.
     pub keyframes: KeyframeRequests,
@@ -26,4 +28,11 @@ pub struct Track {
     pub far_asked: Option<Box<ResendGuard>>,
     /// Of a mirror: packets that came.
     pub far_packets: u64,
+}
+
+impl Track {
+    /// Whether there is a subscription to it, paused or not.
+    pub const fn is_watched(&self) -> bool {
+        !self.subscribers.is_empty() || self.paused > 0
+    }
 }

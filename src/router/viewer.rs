@@ -15,6 +15,8 @@ pub struct Viewer {
     pub reports: SentReports,
     /// The last round trip measured.
     pub round_trip: Option<Duration>,
+    /// Packets it had been sent when it was last looked at.
+    pub seen: u64,
 }
 
 /// Resends that a viewer may have saved up. It earns one with every second packet it is sent, so that what is sent

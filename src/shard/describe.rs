@@ -3,22 +3,17 @@
 use millrace_control as contract;
 
 use super::Shard;
+use super::watch::Seen;
 use crate::ice;
-use crate::ids::TrackId;
-use crate::records::SubscriptionRecord;
+use crate::ids::{PeerSlot, TrackId};
 use crate::records::peer::PeerState;
+use crate::records::{PeerRecord, SubscriptionRecord};
 
 impl Shard<'_> {
     /// Everything it holds, by id.
     pub fn snapshot(&self) -> contract::Snapshot {
         let shard = self.config.id;
-        let peers = self.records.peers.iter().map(|(_, peer)| contract::PeerInfo {
-            shard,
-            room: peer.room.0,
-            peer: peer.id.0,
-            state: state(peer.state()) as i32,
-            remote: ice::selected(&peer.ice).map_or_else(String::new, |path| path.remote.to_string()),
-        });
+        let peers = self.records.peers.iter().map(|(slot, peer)| self.describe_peer(slot, peer));
         // A track without a publisher is only a place where viewers wait.
         let published = self.records.tracks.iter().filter(|(_, track)| !track.peer.is_none());
         let tracks = published.map(|(_, track)| contract::TrackInfo {
@@ -34,11 +29,48 @@ impl Shard<'_> {
             peer: self.records.peers[subscription.peer].id.0,
             track: subscription.track.0,
             home: self.far_home(subscription.track),
+            paused: subscription.has(SubscriptionRecord::PAUSED),
         });
         contract::Snapshot {
             peers: peers.collect(),
             tracks: tracks.collect(),
             subscriptions: subscriptions.collect(),
+            shard,
+            complete: true,
+        }
+    }
+
+    /// The same in pages of at most [`contract::PAGE_ENTRIES_MAX`] entries; only the last one is complete.
+    pub fn snapshot_pages(&self) -> impl Iterator<Item = contract::Snapshot> {
+        let mut whole = Some(self.snapshot());
+        std::iter::from_fn(move || {
+            let rest = whole.as_mut()?;
+            let mut left = contract::PAGE_ENTRIES_MAX;
+            let page = contract::Snapshot {
+                peers: take(&mut rest.peers, &mut left),
+                tracks: take(&mut rest.tracks, &mut left),
+                subscriptions: take(&mut rest.subscriptions, &mut left),
+                shard: rest.shard,
+                complete: rest.peers.is_empty() && rest.tracks.is_empty() && rest.subscriptions.is_empty(),
+            };
+            if page.complete {
+                whole = None;
+            }
+            Some(page)
+        })
+    }
+
+    fn describe_peer(&self, slot: PeerSlot, peer: &PeerRecord) -> contract::PeerInfo {
+        let seen = self.watch.of(slot);
+        contract::PeerInfo {
+            shard: self.config.id,
+            room: peer.room.0,
+            peer: peer.id.0,
+            state: state(peer.state()) as i32,
+            remote: remote(peer),
+            memo: self.records.memos[slot.index()].get().to_vec(),
+            ice: ice_state(peer, seen) as i32,
+            flow: Some(seen.flow),
         }
     }
 
@@ -47,7 +79,7 @@ impl Shard<'_> {
         self.records.tracks[*slot].far_home()
     }
 
-    /// How many look-ups there are of each kind, so that tests see whether anything is left behind.
+    /// How many look-ups there are of each kind, so that tests see whether something is left behind.
     #[cfg(test)]
     pub(crate) fn routes_held(&self) -> [usize; 7] {
         let routes = &self.routes;
@@ -83,4 +115,27 @@ pub(super) const fn state(state: PeerState) -> contract::PeerState {
         PeerState::Live => contract::PeerState::Live,
         PeerState::Closed => contract::PeerState::Closed,
     }
+}
+
+/// The address that is sent to, empty before the first valid check.
+pub(super) fn remote(peer: &PeerRecord) -> String {
+    ice::selected(&peer.ice).map_or_else(String::new, |path| path.remote.to_string())
+}
+
+/// The state of a peer's path in the contract's words.
+pub(super) const fn ice_state(peer: &PeerRecord, seen: Seen) -> contract::IceState {
+    match peer.state() {
+        PeerState::Ice => contract::IceState::New,
+        PeerState::Dtls | PeerState::Live if seen.disconnected => contract::IceState::Disconnected,
+        PeerState::Dtls | PeerState::Live => contract::IceState::Connected,
+        PeerState::Closed => contract::IceState::Closed,
+    }
+}
+
+/// Takes at most `left` entries off the front, and counts them.
+fn take<T>(entries: &mut Vec<T>, left: &mut usize) -> Vec<T> {
+    let rest = entries.split_off(entries.len().min(*left));
+    let taken = std::mem::replace(entries, rest);
+    *left -= taken.len();
+    taken
 }

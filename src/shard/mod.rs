@@ -27,9 +27,11 @@ mod reports;
 mod restore;
 mod routes;
 mod timers;
+mod watch;
 
 use std::collections::VecDeque;
 use std::sync::Arc;
+use std::time::Duration;
 
 use millrace_control as contract;
 use millrace_turn::Allowance;
@@ -37,7 +39,6 @@ use millrace_turn::Allowance;
 use crate::discard::Discard;
 use crate::dtls::Settings;
 use crate::egress::Egress;
-use crate::ice;
 use crate::ids::{PeerSlot, TrackSlot};
 use crate::ingress::Trains;
 use crate::limits::{INBOUND_MAX, PEERS_MAX, SUBSCRIPTIONS_MAX, TRACKS_MAX};
@@ -52,10 +53,12 @@ use crate::router::viewer::Viewer;
 use crate::time::{Epoch, Timestamp};
 use crate::wire::demux::{self, Kind};
 use bridge::Bridge;
+use command::Fences;
 use handshakes::HandshakeQueue;
 use on_rtp::Pending;
 use routes::Routes;
 use timers::{Timer, Timers};
+use watch::Watch;
 
 /// What a shard is told when it starts.
 #[derive(Clone)]
@@ -90,9 +93,12 @@ pub struct Shard<'m> {
     bindings: Allowance,
     bridge: Bridge,
     timers: Timers,
+    watch: Watch,
+    fences: Fences,
     events: VecDeque<contract::EventKind>,
     random: Random,
     panic_injected: bool,
+    stall_injected: Option<Duration>,
 }
 
 impl<'m> Shard<'m> {
@@ -111,13 +117,17 @@ impl<'m> Shard<'m> {
             bindings: Allowance::new([random.next_u64(), random.next_u64()]),
             bridge: Bridge::new(config.id),
             timers: Timers::new(INBOUND_MAX),
+            watch: Watch::new(now),
+            fences: Fences::default(),
             events: VecDeque::new(),
             random,
             panic_injected: false,
+            stall_injected: None,
             config,
             records,
         };
         shard.restore(now);
+        shard.begin_watch(now);
         shard
     }
 
@@ -154,26 +164,24 @@ impl<'m> Shard<'m> {
         self.timers.next_deadline()
     }
 
-    /// What signaling should hear of.
+    /// The next event for signaling.
     pub fn poll_event(&mut self) -> Option<contract::Event> {
-        let kind = self.events.pop_front()?;
+        let kind = self.events.pop_front().or_else(|| self.poll_watch())?;
         Some(contract::Event { shard: self.config.id, kind: Some(kind) })
     }
 
-    /// Notes how far a peer got, and tells signaling.
-    fn set_state(&mut self, slot: PeerSlot, state: PeerState, reason: &str) {
-        let record = &mut self.records.peers[slot];
-        record.set_state(state);
-        let remote = ice::selected(&record.ice).map_or_else(String::new, |path| path.remote.to_string());
-        self.events.push_back(contract::EventKind::Peer(contract::PeerEvent {
-            peer: record.id.0,
-            state: describe::state(state) as i32,
-            remote,
-            reason: reason.to_owned(),
-        }));
+    /// Peers it holds.
+    pub fn peers_held(&self) -> u32 {
+        u32::try_from(self.records.peers.len()).expect("tables are far shorter than 2^32")
     }
 
-    /// Somebody needs a key frame of a track. Requests are merged; the timer sends them.
+    /// Notes how far a peer got, and tells signaling.
+    fn set_state(&mut self, slot: PeerSlot, state: PeerState) {
+        self.records.peers[slot].set_state(state);
+        self.tell_peer(slot, contract::CloseCause::Unknown, "");
+    }
+
+    /// A viewer needs a key frame of a track. Requests are merged; the timer sends them.
     fn want_keyframe(&mut self, now: Timestamp, track: TrackSlot) {
         let wanted = &mut self.tracks[track.index()];
         wanted.ask_now |= wanted.keyframes.request(now);

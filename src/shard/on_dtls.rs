@@ -1,5 +1,7 @@
 //! DTLS: handshake datagrams wait until media has been served; a finished handshake makes a peer live.
 
+use millrace_control::CloseCause;
+
 use super::Shard;
 use super::timers::Timer;
 use crate::discard::Discard;
@@ -70,9 +72,11 @@ impl Shard<'_> {
                 Output::Connected(keys) => self.go_live(now, slot, &keys),
                 Output::Failed(error) => {
                     self.records.counters.dtls_failed += 1;
-                    return self.close_peer(slot, &error.to_string());
+                    return self.close_peer(slot, CloseCause::HandshakeFailed, &error.to_string());
                 }
-                Output::Closed => return self.close_peer(slot, "closed by the browser"),
+                Output::Closed => {
+                    return self.close_peer(slot, CloseCause::ClosedByPeer, "closed by the browser");
+                }
             }
         }
     }
@@ -92,7 +96,7 @@ impl Shard<'_> {
         self.records.peers[slot].keys = *keys.record();
         self.records.counters.dtls_connected += 1;
         self.install_keys(slot);
-        self.set_state(slot, PeerState::Live, "");
+        self.set_state(slot, PeerState::Live);
         let Some(peer) = self.peers[slot.index()].as_ref() else { return };
         let (published, watched) = (peer.tracks.clone(), peer.subscriptions.clone());
         for subscription in watched {

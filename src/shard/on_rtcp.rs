@@ -5,6 +5,7 @@ use crate::discard::Discard;
 use crate::egress::{Egress, Path};
 use crate::feedback::report::PublisherReport;
 use crate::ids::{PeerSlot, SubscriptionSlot};
+use crate::records::SubscriptionRecord;
 use crate::router::resend::{Asking, resend};
 use crate::time::Timestamp;
 use crate::wire::rtcp::feedback::Nack;
@@ -115,7 +116,9 @@ impl Shard<'_> {
     fn on_keyframe_request(&mut self, now: Timestamp, slot: PeerSlot, ssrc: u32) {
         let Some(subscription) = self.viewed_as(slot, ssrc) else { return };
         self.records.counters.keyframe_requests_in += 1;
-        self.want_keyframe(now, self.viewed[subscription.index()]);
+        if !self.records.subscriptions[subscription].has(SubscriptionRecord::PAUSED) {
+            self.want_keyframe(now, self.viewed[subscription.index()]);
+        }
     }
 
     /// The subscription that a viewer means by an SSRC of ours. Another viewer's is nobody's here.

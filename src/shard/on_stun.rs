@@ -1,5 +1,6 @@
 //! STUN: a peer's connectivity checks, and the plain Bindings of whoever wants to know its own address.
 
+use millrace_control::CloseCause;
 use millrace_turn::{Message, answer_binding};
 
 use super::timers::Timer;
@@ -81,7 +82,7 @@ impl Shard<'_> {
         self.routes.by_path.insert(*path, slot);
         self.timers.arm(Timer::Ice(slot.0), ice::next_deadline(&self.records.peers[slot].ice));
         if matches!(effect, Effect::Selected(_)) && self.records.peers[slot].state() == PeerState::Ice {
-            self.set_state(slot, PeerState::Dtls, "");
+            self.set_state(slot, PeerState::Dtls);
             on_dtls::start(self, now, slot, egress);
         }
     }
@@ -107,7 +108,8 @@ impl Shard<'_> {
             ice::Lapse::Migrated(path) => self.outbound[slot.index()].set_path(path),
             ice::Lapse::Expired => {
                 self.records.counters.consent_expired += 1;
-                self.close_peer(slot, "consent expired: no connectivity check for 30 s");
+                let words = "consent expired: no connectivity check for 30 s";
+                self.close_peer(slot, CloseCause::ConsentExpired, words);
                 return;
             }
         }
@@ -115,14 +117,16 @@ impl Shard<'_> {
     }
 
     /// Ends a peer's transport. Its tracks and subscriptions stay until signaling removes them.
-    pub(super) fn close_peer(&mut self, slot: PeerSlot, reason: &str) {
+    pub(super) fn close_peer(&mut self, slot: PeerSlot, cause: CloseCause, reason: &str) {
         self.forget_transport(slot);
         self.disarm_peer(slot);
         if let Some(peer) = self.peers[slot.index()].as_mut() {
             peer.open = None;
             peer.handshake = None;
         }
-        self.set_state(slot, PeerState::Closed, reason);
+        self.watch.forget(slot);
+        self.records.peers[slot].set_state(PeerState::Closed);
+        self.tell_peer(slot, cause, reason);
     }
 
     fn on_binding(

@@ -27,6 +27,7 @@ impl Shard<'_> {
                 Timer::Handshake(slot) => self.on_handshake_timer(now, PeerSlot(slot), egress),
                 Timer::Ice(slot) => self.on_consent_timer(now, PeerSlot(slot)),
                 Timer::Demand(slot) => self.on_demand_timer(now, TrackSlot(slot)),
+                Timer::Watch => self.on_watch_timer(now),
             }
         }
         self.timers.set_floor(Timestamp::ZERO);

@@ -39,6 +39,7 @@ impl Shard<'_> {
 
     fn restore_peer(&mut self, now: Timestamp, slot: PeerSlot) {
         self.install_peer(slot);
+        self.restore_fence(slot);
         let record = &self.records.peers[slot];
         match record.state() {
             PeerState::Closed => {
@@ -47,10 +48,10 @@ impl Shard<'_> {
             }
             // The shard fell between choosing the path and saying so.
             PeerState::Ice if ice::selected(&record.ice).is_some() => {
-                self.set_state(slot, PeerState::Dtls, "")
+                self.set_state(slot, PeerState::Dtls);
             }
             // An event may have been lost with the shard; said twice it does no harm.
-            state => self.set_state(slot, state, ""),
+            state => self.set_state(slot, state),
         }
         let record = &self.records.peers[slot];
         if record.state() == PeerState::Dtls {

@@ -22,9 +22,11 @@ pub(super) enum Timer {
     Ice(u32),
     /// A track of another shard that is wanted here. The slot is the track's.
     Demand(u32),
+    /// A look at the shard's peers.
+    Watch,
 }
 
-const KINDS: usize = 7;
+const KINDS: usize = 8;
 
 impl Timer {
     const fn place(self) -> (usize, usize) {
@@ -36,6 +38,7 @@ impl Timer {
             Self::Handshake(slot) => (4, slot as usize),
             Self::Ice(slot) => (5, slot as usize),
             Self::Demand(slot) => (6, slot as usize),
+            Self::Watch => (7, 0),
         }
     }
 }

@@ -247,6 +247,7 @@ impl<'m> World<'m> {
             receive_max_bps: 0,
             transport_cc: true,
             remb: false,
+            memo: format!("browser {}", browser.id).into_bytes(),
         }
     }
 
@@ -325,6 +326,7 @@ impl<'m> World<'m> {
             cname: format!("cname{track}"),
             kind: codec.media_kind() as i32,
             home: self.rest.home,
+            ..contract::PutSubscription::default()
         }
     }
 
@@ -528,16 +530,20 @@ impl<'m> World<'m> {
         destinations[0]
     }
 
-    /// What signaling was told of a browser, states and reasons.
+    /// The states of a browser that signaling was told of, each once, with reasons.
     pub(crate) fn told_of(&self, browser: usize) -> Vec<(contract::PeerState, &str)> {
         let id = self.rest.browsers[browser].id;
-        self.rest
+        let mut told: Vec<_> = self
+            .rest
             .events
             .iter()
             .filter_map(|event| match event {
                 EventKind::Peer(peer) if peer.peer == id => Some((peer.state(), &peer.reason[..])),
                 _ => None,
             })
-            .collect()
+            .collect();
+        // Of media and paths more is told.
+        told.dedup();
+        told
     }
 }

@@ -10,7 +10,10 @@ export class CallError extends Error {
 
 const TEXTS = {
   'unreachable': ['The server does not answer.', 'Check that it is running and that this address is right, then try again.'],
-  'wrong-secret': ['The secret is not the one of this server.', 'The server prints its secret when it starts; it is also part of every invite link.'],
+  'wrong-secret': ['The secret is not the one of this server.', 'The server prints it when it starts. With an invite link you need none: ask for one.'],
+  'invite-expired': ['This invite link has expired.', 'Ask for a new one.'],
+  'invite-wrong': ['This invite link is not one of this server.', 'Check that it is complete, or ask for a new one.'],
+  'invite-early': ['This session is not open.', 'Try again once it has begun.'],
   'refused': ['The server refused.', ''],
   'no-websocket': ['The server answers, but the call connection could not be opened.', 'A proxy in between must let WebSockets through at /openvidu.'],
   'bad-session': ['This session name cannot be used.', 'Use letters, digits, “-” and “_”.'],

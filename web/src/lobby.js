@@ -2,8 +2,9 @@
 
 import { CallError, explain } from './errors.js';
 import { dress } from './icons.js';
-import { readFragment } from './link.js';
+import { keepSecret, readInvite, takeFragment } from './link.js';
 import { listDevices, openDevices, stop, watchLevel } from './media.js';
+import { keep, kept } from './storage.js';
 import { paintAvatar } from './tile.js';
 
 const byId = (id) => document.getElementById(id);
@@ -15,6 +16,8 @@ export class Lobby {
   #mic = true;
   #camera = true;
   #opening = 0;
+  /** The invitation that the address holds, or nothing: then the secret is asked for. */
+  #invite = '';
 
   constructor({ onJoin }) {
     this.root = byId('lobby');
@@ -33,10 +36,14 @@ export class Lobby {
   }
 
   #prefill() {
-    const given = readFragment();
-    byId('session-name').value = given.session || byId('session-name').value || 'lobby';
-    byId('user-name').value = given.name || byId('user-name').value || remembered(NAME_KEY);
+    const given = takeFragment();
+    const invited = given.invite ? readInvite(given.invite) : null;
+    this.#invite = given.invite;
+    byId('session-name').value = invited?.session || given.session || byId('session-name').value || 'lobby';
+    byId('session-name').readOnly = Boolean(given.invite);
+    byId('user-name').value = given.name || invited?.name || byId('user-name').value || kept(localStorage, NAME_KEY);
     byId('secret').value = given.secret || byId('secret').value;
+    byId('secret-field').hidden = Boolean(given.invite);
     this.#paintName();
   }
 
@@ -44,7 +51,8 @@ export class Lobby {
     this.root.hidden = false;
     document.title = 'Millrace';
     this.#busy(false);
-    const empty = ['session-name', 'user-name', 'secret'].find((id) => !byId(id).value);
+    const asked = ['session-name', 'user-name', ...(this.#invite ? [] : ['secret'])];
+    const empty = asked.find((id) => !byId(id).value);
     (empty ? byId(empty) : byId('join')).focus();
     return this.open();
   }
@@ -110,22 +118,25 @@ export class Lobby {
     const wish = {
       session: byId('session-name').value.trim(),
       name: byId('user-name').value.trim() || 'Guest',
-      secret: byId('secret').value.trim(),
+      invite: this.#invite,
+      secret: this.#invite ? '' : byId('secret').value.trim(),
     };
-    const missing = !wish.session ? 'session-name' : !wish.secret ? 'secret' : null;
+    const missing = !wish.session ? 'session-name' : !wish.secret && !wish.invite ? 'secret' : null;
     if (missing) {
       byId(missing).focus();
       byId(missing).classList.add('shake');
       setTimeout(() => byId(missing).classList.remove('shake'), 500);
       return;
     }
-    remember(NAME_KEY, byId('user-name').value.trim());
+    keep(localStorage, NAME_KEY, byId('user-name').value.trim());
+    if (wish.secret) keepSecret(wish.secret);
     this.#busy(true);
     this.notice(null);
     try {
       if (!/^[\w-]+$/.test(wish.session)) throw new CallError('bad-session');
       await onJoin({ ...wish, devices: this.#devices() });
     } catch (error) {
+      if (error.kind === 'wrong-secret') keepSecret('');
       this.#busy(false);
       this.notice(error);
     }
@@ -191,21 +202,4 @@ function fill(select, devices, noun) {
   const chosen = select.value;
   select.replaceChildren(...devices.map((device, index) => new Option(device.label || `${noun} ${index + 1}`, device.deviceId)));
   if (devices.some((device) => device.deviceId === chosen)) select.value = chosen;
-}
-
-// Storage can be switched off in the browser; the page does without.
-function remembered(key) {
-  try {
-    return localStorage.getItem(key) ?? '';
-  } catch {
-    return '';
-  }
-}
-
-function remember(key, value) {
-  try {
-    localStorage.setItem(key, value);
-  } catch {
-    // Nothing to do.
-  }
 }

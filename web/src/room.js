@@ -4,7 +4,8 @@ import { Call, describe } from './call.js';
 import { explain } from './errors.js';
 import { dress } from './icons.js';
 import { keepLaidOut } from './layout.js';
-import { inviteLink, isLoopback, rememberInAddress } from './link.js';
+import { inviteLink, isLoopback, readInvite, rememberInAddress } from './link.js';
+import { requestInvitation } from './rest.js';
 import { Tile } from './tile.js';
 
 const byId = (id) => document.getElementById(id);
@@ -199,16 +200,25 @@ export class Room {
     this.#refresh();
   }
 
+  /** A guest hands on the own invitation; the host has a new one made. */
   async #invite() {
-    const link = inviteLink(this.wish);
+    let invite;
+    try {
+      invite = this.wish.invite || await requestInvitation(this.wish);
+    } catch (error) {
+      this.#notice(error);
+      return;
+    }
+    const link = inviteLink(invite);
     try {
       await navigator.clipboard.writeText(link);
     } catch {
       prompt('Copy this link:', link);
       return;
     }
+    const until = new Date(readInvite(invite)?.expiresAt).toLocaleString([], { dateStyle: 'medium', timeStyle: 'short' });
     toast(isLoopback() ? 'Link copied. It says localhost: for other machines open this page by the server’s address.'
-      : 'Link copied. It holds the server’s secret: give it only to people you trust.');
+      : `Link copied. Whoever has it may join this session until ${until}.`);
   }
 
   #toggleStats() {

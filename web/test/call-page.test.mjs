@@ -56,14 +56,24 @@ pageTest('three people meet, mute, turn the camera off, look at figures and leav
     await ann.tiles(3);
   });
 
-  await t.test('the invite link leads others into the session', async () => {
+  await t.test('the secret is neither in the address nor in the history', async () => {
+    for (const { page } of people) assert.ok(!page.url().includes(here.server.secret), page.url());
+    assert.equal(await ann.page.evaluate(() => sessionStorage.getItem('millrace.secret')), here.server.secret);
+    assert.ok(!await ann.page.evaluate((secret) => JSON.stringify(localStorage).includes(secret), here.server.secret));
+  });
+
+  await t.test('the invite link leads others into the session, without the secret', async () => {
     await ann.page.context().grantPermissions(['clipboard-read', 'clipboard-write']);
     await ann.page.getByRole('button', { name: 'Copy invite link' }).first().click();
     const link = await until('a link', () => ann.page.evaluate(() => navigator.clipboard.readText()));
-    const fields = new URLSearchParams(new URL(link).hash.slice(1));
-    assert.equal(fields.get('session'), 'page');
-    assert.equal(fields.get('secret'), here.server.secret);
-    assert.equal(fields.get('name'), null);
+    assert.deepEqual([...new URLSearchParams(new URL(link).hash.slice(1)).keys()], ['invite']);
+    assert.ok(!link.includes(here.server.secret));
+    const guest = await CallPage.enter(here.browser, link, 'Dora');
+    await guest.tiles(4);
+    await ann.page.getByRole('listitem', { name: 'Dora', exact: true }).waitFor();
+    assert.ok(!await guest.page.evaluate((secret) => JSON.stringify({ ...sessionStorage, ...localStorage }).includes(secret), here.server.secret));
+    await guest.page.getByRole('button', { name: 'Leave' }).click();
+    await ann.tiles(3);
   });
 
   await t.test('who leaves comes back to the lobby and is gone for the others', async () => {
@@ -90,6 +100,21 @@ pageTest('a wrong secret is told as such', async (t) => {
   await page.getByRole('button', { name: 'Join', exact: true }).click();
   await page.getByRole('alert').filter({ hasText: 'The secret is not the one of this server.' }).waitFor();
   await page.getByRole('button', { name: 'Join', exact: true }).waitFor();
+});
+
+pageTest('a link that is no invitation, or one no more, is told as such', async (t) => {
+  const says = async (invite, words) => {
+    const page = await here.browser.open(`${here.server.http}/#${new URLSearchParams({ invite, name: 'Eve' })}`);
+    assert.equal(await page.locator('#secret').isVisible(), false);
+    await page.getByRole('button', { name: 'Join', exact: true }).click();
+    await page.getByRole('alert').filter({ hasText: words }).waitFor();
+  };
+  const invitation = async (wish) => (await here.server.rest('POST', '/millrace/api/invitations', wish)).body.invitation;
+  await says(`${(await invitation({ session: 'page' })).slice(0, -1)}_`, 'not one of this server');
+  await says(await invitation({ session: 'not-begun' }), 'not open');
+  const brief = await invitation({ session: 'page', createsSession: true, expiresInS: 1 });
+  await until('it has expired', async () => (await here.server.rest('POST', '/millrace/api/invitations/enter', { invitation: brief })).status === 410);
+  await says(brief, 'expired');
 });
 
 pageTest('a server that does not answer is told as such', async (t) => {

@@ -30,11 +30,10 @@ pub(crate) fn fuzz() -> Outcome {
         Ok(server) => server,
         Err(why) => return Outcome::Failed(why),
     };
-    let (file, api) =
-        (format!("{}/millrace/openapi.json", server.url), format!("{}/openvidu/api", server.url));
+    let file = format!("{}/millrace/openapi.json", server.url);
     let mut command = program_within(LIMIT_S, &tool.to_string_lossy(), &[], FOLDER);
     command.arg("--config-file").arg(root().join("xtask/tools/schemathesis.toml"));
-    command.args(["run", &file, "--url", &api]);
+    command.args(["run", &file, "--url", &server.url]);
     command.args(["--auth", &format!("OPENVIDUAPP:{}", server.secret), "--checks", CHECKS]);
     command.args(["--max-examples", EXAMPLES, "--seed", SEED, "--generation-database", "none"]);
     run(command.args(["--phases", "examples,coverage,fuzzing,stateful", "--warnings", "off", "--no-color"]))

@@ -36,18 +36,18 @@ fn count_all() -> Result<Vec<(String, u64)>, String> {
     let program = built()?;
     let shapes = output_of(&mut Command::new(&program))?;
     let mut counted = Vec::new();
+    let scratch = millrace_testkit::scratch();
     for line in shapes.lines() {
         let (name, packets) =
             line.split_once(' ').ok_or("the program printed a shape without its packets")?;
         let packets: u64 = packets.parse().map_err(|_| "the program printed a shape without its packets")?;
-        let counts = std::env::temp_dir().join(format!("instructions-{}-{name}", std::process::id()));
+        let counts = scratch.join(name);
         let mut valgrind = Command::new("valgrind");
         valgrind.args(["--quiet", "--tool=callgrind", "--collect-atstart=no"]);
         valgrind.arg("--toggle-collect=instructions::counted*");
         valgrind.arg(format!("--callgrind-out-file={}", counts.display())).arg(&program).arg(name);
         output_of(&mut valgrind)?;
         let text = fs::read_to_string(&counts).map_err(|error| format!("{}: {error}", counts.display()))?;
-        let _ = fs::remove_file(&counts);
         counted.push((name.to_owned(), own_cost(&text) * 100 / packets));
     }
     Ok(counted)

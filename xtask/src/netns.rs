@@ -16,8 +16,10 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
+use serde_json::Value;
+
 use crate::report::Outcome;
-use crate::server::{Server, in_namespace, text_field};
+use crate::server::{Server, in_namespace};
 use crate::setup::is_root;
 use crate::shell::exists;
 
@@ -175,11 +177,12 @@ impl World {
         if !output.status.success() {
             return Err(said.trim().to_owned());
         }
-        let remote = text_field(&said, "remote").unwrap_or_default();
+        let report: Value = serde_json::from_str(&said).map_err(|error| format!("{error} in: {said}"))?;
+        let remote = report["publishers"][0]["remote"].as_str().unwrap_or_default();
         if remote.rsplit_once(':').is_none_or(|(remote, _)| remote != host) {
             return Err(format!("media went to {remote}"));
         }
-        announces_all(&said)
+        announces_all(&report)
     }
 }
 
@@ -195,12 +198,10 @@ fn remove(namespace: &str) {
 }
 
 /// Checks that each address is announced once, the public one first.
-fn announces_all(report: &str) -> Result<(), String> {
-    let list = report.split("\"candidates\":").nth(1).and_then(|rest| rest.split("\"remote\"").next());
-    let announced: Vec<IpAddr> = list
-        .unwrap_or_default()
-        .split('"')
-        .filter_map(|word| word.parse::<SocketAddr>().ok())
+fn announces_all(report: &Value) -> Result<(), String> {
+    let candidates = report["publishers"][0]["candidates"].as_array().into_iter().flatten();
+    let announced: Vec<IpAddr> = candidates
+        .filter_map(|candidate| candidate.as_str()?.parse::<SocketAddr>().ok())
         .map(|candidate| candidate.ip())
         .collect();
     let wanted: BTreeSet<IpAddr> = ADDRESSES.iter().filter_map(|address| address.parse().ok()).collect();
@@ -230,8 +231,8 @@ fn shell(words: &str) -> Result<String, String> {
 mod tests {
     use super::*;
 
-    fn report(candidates: &[&str]) -> String {
-        format!(r#"{{"publishers":[{{"candidates":{candidates:?},"remote":"10.71.1.2:4"}}]}}"#)
+    fn report(candidates: &[&str]) -> Value {
+        serde_json::json!({"publishers": [{"candidates": candidates, "remote": "10.71.1.2:4"}]})
     }
 
     #[test]

@@ -5,13 +5,15 @@
 
 use std::io::ErrorKind;
 use std::net::{Ipv4Addr, Ipv6Addr, TcpListener, UdpSocket};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::thread;
 use std::time::{Duration, Instant};
 
+use millrace_testkit::{Program, Running};
+
 use crate::report::Outcome;
-use crate::server::{binary, number_field, text_field};
+use crate::server::binary;
 use crate::shell::exists;
 
 /// The client, and the peer that returns what it gets. Both are in one Debian package.
@@ -21,7 +23,9 @@ const PEER: &str = "turnutils_peer";
 /// Name and password of a user that the relay is started with.
 const USER: (&str, &str) = ("ann", "of-the-test");
 
-/// After this time a relay that is not ready has failed.
+/// What the relay writes once every shard runs.
+const READY: &str = "ready.json";
+/// After this time a peer that has not opened its port has failed.
 const READY_TIMEOUT: Duration = Duration::from_secs(30);
 /// Pause between two looks at something that gives no event.
 const LOOK: Duration = Duration::from_millis(20);
@@ -200,9 +204,9 @@ impl Summary {
 
 /// A running relay and a running peer.
 struct World {
-    relay: Child,
-    peer: Child,
-    folder: PathBuf,
+    // Held: both end with it.
+    _relay: Program,
+    peer: Running,
     backend: String,
     turn_port: u16,
     tls_port: u16,
@@ -212,26 +216,26 @@ struct World {
 
 impl World {
     fn start(backend: &str) -> Result<Self, String> {
-        let folder = std::env::temp_dir().join(format!("millrace-uclient-{}-{backend}", std::process::id()));
-        std::fs::create_dir_all(&folder).map_err(|error| format!("{}: {error}", folder.display()))?;
-        let ready = folder.join("ready.json");
         let (tls_port, peer_port) = (free_port()?, free_port()?);
-        let relay = relay(backend, &folder, &ready, tls_port)?;
+        let mut relay = Program::start(|folder| relay(backend, folder, tls_port))
+            .map_err(|error| format!("target/release/millrace-relay could not be started: {error}"))?;
         let mut peer = Command::new(PEER);
         peer.args(["-p", &peer_port.to_string(), "-L", "127.0.0.1"]);
         if has_ipv6() {
             peer.args(["-L", "::1"]);
         }
-        let peer = quiet(&mut peer)?;
-        let backend = String::new();
-        let mut world =
-            Self { relay, peer, folder, backend, turn_port: 0, tls_port, https_port: 0, peer_port };
+        let peer = Running::start(quiet(&mut peer)).map_err(|error| format!("{PEER}: {error}"))?;
+        let file = relay.dir().join(READY);
+        let ready =
+            relay.ready_file(&file).map_err(|error| format!("the relay: {error}; its log is above"))?;
+        let port = |name: &str| {
+            let port = ready[name].as_u64().and_then(|port| u16::try_from(port).ok());
+            port.ok_or(format!("no {name} in: {ready}"))
+        };
+        let backend = ready["backend"].as_str().ok_or(format!("no backend in: {ready}"))?.to_owned();
+        let (turn_port, https_port) = (port("turn_port")?, port("https_port")?);
+        let mut world = Self { _relay: relay, peer, backend, turn_port, tls_port, https_port, peer_port };
         world.await_peer()?;
-        let line = world.await_relay(&ready)?;
-        let port = |name| number_field(&line, name).ok_or(format!("no {name} in: {line}"));
-        world.turn_port = port("turn_port")?;
-        world.https_port = port("https_port")?;
-        world.backend = text_field(&line, "backend").ok_or(format!("no backend in: {line}"))?;
         Ok(world)
     }
 
@@ -243,27 +247,11 @@ impl World {
             if taken.is_err_and(|error| error.kind() == ErrorKind::AddrInUse) {
                 return Ok(());
             }
-            if let Ok(Some(status)) = self.peer.try_wait() {
+            if let Ok(Some(status)) = self.peer.child().try_wait() {
                 return Err(format!("{PEER} ended with {status}"));
             }
             if Instant::now() > deadline {
                 return Err(format!("{PEER} did not open its port"));
-            }
-            thread::sleep(LOOK);
-        }
-    }
-
-    /// Waits for the line that the relay writes into its ready file, and gives it.
-    fn await_relay(&mut self, ready: &Path) -> Result<String, String> {
-        let deadline = Instant::now() + READY_TIMEOUT;
-        loop {
-            match std::fs::read_to_string(ready) {
-                Ok(line) if line.trim_end().ends_with('}') => return Ok(line),
-                _ if Instant::now() > deadline => return Err("the relay was not ready in time".into()),
-                _ => {}
-            }
-            if let Ok(Some(status)) = self.relay.try_wait() {
-                return Err(format!("the relay ended with {status} before it was ready; its log is above"));
             }
             thread::sleep(LOOK);
         }
@@ -284,19 +272,8 @@ impl World {
     }
 }
 
-impl Drop for World {
-    fn drop(&mut self) {
-        for child in [&mut self.relay, &mut self.peer] {
-            // Both fail where it has ended already.
-            let _ = child.kill();
-            let _ = child.wait();
-        }
-        let _ = std::fs::remove_dir_all(&self.folder);
-    }
-}
-
-/// Starts a relay of two shards, over which the kernel spreads the clients.
-fn relay(backend: &str, folder: &Path, ready: &Path, tls_port: u16) -> Result<Child, String> {
+/// A relay of two shards, over which the kernel spreads the clients.
+fn relay(backend: &str, folder: &Path, tls_port: u16) -> Command {
     let (name, password) = USER;
     let mut command = Command::new(binary("millrace-relay"));
     command.args(["--backend", backend, "--shards", "2", "--media-port", "0", "--turn-port", "0"]);
@@ -308,14 +285,13 @@ fn relay(backend: &str, folder: &Path, ready: &Path, tls_port: u16) -> Result<Ch
     command.args(["--turn-allocations-per-user-max", "1000"]);
     command.args(["--turn-static-user", &format!("{name}:{password}")]);
     command.arg("--http-socket").arg(folder.join("http.sock"));
-    command.arg("--ready-file").arg(ready).arg("--data-dir").arg(folder);
+    command.arg("--ready-file").arg(folder.join(READY)).arg("--data-dir").arg(folder);
     command.env("MILLRACE_CONFIG", "/dev/null").stdin(Stdio::null());
-    command.spawn().map_err(|error| format!("target/release/millrace-relay could not be started: {error}"))
+    command
 }
 
-fn quiet(command: &mut Command) -> Result<Child, String> {
-    let command = command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
-    command.spawn().map_err(|error| format!("{}: {error}", command.get_program().to_string_lossy()))
+fn quiet(command: &mut Command) -> &mut Command {
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null())
 }
 
 /// A port that is free now, for programs to which port 0 means "no port".

@@ -15,10 +15,8 @@ pub(crate) fn verify() -> Outcome {
     if !exists("systemd-analyze") {
         return Outcome::Skipped("systemd-analyze is not installed".into());
     }
-    let copy = std::env::temp_dir().join(format!("millrace-units-{}", std::process::id()));
+    let copy = millrace_testkit::scratch();
     let outcome = copy_units(&copy).and_then(|units| analyze(&copy, &units));
-    // A copy that stays in the temporary folder does no harm.
-    let _ = fs::remove_dir_all(&copy);
     match outcome {
         Ok(said) if said.is_empty() => Outcome::Passed,
         Ok(said) | Err(said) => Outcome::Failed(said),
@@ -29,7 +27,6 @@ pub(crate) fn verify() -> Outcome {
 fn copy_units(copy: &Path) -> Result<Vec<PathBuf>, String> {
     let failed = |path: &Path, error: std::io::Error| format!("{}: {error}", path.display());
     let program = std::env::current_exe().map_err(|error| error.to_string())?;
-    fs::create_dir_all(copy).map_err(|error| failed(copy, error))?;
     let folder = root().join("systemd");
     let mut units = Vec::new();
     for entry in fs::read_dir(&folder).map_err(|error| failed(&folder, error))?.flatten() {

@@ -65,7 +65,8 @@ impl Control {
         tokio::spawn(write(writer, outgoing, Arc::clone(&pending)));
         tokio::spawn(read(reader, pending));
         let mut control = Self { requests, relay: Arc::default() };
-        match control.ask(0, Command::Hello(ClientHello { version: VERSION })).await? {
+        let hello = ClientHello { version: VERSION, ..ClientHello::default() };
+        match control.ask(0, Command::Hello(hello)).await? {
             Reply::Hello(hello) if hello.version == VERSION => control.relay = Arc::new(hello),
             Reply::Hello(hello) => return Err(failed(format!("it speaks version {}", hello.version))),
             other => return Err(failed(format!("it did not greet: {other:?}"))),
@@ -136,7 +137,8 @@ async fn write(
         request += 1;
         lock(&pending).insert(request, answer);
         bytes.clear();
-        frame::encode(&ToRelay { request, shard, command: Some(command) }, &mut bytes);
+        let frame = ToRelay { request, shard, command: Some(command), ..ToRelay::default() };
+        frame::encode(&frame, &mut bytes).map_err(io::Error::other)?;
         writer.write_all(&bytes).await?;
     }
     Ok(())

@@ -171,7 +171,7 @@ fn put_peer(
         extensions,
         receive_max_bps: 0,
         transport_cc: publishes,
-        remb: false,
+        ..contract::PutPeer::default()
     }
 }
 
@@ -209,7 +209,7 @@ fn put_subscription(
         codecs: vec![codec(kind)],
         cname: format!("p{}", stream / STREAMS_PER_PUBLISHER),
         kind: media_kind(kind) as i32,
-        home: None,
+        ..contract::PutSubscription::default()
     }
 }
 

@@ -6,6 +6,7 @@ use std::process::{Command, Stdio};
 use std::sync::OnceLock;
 
 use clap::ValueEnum;
+use millrace_testkit::scratch;
 use serde::Serialize;
 
 use crate::failure::Failure;
@@ -56,9 +57,7 @@ impl Relay {
         backend: Option<BackendName>,
     ) -> Result<Self, Failure> {
         let failed = |why: String| Failure::Late(format!("--relay {}: {why}", program.display()));
-        let unique = format!("millrace-loadtest-{}-{:08x}", std::process::id(), rand::random::<u32>());
-        let folder = std::env::temp_dir().join(unique);
-        fs::create_dir_all(&folder).map_err(|error| failed(error.to_string()))?;
+        let folder = scratch();
         let log = fs::File::create(folder.join("log")).map_err(|error| failed(error.to_string()))?;
         command
             .args([
@@ -72,7 +71,7 @@ impl Relay {
                 &shards.to_string(),
                 "--data-dir",
             ])
-            .arg(&folder)
+            .arg(&*folder)
             .arg("--ready-file")
             .arg(folder.join("ready"))
             .stdin(Stdio::null())

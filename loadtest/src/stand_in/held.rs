@@ -5,6 +5,9 @@ use std::time::{Duration, Instant};
 
 use millrace_control::{Command, PeerInfo, PeerState, Snapshot, SubscriptionInfo, TrackInfo};
 
+/// Most entries of one page of a snapshot.
+const PAGE_LEN: usize = 4_096;
+
 /// How many of everything there is and was.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Figures {
@@ -81,8 +84,12 @@ impl Held {
                 peer: put.peer,
                 track: put.track,
                 home: put.home,
+                paused: put.paused,
             }),
             Command::RemovePeer(remove) => self.remove_peer(remove.peer, now),
+            Command::RemovePeers(remove) => {
+                remove.peers.iter().for_each(|&peer| self.remove_peer(peer, now));
+            }
             Command::RemoveTrack(remove) => {
                 if let Some(track) = self.tracks.remove(&remove.track) {
                     self.count_media_removed(track.peer, now);
@@ -165,19 +172,27 @@ impl Held {
         live
     }
 
-    pub(super) fn snapshot(&self, now: Instant) -> Snapshot {
+    /// What a shard holds, in pages. The last one says that it is.
+    pub(super) fn snapshot(&self, shard: u32, now: Instant) -> Vec<Snapshot> {
         let peer = |(&id, peer): (&u64, &Peer)| PeerInfo {
-            shard: peer.shard,
+            shard,
             room: peer.room,
             peer: id,
             state: if self.is_live(peer, now) { PeerState::Live } else { PeerState::Ice }.into(),
-            remote: String::new(),
+            ..PeerInfo::default()
         };
-        Snapshot {
-            peers: self.peers.iter().map(peer).collect(),
-            tracks: self.tracks.values().copied().collect(),
-            subscriptions: self.subscriptions.values().copied().collect(),
-        }
+        let peers = self.peers.iter().filter(|(_, peer)| peer.shard == shard).map(peer).collect::<Vec<_>>();
+        let tracks = self.tracks.values().filter(|it| it.shard == shard).copied().collect::<Vec<_>>();
+        let subscriptions = self.subscriptions.values().filter(|it| it.shard == shard).copied();
+        let subscriptions = subscriptions.collect::<Vec<_>>();
+        let page = || Snapshot { shard, ..Snapshot::default() };
+        let peers = peers.chunks(PAGE_LEN).map(|peers| Snapshot { peers: peers.to_vec(), ..page() });
+        let tracks = tracks.chunks(PAGE_LEN).map(|tracks| Snapshot { tracks: tracks.to_vec(), ..page() });
+        let subscriptions = subscriptions
+            .chunks(PAGE_LEN)
+            .map(|subscriptions| Snapshot { subscriptions: subscriptions.to_vec(), ..page() });
+        let last = Snapshot { complete: true, ..page() };
+        peers.chain(tracks).chain(subscriptions).chain([last]).collect()
     }
 }
 
@@ -221,12 +236,18 @@ mod tests {
         held.apply(0, &track(11, 3), now);
         held.apply(0, &Command::RemovePeer(RemovePeer { peer: 1 }), now);
         held.apply(0, &Command::RemoveSubscription(RemoveSubscription { subscription: 22 }), now);
-        let snapshot = held.snapshot(now);
-        let peers: Vec<_> = snapshot.peers.iter().map(|peer| (peer.shard, peer.peer)).collect();
-        assert_eq!(peers, [(0, 2), (3, 3)]);
-        assert_eq!(snapshot.tracks, [TrackInfo { shard: 0, track: 11, peer: 3 }]);
-        let subscriptions: Vec<_> = snapshot.subscriptions.iter().map(|held| held.subscription).collect();
-        assert_eq!(subscriptions, [21]);
+        let peers_on = |shard| {
+            let pages = held.snapshot(shard, now);
+            assert!(pages.last().is_some_and(|page| page.complete));
+            assert!(pages.iter().rev().skip(1).all(|page| !page.complete && page.shard == shard));
+            pages.iter().flat_map(|page| &page.peers).map(|peer| peer.peer).collect::<Vec<_>>()
+        };
+        assert_eq!((peers_on(0), peers_on(3), peers_on(1)), (vec![2], vec![3], vec![]));
+        let pages = held.snapshot(0, now);
+        let tracks: Vec<_> = pages.iter().flat_map(|page| page.tracks.clone()).collect();
+        assert_eq!(tracks, [TrackInfo { shard: 0, track: 11, peer: 3 }]);
+        let subscriptions = pages.iter().flat_map(|page| &page.subscriptions).map(|held| held.subscription);
+        assert_eq!(subscriptions.collect::<Vec<_>>(), [21]);
     }
 
     #[test]

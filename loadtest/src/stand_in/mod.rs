@@ -107,8 +107,12 @@ fn listen(path: &Path) -> io::Result<UnixListener> {
 fn hello(shards: u32) -> RelayHello {
     RelayHello {
         version: VERSION,
+        version_min: VERSION,
+        version_max: VERSION,
         epoch: 1,
-        shards: (0..shards).map(|shard| ShardInfo { shard, port: FIRST_PORT + shard, peers: 0 }).collect(),
+        shards: (0..shards)
+            .map(|shard| ShardInfo { shard, port: FIRST_PORT + shard, ..ShardInfo::default() })
+            .collect(),
         fingerprint: vec![0xAB; 32],
         addresses: vec!["127.0.0.1".into()],
         backend: "stand-in".into(),

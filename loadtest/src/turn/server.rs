@@ -84,9 +84,7 @@ impl Server {
             let text = format!("--coturn {}: {why} (Debian's package is coturn)", program.display());
             Failure::Usage(text)
         };
-        let unique = format!("millrace-loadtest-{}-coturn", std::process::id());
-        let folder = std::env::temp_dir().join(unique);
-        fs::create_dir_all(&folder).map_err(|error| failed(error.to_string()))?;
+        let folder = millrace_testkit::scratch();
         // It names no port of its own choice, so one that was free a moment ago has to do.
         let port = std::net::UdpSocket::bind((HERE, 0))?.local_addr()?.port();
         let log = fs::File::create(folder.join("log")).map_err(|error| failed(error.to_string()))?;

@@ -3,6 +3,7 @@
 //! This room knows no protocol. An adapter takes the secret out of its own request (an `Authorization` header, a field of
 //! a message), asks [`Access::identify`], and answers in its own words.
 
+mod invitation;
 mod principal;
 mod secrets;
 
@@ -12,6 +13,7 @@ use std::time::Duration;
 use tokio::time::Instant;
 
 use crate::rate::{Addresses, Rate};
+pub use invitation::{INVITATION_KEY_LEN, Invitation, InvitationError, Invitations};
 pub use principal::Principal;
 #[cfg(test)]
 pub(crate) use secrets::CURRENT;
@@ -23,6 +25,19 @@ pub struct Access {
     secrets: Secrets,
     /// Wrong secrets of each address. A right secret is not counted, and is never refused because of this count.
     failures: Addresses,
+    /// The signer of invitations.
+    pub invitations: Invitations,
+    /// Attempts of each address to enter by an invitation. Each one that succeeds makes a token.
+    pub entries: Addresses,
+}
+
+/// How often one address may do something; `None` is no limit.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct AccessRates {
+    /// Wrong secrets.
+    pub wrong_secrets: Option<Rate>,
+    /// Attempts to enter by an invitation.
+    pub entries: Option<Rate>,
 }
 
 /// Why nobody was identified.
@@ -36,12 +51,21 @@ pub enum Denied {
 }
 
 impl Access {
-    /// Access by these secrets. `wrong_secrets` is the rate of wrong secrets from one address; `None` is no limit.
+    /// Access by these secrets, and by invitations that are signed with this key.
     ///
     /// # Errors
     /// When the secrets cannot be told apart or are too short.
-    pub fn new(secrets: &SecretTexts, wrong_secrets: Option<Rate>) -> Result<Self, SecretsError> {
-        Ok(Self { secrets: Secrets::new(secrets)?, failures: Addresses::new(wrong_secrets) })
+    pub fn new(
+        secrets: &SecretTexts,
+        invitations: Invitations,
+        rates: AccessRates,
+    ) -> Result<Self, SecretsError> {
+        Ok(Self {
+            secrets: Secrets::new(secrets)?,
+            failures: Addresses::new(rates.wrong_secrets),
+            invitations,
+            entries: Addresses::new(rates.entries),
+        })
     }
 
     /// The principal that a secret from `address` belongs to. `None` stands for credentials that hold no secret at all;
@@ -79,7 +103,8 @@ mod tests {
 
     fn access() -> Access {
         let texts = SecretTexts { current: SECRET.into(), previous: None, monitor: None };
-        Access::new(&texts, Rate::per_second(2, 2)).unwrap()
+        let rates = AccessRates { wrong_secrets: Rate::per_second(2, 2), entries: None };
+        Access::new(&texts, Invitations::new(&[0; INVITATION_KEY_LEN]), rates).unwrap()
     }
 
     #[test]

@@ -1,8 +1,16 @@
 //! Validity of a certificate (RFC 5280, section 4.1.2.5), which decides when it is renewed.
 
+use rustls::pki_types::CertificateDer;
+use rustls::pki_types::pem::PemObject as _;
 use x509_cert::Certificate;
 use x509_cert::der::Decode as _;
 use x509_cert::time::Time;
+
+/// When the first certificate in a PEM file expires, in milliseconds since 1970. `None` when there is none.
+pub(crate) fn expires_at_ms(pem: &[u8]) -> Option<u64> {
+    let leaf = CertificateDer::from_pem_slice(pem).ok()?;
+    Life::of(&leaf).map(|life| life.not_after_ms)
+}
 
 /// Start and end of the validity, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

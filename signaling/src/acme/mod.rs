@@ -24,6 +24,7 @@ use crate::clock::now_ms;
 use crate::tls::{self, Files, InUse};
 pub(crate) use answers::Answers;
 use life::Life;
+pub(crate) use life::expires_at_ms;
 use trouble::Trouble;
 
 /// Longest time of one attempt.
@@ -143,14 +144,12 @@ mod tests {
 
     use super::*;
 
-    fn acme(test: &str, name: &str) -> Acme {
-        let data_dir = std::env::temp_dir().join(format!("millrace-acme-{}-{test}", std::process::id()));
-        std::fs::create_dir_all(&data_dir).unwrap();
+    fn acme(data_dir: &std::path::Path, name: &str) -> Acme {
         Acme {
             name: name.into(),
             email: None,
             directory: "https://ca.example.org/dir".into(),
-            data_dir,
+            data_dir: data_dir.into(),
             answers: Arc::default(),
             pause: Duration::ZERO,
             in_use: None,
@@ -167,8 +166,8 @@ mod tests {
 
     #[test]
     fn one_is_fetched_when_there_is_none_of_this_name_or_a_third_is_left() {
-        let acme = acme("due", "meet.example.org");
-        let _ = std::fs::remove_file(acme.file());
+        let dir = millrace_testkit::scratch();
+        let acme = acme(&dir, "meet.example.org");
         assert_eq!(acme.wait(), None, "none");
         written(&acme, &acme.title(), 2020, 2400);
         let years = acme.wait().unwrap().as_secs() / 86_400 / 365;

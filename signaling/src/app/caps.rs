@@ -1,15 +1,16 @@
 //! Telling the relay when what a publisher may send has changed.
 
-use std::sync::Arc;
+use std::sync::{Arc, Weak};
 
 use millrace_control::Command;
 
 use super::App;
-use crate::session::{Caps, Changes, Fact};
-use crate::state::State;
+use crate::registry::{LockedSession, Registry};
+use crate::session::Caps;
+use crate::supervise::Wanted;
 
 impl App {
-    /// What counts for connections without limits of their own.
+    /// The limits of connections that have none of their own.
     fn caps(&self) -> Caps {
         let streams = &self.config.streams;
         Caps {
@@ -19,42 +20,34 @@ impl App {
     }
 
     /// Brings the caps of a session in line after a change of who watches what.
-    pub(super) fn adapt_caps(&self, state: &mut State, id: &str, changes: &Changes) {
-        let is_about_media = |fact: &Fact| matches!(fact, Fact::Flowing(_) | Fact::Ended { .. });
-        if changes.removed_peers.is_empty() && !changes.facts.iter().any(is_about_media) {
-            return;
-        }
-        let Some(session) = state.sessions.get_mut(id) else { return };
-        let changed = session.adapt_caps(self.caps());
+    pub(super) fn adapt_caps(&self, locked: &mut LockedSession<'_>) {
+        let changed = locked.session.adapt_caps(self.caps());
         if !changed.is_empty() {
-            state.capped.extend(changed.into_iter().map(|connection| (id.to_owned(), connection)));
-            self.shared.capped().notify_one();
+            let id = Arc::clone(locked.cell().id());
+            self.registry.capped.extend(changed.into_iter().map(|connection| (Arc::clone(&id), connection)));
         }
     }
 
     /// Tells the relay of changed caps, one after the other, for as long as the application lives.
-    pub(super) fn keep_caps(self: &Arc<Self>) {
-        let app = Arc::downgrade(self);
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
-            loop {
-                shared.capped().notified().await;
-                let Some(app) = app.upgrade() else { return };
-                loop {
-                    let Some((session, connection)) = app.shared.lock().capped.pop_first() else { break };
-                    app.tell_cap(&session, &connection).await;
-                }
+    pub(super) async fn keep_caps(app: Weak<Self>, registry: Arc<Registry>) -> Wanted {
+        loop {
+            let capped = registry.capped.next().await;
+            let Some(app) = app.upgrade() else { return Wanted };
+            for (session, connection) in capped {
+                app.tell_cap(&session, &connection).await;
             }
-        });
+        }
     }
 
     async fn tell_cap(&self, session: &str, connection: &str) {
         let current = || {
-            let state = self.shared.lock();
-            let session = state.sessions.get(session)?;
-            let media = &session.participant(connection).ok()?.1.stream.as_ref()?.media;
-            let shard = media.shard_or(session.shard?);
-            (!state.peers.is_over(media.id())).then(|| (shard, media.peer.clone()))
+            let cell = self.registry.get(session)?;
+            let locked = cell.lock()?;
+            let home = locked.session.shard()?;
+            let stream = locked.session.participant(connection).ok()?.1.stream.as_ref()?;
+            let endpoint = locked.session.graph().get(stream.endpoint)?;
+            let is_over = locked.peers.is_over(endpoint.id());
+            (!is_over).then(|| (endpoint.shard_or(home), endpoint.peer.clone()))
         };
         let Some((shard, peer)) = current() else { return };
         let id = peer.peer;

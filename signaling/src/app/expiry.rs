@@ -3,65 +3,42 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::oneshot;
 use tokio::time::sleep;
 
 use super::App;
-use crate::session::{Reason, Refusal, Session};
-use crate::state::{Client, State};
-use crate::store::Durability;
+use crate::registry::Place;
+use crate::session::{Reason, Session};
 
 impl App {
     /// The socket of a participant is gone: it has some time to come back on another one.
-    pub fn await_return(self: &Arc<Self>, rpc_session: String, reader: u64, grace: Duration) {
+    pub fn await_return(self: &Arc<Self>, resume_key: String, reader: u64, grace: Duration) {
         // Who has left is not waited for.
-        if !self.shared.lock().clients.contains_key(&rpc_session) {
+        if self.registry.place_of(&resume_key).is_none() {
             return;
         }
         let app = Arc::downgrade(self);
         tokio::spawn(async move {
             sleep(grace).await;
             if let Some(app) = app.upgrade() {
-                app.expire(&rpc_session, reader);
+                app.remove_now(&resume_key, reader, Reason::NetworkDisconnect);
             }
         });
     }
 
-    fn expire(&self, rpc_session: &str, reader: u64) {
-        self.remove_now(rpc_session, reader, Reason::NetworkDisconnect);
-    }
-
     /// Takes a participant out at once, unless another socket than that of `reader` is its own by now. Gives whether
     /// it did.
-    pub fn remove_now(&self, rpc_session: &str, reader: u64, reason: Reason) -> bool {
-        let mut state = self.shared.lock();
-        // Under the lock, as `connect` attaches under it.
-        let still = |client: &&Client| client.outbox.reader() == reader;
-        let Some(client) = state.clients.get(rpc_session).filter(still).cloned() else { return false };
-        let Some(session) = state.sessions.get_mut(&client.session) else { return false };
-        let Ok(changes) = session.leave(&client.connection, reason) else { return false };
-        tracing::info!(session = client.session, connection = client.connection, ?reason, "is gone");
-        self.carry_out(&mut state, &client.session, changes, None);
+    pub fn remove_now(&self, resume_key: &str, reader: u64, reason: Reason) -> bool {
+        let Some(Place { cell, connection }) = self.registry.place_of(resume_key) else { return false };
+        let Some(mut locked) = cell.lock() else { return false };
+        // Under the lock, as a client comes back under it.
+        let is_same = |outbox: &crate::delivery::Outbox| outbox.reader() == reader;
+        if !locked.clients.get(&connection).is_some_and(|client| is_same(&client.outbox)) {
+            return false;
+        }
+        let Ok(changes) = locked.session.leave(&connection, reason) else { return false };
+        tracing::info!(session = %cell.id(), connection, ?reason, "is gone");
+        self.carry_out(&mut locked, changes, None);
         true
-    }
-
-    /// Ends a session for everybody.
-    ///
-    /// # Errors
-    /// When there is no such session.
-    pub fn close_session(&self, id: &str, reason: Reason) -> Result<oneshot::Receiver<Durability>, Refusal> {
-        self.close_locked(&mut self.shared.lock(), id, reason)
-    }
-
-    fn close_locked(
-        &self,
-        state: &mut State,
-        id: &str,
-        reason: Reason,
-    ) -> Result<oneshot::Receiver<Durability>, Refusal> {
-        let session = state.sessions.get_mut(id).ok_or(Refusal::SessionNotFound)?;
-        let changes = session.close(reason);
-        Ok(self.carry_out_and_tell(state, id, changes))
     }
 
     /// Removes sessions that nobody ever joined and that are too old for that.
@@ -70,13 +47,14 @@ impl App {
         let is_old = |session: &Session| {
             !session.active() && now_ms.saturating_sub(session.created_at_ms) > threshold_ms
         };
-        // One lock for the look and the deed: somebody may be about to join.
-        let mut state = self.shared.lock();
-        let unused = state.sessions.values().filter(|session| is_old(session));
-        let unused: Vec<String> = unused.map(|session| session.id.clone()).collect();
-        for id in unused {
-            tracing::info!(session = id, "nobody ever joined");
-            let _ = self.close_locked(&mut state, &id, Reason::SessionClosedByServer);
+        for cell in self.registry.all() {
+            // Check and remove under one lock, or a client could join in between.
+            let Some(mut locked) = cell.lock() else { continue };
+            if is_old(&locked.session) {
+                tracing::info!(session = %cell.id(), "nobody ever joined");
+                let changes = locked.session.close(Reason::SessionClosedByServer);
+                self.carry_out(&mut locked, changes, None);
+            }
         }
     }
 }

@@ -1,19 +1,27 @@
-//! What REST and RPC share: the state, the store, the link to the relay, and the way a change takes effect.
+//! The core: what clients and applications may do, and how it takes effect. It knows no protocol.
+//!
+//! ```text
+//!   adapter ── use-case ──► calls ── session model (registry) ──► Changes ──► carry_out ──► store, then notices and answer
+//!                             └────── relay link                                  └───────► facts: webhook, records
+//! ```
 
+mod calls;
 mod caps;
 mod carry_out;
+mod error;
 mod expiry;
 mod ice_servers;
-mod media_errors;
+mod member;
+mod negotiation;
+mod records;
 mod recover;
 mod restore;
 mod turn;
 
-use std::collections::BTreeMap;
-use std::sync::{Arc, OnceLock};
+use std::sync::{Arc, OnceLock, Weak};
 use std::time::Duration;
 
-use tokio::sync::oneshot;
+use tokio::sync::{oneshot, watch};
 use tokio::time::{Instant, sleep, timeout};
 
 use crate::access::Access;
@@ -22,22 +30,25 @@ use crate::clock;
 use crate::config::Config;
 use crate::delivery::Dialect;
 use crate::rate::Addresses;
+use crate::registry::Registry;
 use crate::relay::Link;
-use crate::state::{Shared, State};
-use crate::store::{Pace, Store, StoreCounters, StoreError, Touched, Writer, WriterStats, whole};
-use crate::supervise::Parts;
+use crate::store::{Pace, Store, StoreCounters, StoreError, Touched, Writer, WriterStats};
+use crate::supervise::{Parts, Wanted};
+pub use calls::{JoinRequest, Joined, NewConnection, PublishRequest, Published, SignalError};
 pub use carry_out::Answer;
+pub use error::CallError;
 pub use ice_servers::IceClient;
+pub use member::Member;
 
-/// How often notes about peers that are gone are looked for.
-const NOTES_INTERVAL: Duration = Duration::from_secs(60);
+/// How often memory that a crowd has left is given back.
+const SHRINK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The running application.
 pub struct App {
     /// What the operator said.
     pub config: Config,
-    /// The state.
-    pub shared: Arc<Shared>,
+    /// Every session.
+    pub registry: Arc<Registry>,
     /// The relay.
     pub link: Link,
     /// When it started, in ms since 1970.
@@ -51,6 +62,8 @@ pub struct App {
     /// What the relay keeps on file, once it was read.
     pub(crate) turn_secret: OnceLock<String>,
     writer: Writer,
+    /// Whether the process is about to end. Every WebSocket has a receiver.
+    ending: watch::Sender<bool>,
 }
 
 impl App {
@@ -65,46 +78,60 @@ impl App {
         journal: Journal,
         dialects: &[&'static Dialect],
     ) -> Result<Arc<Self>, StoreError> {
-        let shared = Arc::new(Shared::default());
-        let (restored, unreadable) = restore::restore(whole::load(&mut *store)?, dialects);
-        whole::set_aside(&mut *store, &unreadable)?;
-        tracing::info!(sessions = restored.sessions.len(), participants = restored.clients.len(), "restored");
-        let waiting: Vec<String> = restored.clients.keys().cloned().collect();
-        *shared.lock() = restored;
-
-        let stored = Arc::clone(&shared);
-        let all = Arc::clone(&shared);
-        let source = whole::WholeSessions {
-            values: Box::new(move |id| stored.stored(id)),
-            ids: Box::new(move || all.lock().sessions.keys().map(|id| id.as_str().into()).collect()),
-        };
+        let parts = Parts::of_process();
+        let registry = Arc::new(Registry::new(|session| {
+            parts.give_up("session", &format!("a panic left the session {session} half changed"));
+        }));
+        let stale = restore::restore(store.as_mut(), &registry, dialects)?;
+        tracing::info!(sessions = registry.len(), participants = registry.participants(), "restored");
         let pace = Pace { deadline: config.timing.store_deadline, ..Pace::default() };
-        let writer = Writer::start(store, Box::new(source), pace, Parts::of_process())
+        let source = records::Records(Arc::clone(&registry));
+        let writer = Writer::start(store, Box::new(source), pace, parts)
             .map_err(|error| StoreError::Unavailable(error.to_string()))?;
-        let link = Link::start(config.server.control_socket(), Arc::clone(&shared) as _);
+        for session in stale {
+            writer.submit(Touched::whole(session), 0, |_| ());
+        }
+        let link = Link::start(config.server.control_socket(), Arc::clone(&registry) as _);
         let app = Arc::new(Self {
             rest_calls: Addresses::new(config.limits.rest()),
             access,
             config,
-            shared,
+            registry,
             link,
             started_at_ms: clock::now_ms(),
             journal: Arc::new(journal),
             turn_secret: OnceLock::new(),
             writer,
+            ending: watch::Sender::new(false),
         });
-        for rpc_session in waiting {
-            app.await_return(rpc_session, 0, app.config.timing.restart_grace);
-        }
-        app.recover_viewers();
-        app.tell_media_errors();
-        app.keep_caps();
-        app.every(NOTES_INTERVAL, |app| app.shared.lock().prune_notes());
-        let garbage_interval = Duration::from_secs(app.config.garbage.interval_s);
-        if !garbage_interval.is_zero() {
-            app.every(garbage_interval, |app| app.remove_unused(clock::now_ms()));
-        }
+        app.await_restored();
+        app.start_tasks(parts);
         Ok(app)
+    }
+
+    /// Every participant of the process before has some time to come back.
+    fn await_restored(self: &Arc<Self>) {
+        for cell in self.registry.all() {
+            let keys: Vec<String> =
+                cell.lock_any().clients.values().map(|client| client.resume_key.clone()).collect();
+            for key in keys {
+                self.await_return(key, 0, self.config.timing.restart_grace);
+            }
+        }
+    }
+
+    fn start_tasks(self: &Arc<Self>, parts: &Parts) {
+        let (app, registry) = (Arc::downgrade(self), &self.registry);
+        parts.task("viewers", Self::recover_viewers(app.clone(), Arc::clone(registry)));
+        parts.task("media errors", Self::tell_media_errors(app.clone(), Arc::clone(registry)));
+        parts.task("media ends", Self::follow_media(app.clone(), Arc::clone(registry)));
+        parts.task("caps", Self::keep_caps(app.clone(), Arc::clone(registry)));
+        parts.task("shrink", Self::every(app.clone(), SHRINK_INTERVAL, |app| app.registry.shrink()));
+        let garbage_interval = Duration::from_secs(self.config.garbage.interval_s);
+        if !garbage_interval.is_zero() {
+            let remove = |app: &Self| app.remove_unused(clock::now_ms());
+            parts.task("garbage", Self::every(app, garbage_interval, remove));
+        }
     }
 
     /// Until when something that needs the relay and begins now may take.
@@ -125,34 +152,33 @@ impl App {
         let _ = timeout(self.config.timing.events_farewell, all).await;
     }
 
-    /// Figures of writing to the store.
+    /// Becomes true when the process is about to end. A WebSocket drops it when it has said goodbye.
+    pub fn ending(&self) -> watch::Receiver<bool> {
+        self.ending.subscribe()
+    }
+
+    /// Has every WebSocket closed, and waits until all have said why, for some time.
+    pub async fn dismiss(&self) {
+        self.ending.send_replace(true);
+        let _ = timeout(self.config.timing.goodbye, self.ending.closed()).await;
+    }
+
+    /// What the store counts.
     pub fn store_stats(&self) -> WriterStats {
         self.writer.stats()
     }
 
-    /// What the store has set aside.
+    /// What the store had to set aside.
     pub fn store_counters(&self) -> &StoreCounters {
         self.writer.store_counters()
     }
 
     /// Calls `task` every `interval`, for as long as the application lives.
-    fn every(self: &Arc<Self>, interval: Duration, task: impl Fn(&Self) + Send + 'static) {
-        let app = Arc::downgrade(self);
-        tokio::spawn(async move {
-            loop {
-                sleep(interval).await;
-                let Some(app) = app.upgrade() else { return };
-                task(&app);
-            }
-        });
+    async fn every(app: Weak<Self>, interval: Duration, task: impl Fn(&Self) + Send) -> Wanted {
+        loop {
+            sleep(interval).await;
+            let Some(app) = app.upgrade() else { return Wanted };
+            task(&app);
+        }
     }
-}
-
-/// Sessions by shard, for the statistics.
-pub fn sessions_per_shard(state: &State) -> BTreeMap<u32, usize> {
-    let mut count = BTreeMap::new();
-    for shard in state.sessions.values().filter_map(|session| session.shard) {
-        *count.entry(shard).or_default() += 1;
-    }
-    count
 }

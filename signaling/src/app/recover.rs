@@ -1,83 +1,97 @@
-//! Viewers whose transports were lost with the relay that held their keys.
+//! Participants whose media the relay has lost, or would not take back.
 //!
-//! Their browsers would notice after some seconds and ask again after some more. Those that can be told get an offer
-//! at once. A publisher cannot be told anything: it comes back by itself, to the tracks that its viewers wait for.
+//! Their browsers would notice after some seconds and ask again after some more. Viewers that can be told get an offer at once.
+//! A publisher cannot be told anything: it comes back by itself, to the tracks that its viewers wait for.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Weak};
 
 use millrace_control::RelayHello;
+use tokio::task::yield_now;
 use tokio::time::Instant;
 
 use super::App;
-use crate::session::{Attempt, Session};
-
-/// Somebody who no longer gets what is sent.
-#[derive(Clone, Debug, PartialEq, Eq)]
-struct Lost {
-    session: String,
-    viewer: String,
-    stream: String,
-}
+use crate::registry::{Registry, SessionCell};
+use crate::session::{Attempt, Reason};
+use crate::supervise::Wanted;
 
 impl App {
-    /// Waits for relays that have lost viewers, for as long as the application lives.
-    pub(super) fn recover_viewers(self: &Arc<Self>) {
-        let app = Arc::downgrade(self);
-        let shared = Arc::clone(&self.shared);
-        tokio::spawn(async move {
-            loop {
-                shared.lost().notified().await;
-                let Some(app) = app.upgrade() else { return };
-                // The losses are known before the link is up again.
-                if let Ok(relay) = app.link.ready(Instant::now() + app.config.timing.relay_wait).await {
-                    app.offer_to_lost(&relay);
-                }
-            }
-        });
-    }
-
-    /// Makes an offer to each viewer whose transport is over.
-    fn offer_to_lost(&self, relay: &RelayHello) {
-        let lost = self.lost_viewers();
-        if !lost.is_empty() {
+    /// Makes offers to viewers whose peers are lost, for as long as the application lives.
+    pub(super) async fn recover_viewers(app: Weak<Self>, registry: Arc<Registry>) -> Wanted {
+        loop {
+            let lost = registry.lost.next().await;
+            let Some(app) = app.upgrade() else { return Wanted };
+            // The losses are known before the link is up again.
+            let deadline = Instant::now() + app.config.timing.relay_wait;
+            let Ok(relay) = app.link.ready(deadline).await else { continue };
             tracing::info!(viewers = lost.len(), epoch = relay.epoch, "asking viewers to come back");
-        }
-        for Lost { session, viewer, stream } in lost {
-            let offer = match self.offer(relay, &session, &viewer, &stream, Attempt::Forced) {
-                Ok(offer) => offer,
-                Err(error) => {
-                    tracing::debug!(session, viewer, stream, error = error.message, "no offer");
-                    continue;
-                }
-            };
-            let mut state = self.shared.lock();
-            let changes = state.sessions.get(&session).map(|model| model.ask_back(&viewer, &stream, offer));
-            if let Some(Ok(changes)) = changes {
-                self.deliver(&mut state, &session, changes, None);
+            for peer in lost {
+                app.offer_to_viewer_of(&relay, peer);
+                // Each offer is work. Requests of other sessions come in between.
+                yield_now().await;
             }
         }
     }
 
-    /// The transports over which somebody watches and that the relay lost. One lock for all; an offer takes another.
-    fn lost_viewers(&self) -> Vec<Lost> {
-        let mut state = self.shared.lock();
-        let asked = std::mem::take(&mut state.lost_viewers);
-        let lost_of = |session: &Session| {
-            let mut lost = Vec::new();
-            for (connection, viewer) in session.participants() {
-                let client = state.clients.get(&viewer.rpc_session);
-                if !client.is_some_and(|client| client.dialect.takes_offers) {
-                    continue;
-                }
-                let watched = viewer.subscriptions.iter().filter(|it| asked.contains(&it.media.id()));
-                lost.extend(watched.map(|watched| Lost {
-                    session: session.id.clone(),
-                    viewer: connection.id.clone(),
-                    stream: watched.stream.clone(),
-                }));
+    /// Makes an offer to the viewer that had this peer.
+    fn offer_to_viewer_of(&self, relay: &RelayHello, peer: u64) -> Option<()> {
+        let cell = self.registry.of_endpoint(peer)?;
+        let (viewer, stream) = lost_viewer(&cell, peer)?;
+        let offer = match self.make_offer(relay, &cell, &viewer, &stream, Attempt::Forced) {
+            Ok(offer) => offer,
+            Err(error) => {
+                tracing::debug!(session = %cell.id(), viewer, stream, %error, "no offer");
+                return None;
             }
-            lost
         };
-        if asked.is_empty() { Vec::new() } else { state.sessions.values().flat_map(lost_of).collect() }
+        let mut locked = cell.lock()?;
+        let changes = locked.session.ask_back(&viewer, &stream, offer).ok()?;
+        self.carry_out(&mut locked, changes, None);
+        Some(())
     }
+
+    /// Tells participants whose peers the relay would not take back, for as long as the application lives.
+    pub(super) async fn tell_media_errors(app: Weak<Self>, registry: Arc<Registry>) -> Wanted {
+        loop {
+            let refused = registry.refused.next().await;
+            let Some(app) = app.upgrade() else { return Wanted };
+            let mut by_session: BTreeMap<Arc<str>, BTreeMap<u64, String>> = BTreeMap::new();
+            for (peer, why) in refused {
+                let Some(cell) = registry.of_endpoint(peer) else { continue };
+                by_session.entry(Arc::clone(cell.id())).or_default().insert(peer, why);
+            }
+            for (session, refused) in by_session {
+                let Some(cell) = registry.get(&session) else { continue };
+                let Some(mut locked) = cell.lock() else { continue };
+                let changes = locked.session.lose_media(&refused);
+                app.carry_out(&mut locked, changes, None);
+            }
+        }
+    }
+
+    /// Takes participants out whose client lives by its media alone, and whose media are all over.
+    pub(super) async fn follow_media(app: Weak<Self>, registry: Arc<Registry>) -> Wanted {
+        loop {
+            let ended = registry.ended.next().await;
+            let Some(app) = app.upgrade() else { return Wanted };
+            for (session, connection) in ended {
+                let Some(cell) = registry.get(&session) else { continue };
+                let Some(mut locked) = cell.lock() else { continue };
+                if let Ok(changes) = locked.session.leave(&connection, Reason::NetworkDisconnect) {
+                    tracing::info!(%session, connection, "its media are over");
+                    app.carry_out(&mut locked, changes, None);
+                }
+            }
+        }
+    }
+}
+
+/// The viewer whose endpoint has this peer, if its client answers offers, and the stream that it watches there.
+fn lost_viewer(cell: &Arc<SessionCell>, peer: u64) -> Option<(String, String)> {
+    let locked = cell.lock()?;
+    let (viewer, _) = locked.session.graph().owned(peer)?;
+    locked.clients.get(viewer).filter(|client| client.dialect.takes_offers)?;
+    let (_, participant) = locked.session.participant(viewer).ok()?;
+    let watched = participant.subscriptions.iter().find(|watched| watched.endpoint == peer)?;
+    Some((viewer.to_owned(), watched.stream.clone()))
 }

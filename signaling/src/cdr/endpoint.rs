@@ -59,7 +59,7 @@ mod tests {
             "https://",
             "https://:1/",
             "https://a b/",
-            "https://a_b/",
+            "https://a..b/",
             "https://u:p@h/",
         ] {
             assert!(Endpoint::parse(bad).is_err(), "{bad}");

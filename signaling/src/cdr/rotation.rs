@@ -117,13 +117,9 @@ fn closed_at_ms(name: &str) -> Option<u64> {
 mod tests {
     use std::os::unix::fs::PermissionsExt as _;
 
-    use super::*;
+    use millrace_testkit::scratch;
 
-    fn scratch(name: &str) -> PathBuf {
-        let dir = std::env::temp_dir().join(format!("millrace-cdr-{}-{name}", std::process::id()));
-        let _ = std::fs::remove_dir_all(&dir);
-        dir.join("deep")
-    }
+    use super::*;
 
     fn text(dir: &Path, name: &str) -> String {
         std::fs::read_to_string(dir.join(name)).unwrap()
@@ -131,7 +127,8 @@ mod tests {
 
     #[test]
     fn lines_go_to_files_of_a_bounded_length_and_number() {
-        let dir = scratch("turn");
+        let scratch = scratch();
+        let dir = scratch.join("deep");
         let mut files = Rotation::open(&dir, 8, 2).unwrap();
         assert_eq!(names(&dir).unwrap(), [CURRENT]);
         for line in ["1\n", "22\n", "333\n", "a line longer than a file\n", "4\n", "5\n", "6\n", "7\n", "8\n"]
@@ -154,7 +151,8 @@ mod tests {
 
     #[test]
     fn a_line_that_was_cut_does_not_swallow_the_next() {
-        let dir = scratch("cut");
+        let scratch = scratch();
+        let dir = scratch.join("deep");
         std::fs::create_dir_all(&dir).unwrap();
         std::fs::write(dir.join(CURRENT), "{\"a\":1}\n{\"b").unwrap();
         Rotation::open(&dir, 100, 1).unwrap().write(b"{}\n", 0).unwrap();
@@ -163,7 +161,8 @@ mod tests {
 
     #[test]
     fn without_its_directory_a_line_fails_and_the_next_after_it_is_back_does_not() {
-        let dir = scratch("gone");
+        let scratch = scratch();
+        let dir = scratch.join("deep");
         let mut files = Rotation::open(&dir, 4, 1).unwrap();
         files.write(b"1234\n", 0).unwrap();
         std::fs::remove_dir_all(&dir).unwrap();

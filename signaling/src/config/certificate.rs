@@ -1,4 +1,4 @@
-//! Whose certificate HTTPS has.
+//! The certificate of HTTPS.
 
 use std::path::PathBuf;
 
@@ -8,16 +8,16 @@ use super::ConfigError;
 use crate::origin::Origin;
 use crate::tls::Choice;
 
-/// Where certificates come from unless the operator says otherwise.
+/// The default certificate authority.
 pub const LETS_ENCRYPT: &str = "https://acme-v02.api.letsencrypt.org/directory";
 
-/// The port at which a certificate authority looks (RFC 8555, section 8.3).
+/// The port to which a certificate authority connects for HTTP-01 (RFC 8555, section 8.3).
 const CHALLENGE_PORT: u16 = 80;
 
-/// By the names of OpenVidu.
+/// Where the certificate comes from. The names are OpenVidu's.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
 pub enum CertificateType {
-    /// Made here, known to nobody.
+    /// Self-signed, made here.
     #[value(name = "selfsigned")]
     SelfSigned,
     /// The operator's files.
@@ -28,7 +28,7 @@ pub enum CertificateType {
     LetsEncrypt,
 }
 
-/// The options of signaling and of the relay's edge, which both have to know the files.
+/// Options of both processes: the relay's edge and signaling read the same files.
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Certificate {
@@ -56,7 +56,7 @@ pub struct Certificate {
     pub redirect_port: Option<u16>,
 }
 
-/// How certificates are fetched. Signaling alone does that.
+/// How certificates are fetched (ACME, RFC 8555).
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Acme {
@@ -70,10 +70,10 @@ pub struct Acme {
 }
 
 impl Certificate {
-    /// Which one it is.
+    /// The certificate that the options choose.
     ///
     /// # Errors
-    /// When the options contradict each other, or there is no name to fetch one for.
+    /// When the options contradict each other, or letsencrypt has no host name.
     pub fn choice(&self) -> Result<Choice<'_>, ConfigError> {
         let files = match (self.certificate_file.as_deref(), self.certificate_key_file.as_deref()) {
             (Some(certificate), Some(key)) => Some(Choice::Own { certificate, key }),
@@ -94,7 +94,7 @@ impl Certificate {
         }
     }
 
-    /// What a certificate is fetched for.
+    /// The host name to fetch a certificate for.
     fn name(&self) -> Result<String, ConfigError> {
         let host = self.public_url.as_ref().map(Origin::host).unwrap_or_default();
         let is_ip = host.starts_with('[') || host.parse::<std::net::IpAddr>().is_ok();
@@ -113,13 +113,13 @@ impl Certificate {
         self.redirect_port.or(is_fetched.then_some(CHALLENGE_PORT))
     }
 
-    /// The host of the public URL, if somebody vouches for it.
+    /// The host of the public URL, if a certificate authority may have signed the certificate.
     pub fn vouched_host(&self) -> Option<&str> {
         let is_own = matches!(self.choice(), Ok(Choice::SelfSigned) | Err(_));
         self.public_url.as_ref().filter(|_| !is_own).map(Origin::host)
     }
 
-    /// The host of the public URL, for a certificate of our own.
+    /// The host of the public URL, for a self-signed certificate.
     pub fn public_host(&self) -> Option<String> {
         self.public_url.as_ref().map(|url| url.host().trim_matches(['[', ']']).to_owned())
     }

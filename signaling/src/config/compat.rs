@@ -1,9 +1,13 @@
-//! What older clients may do, and what clients are told this server is.
+//! Compatibility with older clients, and the version that clients see.
 
 use clap::Args;
 
 /// The OpenVidu release whose clients are served, and that this server reports where nothing else is set.
 pub const VERSION: &str = "2.32.2";
+
+/// What a client hears that does not say its own release, as openvidu-browser up to 2.20.0. Those from 2.17 on compare all
+/// three numbers with their own and log a warning when one differs; the last of them hears its own here.
+const LAST_SILENT: &str = "2.20.0";
 
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
@@ -19,12 +23,12 @@ pub struct Compat {
     pub reported_version: ReportedVersion,
 }
 
-/// The release this server says it is.
+/// The OpenVidu release that this server reports.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ReportedVersion {
-    /// That of whoever asks; one that cannot be is not repeated.
+    /// The release of the client that asks, if it has the form of one.
     Client,
-    /// Always this.
+    /// Always the same.
     Fixed(String),
 }
 
@@ -32,7 +36,7 @@ impl ReportedVersion {
     /// Reads `client` or three numbers.
     ///
     /// # Errors
-    /// When it is something else, in words for an operator.
+    /// When it is something else; the message is for operators.
     pub fn parse(text: &str) -> Result<Self, String> {
         match text {
             "client" => Ok(Self::Client),
@@ -41,18 +45,25 @@ impl ReportedVersion {
         }
     }
 
-    /// What a client hears that says `its` own release, or none.
+    /// What a client of openvidu-browser 2 hears that says `its` own release, or none.
     pub fn to_client<'a>(&'a self, its: Option<&'a str>) -> &'a str {
         match self {
             // Anything but three numbers makes a client hang.
-            Self::Client => its.filter(|its| is_release(its)).unwrap_or(VERSION),
+            Self::Client => match its {
+                None => LAST_SILENT,
+                Some(its) if is_release(its) => its,
+                Some(_) => VERSION,
+            },
             Self::Fixed(release) => release,
         }
     }
 
-    /// What an application's server hears, which does not say its own.
+    /// What an application's server and openvidu-browser 1 hear, which do not say their own.
     pub fn to_application(&self) -> &str {
-        self.to_client(None)
+        match self {
+            Self::Client => VERSION,
+            Self::Fixed(release) => release,
+        }
     }
 }
 
@@ -75,7 +86,7 @@ mod tests {
             assert_eq!(client.to_client(Some(bad)), VERSION, "{bad}");
             assert!(ReportedVersion::parse(bad).is_err(), "{bad}");
         }
-        assert_eq!((client.to_client(None), client.to_application()), (VERSION, VERSION));
+        assert_eq!((client.to_client(None), client.to_application()), (LAST_SILENT, VERSION));
         let fixed = ReportedVersion::parse("2.29.0").unwrap();
         assert_eq!((fixed.to_client(Some("2.30.1")), fixed.to_application()), ("2.29.0", "2.29.0"));
     }

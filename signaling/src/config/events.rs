@@ -1,4 +1,4 @@
-//! Who is told what happens, and what is written down of it.
+//! Webhook and call detail records.
 
 use std::path::{Path, PathBuf};
 
@@ -81,10 +81,10 @@ pub struct Events {
 }
 
 impl Events {
-    /// What the webhook is to do, if there is to be one.
+    /// The webhook's settings, if it is on.
     ///
     /// # Errors
-    /// When a setting cannot be; the message names it.
+    /// When a value is wrong; the message names the option.
     pub fn webhook(&self, timing: &Timing) -> Result<Option<WebhookSettings>, ConfigError> {
         if !self.webhook {
             return Ok(None);
@@ -135,7 +135,7 @@ impl Events {
         }
     }
 
-    /// Where records go, if there are to be any.
+    /// The settings of call detail records, if they are on.
     pub fn cdr(&self, data_dir: &Path) -> Option<FileSettings> {
         let dir = match self.cdr_path.trim() {
             "" => data_dir.join(CDR_DIR),
@@ -153,7 +153,7 @@ impl Events {
         whole(&self.webhook_headers).iter().flat_map(|text| listed(text, false)).collect()
     }
 
-    /// The events to tell.
+    /// The events to send.
     ///
     /// # Errors
     /// When one is unknown.
@@ -174,7 +174,7 @@ impl Events {
     }
 }
 
-/// A list in brackets may come in pieces, cut at its commas on the way here.
+/// A list in brackets may arrive in pieces, cut at its commas.
 fn whole(texts: &[String]) -> Vec<String> {
     let is_cut = match texts {
         [first, .., last] => first.trim_start().starts_with('[') && last.trim_end().ends_with(']'),
@@ -183,7 +183,7 @@ fn whole(texts: &[String]) -> Vec<String> {
     if is_cut { vec![texts.join(",")] } else { texts.to_vec() }
 }
 
-/// One text, or those of a list in brackets: as JSON, or without quotes as the original takes it too.
+/// One text, or the texts of a list in brackets: in JSON, or without quotes, which OpenVidu accepts too.
 fn listed(text: &str, commas: bool) -> Vec<String> {
     let text = text.trim();
     if let Ok(texts) = serde_json::from_str::<Vec<String>>(text) {
@@ -193,7 +193,7 @@ fn listed(text: &str, commas: bool) -> Vec<String> {
     let parts: Vec<&str> = match inner {
         Some(inner) => inner.split(',').collect(),
         None if commas => text.split(',').collect(),
-        // A header's value may have commas.
+        // The value of a header may contain commas.
         None => vec![text],
     };
     let bare = |part: &str| part.trim().trim_matches('"').to_owned();
@@ -201,7 +201,7 @@ fn listed(text: &str, commas: bool) -> Vec<String> {
 }
 
 fn header(text: &str) -> Result<(HeaderName, HeaderValue), ConfigError> {
-    // Its value may be a secret, so only the name is shown.
+    // The value may be a secret, so the message has only the name.
     let name = text.split(':').next().unwrap_or_default();
     let wrong = || ConfigError::Events {
         option: "--webhook-header",

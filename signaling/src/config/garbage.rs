@@ -1,4 +1,4 @@
-//! When sessions that nobody uses are removed.
+//! Removal of unused sessions.
 
 use clap::Args;
 

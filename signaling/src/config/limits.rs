@@ -1,4 +1,4 @@
-//! How much of everything there may be.
+//! Limits on what clients can make grow.
 
 use std::time::Duration;
 
@@ -6,12 +6,13 @@ use clap::Args;
 use clap::builder::RangedU64ValueParser;
 
 use super::Sockets;
+use crate::access::AccessRates;
 use crate::rate::Rate;
 
-/// What a message may be set to, in bytes: an offer of a browser has to fit.
+/// Range of the message size, in bytes. An offer of a browser must fit.
 const MESSAGE_LEN_BYTES: std::ops::RangeInclusive<u64> = 16 * 1024..=1024 * 1024;
 
-/// What the data of a connection may be set to, in bytes. Everybody is sent all of it.
+/// Range of the size of a connection's data, in bytes. Every participant receives all of it.
 const DATA_LEN_BYTES: std::ops::RangeInclusive<u64> = 0..=65_536;
 
 #[derive(Clone, Copy, Debug, Args)]
@@ -48,6 +49,11 @@ pub struct Limits {
     #[arg(long, default_value_t = 5_000)]
     pub rpc_burst_max: u32,
 
+    /// Ping intervals without a ping after which a client leaves its session as lost. openvidu-browser pings every 5 s, so
+    /// 3 means 15 s.
+    #[arg(long, default_value_t = 3, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub pings_missed_max: u32,
+
     /// Bytes per second of signals and property changes that one participant may cause to be sent to others. Further
     /// ones are refused.
     #[arg(long, default_value_t = 65_536,
@@ -68,6 +74,11 @@ pub struct Limits {
     #[arg(long, default_value_t = 60)]
     pub wrong_secrets_per_min_max: u32,
 
+    /// Attempts per minute from one address to enter by an invitation. Further ones answer 429. 0 means unlimited,
+    /// for a server behind a proxy.
+    #[arg(long, default_value_t = 120)]
+    pub invitations_per_min_max: u32,
+
     /// Maximum size in bytes of an RPC message and of a REST request's body. A larger message closes the WebSocket with
     /// code 1009; a larger body answers 413.
     #[arg(long, default_value_t = 65_536,
@@ -82,19 +93,22 @@ pub struct Limits {
 }
 
 impl Limits {
-    /// Requests on one WebSocket. `None` is any number.
+    /// Rate of requests on one WebSocket. `None` means unlimited.
     pub fn rpc(&self) -> Option<Rate> {
         Rate::per_second(self.rpc_per_s_max, self.rpc_burst_max)
     }
 
-    /// REST requests from one address. `None` is any number.
+    /// Rate of REST requests from one address. `None` means unlimited.
     pub fn rest(&self) -> Option<Rate> {
         Rate::per_second(self.rest_per_s_max, self.rest_burst_max)
     }
 
-    /// Wrong secrets from one address. `None` is any number.
-    pub fn wrong_secrets(&self) -> Option<Rate> {
-        let most = self.wrong_secrets_per_min_max;
-        Rate::new(most, Duration::from_secs(60), most)
+    /// Wrong secrets, and attempts to enter by an invitation, from one address.
+    pub fn access(&self) -> AccessRates {
+        let per_minute = |most| Rate::new(most, Duration::from_secs(60), most);
+        AccessRates {
+            wrong_secrets: per_minute(self.wrong_secrets_per_min_max),
+            entries: per_minute(self.invitations_per_min_max),
+        }
     }
 }

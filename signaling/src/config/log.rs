@@ -1,11 +1,11 @@
-//! How much is logged.
+//! Logging.
 
 use std::io::{self, IsTerminal as _};
 
 use clap::Args;
 use tracing_subscriber::EnvFilter;
 
-/// The one option that all programs share.
+/// The option of all programs.
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
 pub struct Log {
@@ -17,7 +17,7 @@ pub struct Log {
 }
 
 impl Log {
-    /// From here on, everything that is logged goes to standard error.
+    /// Starts logging to standard error.
     pub fn start(&self) {
         let filter = EnvFilter::new(&self.log);
         let ansi = io::stderr().is_terminal();

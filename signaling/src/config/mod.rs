@@ -1,4 +1,4 @@
-//! What the operator says, and what it means: one file for each group of options.
+//! The options of signaling: one file for each group.
 
 mod addresses;
 mod certificate;
@@ -30,7 +30,7 @@ pub use ice::Ice;
 pub use limits::Limits;
 pub use log::Log;
 pub use plain::Plain;
-pub use rest::{Rest, SECRET_FILE};
+pub use rest::{Rest, SECRET_FILE, invitations};
 pub use server::Server;
 pub use sockets::Sockets;
 pub use streams::Streams;
@@ -41,7 +41,7 @@ pub use turn::Turn;
 #[derive(Clone, Debug, Parser)]
 #[command(name = "millrace-signaling", version)]
 pub struct Config {
-    /// Where the server is found, and what it keeps where.
+    /// Ports, sockets, addresses and the data directory.
     #[command(flatten)]
     pub server: Server,
 
@@ -53,15 +53,15 @@ pub struct Config {
     #[command(flatten)]
     pub acme: Acme,
 
-    /// What streams may be and where they go.
+    /// Defaults of streams, and their placement.
     #[command(flatten)]
     pub streams: Streams,
 
-    /// When sessions that nobody uses are removed.
+    /// Removal of unused sessions.
     #[command(flatten)]
     pub garbage: Garbage,
 
-    /// Who is told what happens, and what is written down of it.
+    /// Webhook and call detail records.
     #[command(flatten)]
     pub events: Events,
 
@@ -73,34 +73,34 @@ pub struct Config {
     #[command(flatten)]
     pub turn: Turn,
 
-    /// What older clients may do.
+    /// Compatibility with older clients.
     #[command(flatten)]
     pub compat: Compat,
 
-    /// How much of everything there may be.
+    /// Limits on what clients can make grow.
     #[command(flatten)]
     pub limits: Limits,
 
-    /// What of the REST API is served.
+    /// The secret of the REST API, and who may use it.
     #[command(flatten)]
     pub rest: Rest,
 
-    /// How much is logged.
+    /// Logging.
     #[command(flatten)]
     pub log: Log,
 
-    /// Periods that only tests change.
+    /// Times that are no options; tests change them.
     #[arg(skip)]
     pub timing: Timing,
 }
 
-/// A setting that cannot be.
+/// A wrong setting.
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// The secrets cannot be used.
     #[error(transparent)]
     Secrets(SecretsError),
-    /// Events cannot be told as wanted.
+    /// An option of events is wrong.
     #[error("{option}: {why}")]
     Events {
         /// The option that names it.
@@ -108,18 +108,18 @@ pub enum ConfigError {
         /// What is wrong.
         why: String,
     },
-    /// A certificate is nothing without its key.
+    /// A certificate without a key, or a key without a certificate.
     #[error("--certificate-file and --certificate-key-file: give both or neither")]
     HalfCertificate,
-    /// What is said about the certificate does not go together.
+    /// The options of the certificate contradict each other.
     #[error("--certificate-type: {0}")]
     Certificate(String),
     /// A file or directory of the data directory cannot be used.
     #[error("--data-dir: {path}: {error}")]
     DataDir {
-        /// Which one.
+        /// Its path.
         path: String,
-        /// What the system says.
+        /// The system's error.
         error: std::io::Error,
     },
 }

@@ -66,20 +66,17 @@ mod tests {
 
     #[test]
     fn a_new_directory_is_for_its_owner_only() {
-        let scratch = tempfile::tempdir().unwrap();
-        let dir = scratch.path().join("a/b");
+        let scratch = millrace_testkit::scratch();
+        let dir = scratch.join("a/b");
         make(&dir).unwrap();
         assert_eq!(mode(&dir), 0o700);
     }
 
     #[test]
     fn an_older_data_directory_is_tightened_and_a_foreign_one_is_not() {
-        let scratch = tempfile::tempdir().unwrap();
-        let (empty, older, foreign) = (
-            open_dir(scratch.path(), "empty"),
-            open_dir(scratch.path(), "older"),
-            open_dir(scratch.path(), "foreign"),
-        );
+        let scratch = millrace_testkit::scratch();
+        let (empty, older, foreign) =
+            (open_dir(&scratch, "empty"), open_dir(&scratch, "older"), open_dir(&scratch, "foreign"));
         fs::write(older.join("secret"), "x").unwrap();
         fs::write(foreign.join("letter.txt"), "x").unwrap();
         for dir in [&empty, &older, &foreign] {

@@ -1,18 +1,22 @@
 //! The secret of the REST API, and who may use which part of it.
 
+use std::io;
 use std::path::Path;
 
 use clap::Args;
 
 use super::ConfigError;
 use super::server::data_dir_error;
-use crate::access::SecretTexts;
+use crate::access::{INVITATION_KEY_LEN, Invitations, SecretTexts};
 use crate::files::write_new;
 use crate::ids;
 use crate::net::Net;
 
 /// Name of the secret's file in the data directory.
 pub const SECRET_FILE: &str = "secret";
+
+/// Name of the file that holds the key of invitations, in the data directory.
+const INVITATION_KEY_FILE: &str = "invitation.key";
 
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
@@ -63,10 +67,36 @@ impl Rest {
     }
 }
 
+/// The signer of invitations, with the key in the data directory. The first start creates the key. It is a key of its
+/// own, so that links already sent stay valid when the secret changes.
+///
+/// # Errors
+/// When the file cannot be read or written, or holds no key.
+pub fn invitations(data_dir: &Path) -> Result<Invitations, ConfigError> {
+    let path = data_dir.join(INVITATION_KEY_FILE);
+    let bytes = match std::fs::read(&path) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            let key = rand::random::<[u8; INVITATION_KEY_LEN]>();
+            write_new(&path, &key, 0o600).map_err(data_dir_error(&path))?;
+            key.to_vec()
+        }
+        Err(error) => return Err(data_dir_error(&path)(error)),
+    };
+    let key = bytes.as_slice().try_into().map_err(|_| {
+        let why = format!(
+            "has {} bytes, and a key has {INVITATION_KEY_LEN}; remove it, which ends all invitations",
+            bytes.len()
+        );
+        data_dir_error(&path)(io::Error::new(io::ErrorKind::InvalidData, why))
+    })?;
+    Ok(Invitations::new(key))
+}
+
 fn secret_on_file(path: &Path) -> Result<String, ConfigError> {
     match std::fs::read_to_string(path) {
         Ok(secret) => Ok(secret.trim().to_owned()),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
             let secret = ids::secret();
             write_new(path, secret.as_bytes(), 0o600).map_err(data_dir_error(path))?;
             Ok(secret)
@@ -81,7 +111,8 @@ mod tests {
 
     use super::super::Config;
     use super::*;
-    use crate::access::{Access, CURRENT, SecretsError};
+    use crate::access::{Access, AccessRates, CURRENT, Invitation, SecretsError};
+    use crate::session::Role;
 
     fn rest(more: &[&str]) -> Rest {
         Config::try_parse_from(["x"].iter().chain(more)).unwrap().rest
@@ -89,19 +120,40 @@ mod tests {
 
     #[test]
     fn a_secret_is_drawn_once_and_kept() {
-        let dir = tempfile::tempdir().unwrap();
-        let secret = rest(&[]).secrets(dir.path()).unwrap().current;
+        let dir = millrace_testkit::scratch();
+        let secret = rest(&[]).secrets(&dir).unwrap().current;
         assert_eq!(secret.len(), 32);
-        assert_eq!(rest(&[]).secrets(dir.path()).unwrap().current, secret);
+        assert_eq!(rest(&[]).secrets(&dir).unwrap().current, secret);
     }
 
     #[test]
     fn a_short_secret_is_refused_wherever_it_comes_from() {
-        let dir = tempfile::tempdir().unwrap();
-        let refusal = |rest: Rest| Access::new(&rest.secrets(dir.path()).unwrap(), None).err();
+        let dir = millrace_testkit::scratch();
+        let refusal = |rest: Rest| {
+            let invitations = invitations(&dir).unwrap();
+            Access::new(&rest.secrets(&dir).unwrap(), invitations, AccessRates::default()).err()
+        };
         let short = |len| Some(SecretsError::TooShort { option: CURRENT, len });
         assert_eq!(refusal(rest(&["--secret", "1234567"])), short(7));
-        std::fs::write(dir.path().join(SECRET_FILE), "\n").unwrap();
+        std::fs::write(dir.join(SECRET_FILE), "\n").unwrap();
         assert_eq!(refusal(rest(&[])), short(0));
+    }
+
+    #[test]
+    fn the_key_of_invitations_is_drawn_once_and_kept() {
+        let dir = tempfile::tempdir().unwrap();
+        let claims = || Invitation {
+            session: "a".into(),
+            role: Role::Publisher,
+            expires_at_s: 1,
+            creates: false,
+            name: None,
+            nonce: String::new(),
+        };
+        let text = invitations(dir.path()).unwrap().sign(&claims());
+        assert_eq!(invitations(dir.path()).unwrap().verify(&text, 0), Ok(claims()));
+        std::fs::write(dir.path().join(INVITATION_KEY_FILE), "short").unwrap();
+        let error = invitations(dir.path()).err().expect("that is no key").to_string();
+        assert!(error.contains("invitation.key") && error.contains("5 bytes"), "{error}");
     }
 }

@@ -1,4 +1,4 @@
-//! How many TCP connections the ports take.
+//! Maximum numbers of TCP connections.
 
 use clap::Args;
 

@@ -1,4 +1,4 @@
-//! What streams may be and where they go.
+//! Defaults of streams, and their placement.
 
 use clap::Args;
 

@@ -1,28 +1,30 @@
-//! Periods that no operator changes.
+//! Times that are no options.
 
 use std::time::Duration;
 
-/// How long things may take.
+/// Time limits and pauses.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
-    /// How long a participant is kept after its socket was lost.
+    /// Time for a participant to come back after its WebSocket was lost.
     pub reconnect_grace: Duration,
-    /// The same for everybody after a restart of this process.
+    /// Time for all participants to come back after a restart of this process.
     pub restart_grace: Duration,
-    /// How long an RPC that needs the relay waits for it. Clients give up after 10 s.
+    /// Maximum wait of an RPC for the relay. Clients give up after 10 s.
     pub relay_wait: Duration,
-    /// How long a client that has left may keep its socket.
+    /// Time for a client that has left to close its WebSocket.
     pub farewell: Duration,
-    /// How long a WebSocket may stay without joining.
+    /// Time for a new WebSocket to join a session.
     pub join_wait: Duration,
-    /// How long one attempt to tell an application's server may take.
+    /// Time for one attempt to send an event to an application's server.
     pub webhook_timeout: Duration,
-    /// Pause before the second attempt; each later one is twice as long.
+    /// Pause before the second attempt. Each later pause is twice as long.
     pub webhook_pause: Duration,
-    /// How long the process, told to end, goes on telling what happened.
+    /// Time for the process to send waiting events before it ends.
     pub events_farewell: Duration,
     /// How long answers and notifications wait for the disk. Then they leave, and the change is written later.
     pub store_deadline: Duration,
+    /// How long the process, about to end, waits for its WebSockets to be closed.
+    pub goodbye: Duration,
     /// Pause after a certificate could not be fetched; each later one is twice as long. Not more than five attempts fall
     /// into an hour: more failures than that, and Let's Encrypt hears no more.
     pub certificate_pause: Duration,
@@ -40,6 +42,7 @@ impl Default for Timing {
             webhook_pause: Duration::from_secs(1),
             events_farewell: Duration::from_secs(3),
             store_deadline: Duration::from_millis(200),
+            goodbye: Duration::from_millis(500),
             certificate_pause: Duration::from_secs(240),
         }
     }

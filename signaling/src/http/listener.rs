@@ -52,7 +52,7 @@ pub const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After
 
 /// Answer to plain HTTP on the port of HTTPS, unless it comes from this machine.
 pub const HTTPS_ONLY: &[u8] = b"HTTP/1.1 400 Bad Request\r\nContent-Type: text/plain; charset=utf-8\r\n\
-    Access-Control-Allow-Origin: *\r\nContent-Length: 96\r\nConnection: close\r\n\r\n\
+    Access-Control-Allow-Origin: *\r\nContent-Length: 97\r\nConnection: close\r\n\r\n\
     This port serves HTTPS. Use the same address with https:// (wss:// for WebSockets) in its place.\n";
 
 /// One listening socket.

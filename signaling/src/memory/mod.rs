@@ -36,10 +36,7 @@ pub(crate) fn look_after(app: &Arc<App>, limiters: Vec<Arc<ConnectionLimiter>>) 
         loop {
             sleep(LOOK_INTERVAL).await;
             let Some(app) = app.upgrade() else { return };
-            let in_model = {
-                let state = app.shared.lock();
-                state.sessions.len() + state.clients.len()
-            };
+            let in_model = app.registry.len() + app.registry.participants();
             drop(app);
             let present = in_model + limiters.iter().map(|limiter| limiter.taken()).sum::<usize>();
             if tide.is_out(present) {

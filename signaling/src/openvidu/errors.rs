@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use crate::app::CallError;
 use crate::session::Refusal;
 
 /// An error answer.
@@ -25,12 +26,17 @@ pub const PARAMS: i32 = -32_602;
 pub const TOO_OFTEN: i32 = -32_000;
 /// Anything without a code of its own.
 pub const GENERIC: i32 = 999;
+/// This server does not have the service. Clients show the message; that of 401 they replace with one of their own about
+/// missing permissions.
+pub const NOT_ENABLED: i32 = 996;
 /// Only another edition has this.
 pub const EDITION: i32 = 997;
 /// A method was called before joinRoom.
 pub const NOT_JOINED: i32 = 803;
 /// No such session.
 pub const SESSION: i32 = 202;
+/// There is a session of that id already.
+pub const SESSION_EXISTS: i32 = 203;
 /// The SDP cannot be used.
 pub const SDP: i32 = 302;
 /// The relay did not take it.
@@ -77,9 +83,24 @@ impl From<Refusal> for RpcError {
             Refusal::AlreadyPublishing => 106,
             Refusal::SessionNotFound => SESSION,
             Refusal::Limit(_) => 204,
+            Refusal::SessionExists => SESSION_EXISTS,
+            Refusal::Incompatible => MEDIA_ENDPOINT,
             Refusal::Unauthorized(_) => UNAUTHORIZED,
             Refusal::SignalTo => 601,
         };
         Self::new(code, refusal.to_string())
+    }
+}
+
+impl From<CallError> for RpcError {
+    fn from(error: CallError) -> Self {
+        let message = error.to_string();
+        match error {
+            CallError::Refused(refusal) => refusal.into(),
+            CallError::Sdp(error) => Self::new(error.code(), message),
+            CallError::NoOffer => Self::new(SDP, message),
+            CallError::NoMediaNode(_) => Self::new(MEDIA_NODE, message),
+            CallError::MediaEndpoint(_) => Self::new(MEDIA_ENDPOINT, message),
+        }
     }
 }

@@ -7,7 +7,6 @@ pub mod first;
 mod generation;
 pub mod info;
 pub mod json;
-pub mod negotiation;
 pub mod peer_stats;
 pub mod rest;
 pub mod rpc;

@@ -4,19 +4,18 @@ use std::net::{IpAddr, SocketAddr};
 
 use serde_json::{Map, Value, json};
 
-use crate::session::Media;
-use crate::state::{Peers, Texts};
+use crate::registry::{Peers, Texts};
 
 /// Priority of a candidate learnt from checks, of the only component there is (RFC 8445 §5.1.2.1).
 const LEARNT_PRIORITY: u32 = (110 << 24) | (65_535 << 8) | 255;
 
 /// Adds all that is known. What is not, after a restart say, is null or empty.
-pub fn add(object: &mut Map<String, Value>, endpoint: &str, media: &Media, peers: &Peers) {
-    let texts = peers.texts(media.id());
+pub fn add(object: &mut Map<String, Value>, name: &str, endpoint: u64, peers: &Peers) {
+    let texts = peers.texts(endpoint);
     let (local, remote) = (texts.map(|texts| &*texts.local), texts.map(|texts| &*texts.remote));
     let ours = local.map(candidates).unwrap_or_default();
-    let address = peers.get(media.id()).and_then(|note| note.remote.parse::<SocketAddr>().ok());
-    object.insert("webrtcEndpointName".into(), json!(endpoint));
+    let address = peers.get(endpoint).and_then(|note| note.remote.parse::<SocketAddr>().ok());
+    object.insert("webrtcEndpointName".into(), json!(name));
     object.insert("localSdp".into(), json!(local));
     object.insert("remoteSdp".into(), json!(remote));
     object.insert("clientIceCandidates".into(), json!(remote.map(candidates).unwrap_or_default()));

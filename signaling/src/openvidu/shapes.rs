@@ -6,8 +6,8 @@ use super::peer_stats;
 
 use super::first;
 use crate::openvidu::Generation;
+use crate::registry::Peers;
 use crate::session::{Connection, MediaOptions, Participant, Session, Stream, Subscription};
-use crate::state::Peers;
 
 /// A list with its length.
 pub fn list(content: Vec<Value>) -> Value {
@@ -39,7 +39,7 @@ pub fn session(session: &Session, pending: bool, peers: Option<&Peers>) -> Value
 pub fn connections(session: &Session, pending: bool, peers: Option<&Peers>) -> Value {
     let is_shown =
         |connection: &&Connection| !connection.is_hidden() && (pending || connection.participant.is_some());
-    let shown = session.connections().iter().filter(is_shown);
+    let shown = session.connections().filter(is_shown);
     list(shown.map(|connection| self::connection(&session.id, connection, peers)).collect())
 }
 
@@ -82,7 +82,7 @@ fn publishers(participant: &Participant, peers: Option<&Peers>) -> Vec<Value> {
         object.insert("streamId".into(), json!(stream.id));
         object.insert("mediaOptions".into(), Value::Object(media_options(&stream.options)));
         if let Some(peers) = peers {
-            peer_stats::add(&mut object, &stream.id, &stream.media, peers);
+            peer_stats::add(&mut object, &stream.id, stream.endpoint, peers);
         }
         Value::Object(object)
     };
@@ -96,7 +96,7 @@ fn subscribers(connection: &Connection, participant: &Participant, peers: Option
         object.insert("streamId".into(), json!(watched.stream));
         if let Some(peers) = peers {
             let endpoint = format!("{}_{}", connection.id, watched.stream);
-            peer_stats::add(&mut object, &endpoint, &watched.media, peers);
+            peer_stats::add(&mut object, &endpoint, watched.endpoint, peers);
         }
         Value::Object(object)
     };
@@ -152,7 +152,7 @@ pub fn participant(connection: &Connection, participant: &Participant, generatio
 mod tests {
     use super::*;
     use crate::session::Role;
-    use crate::session::testing::{empty, invite, join, stream as published, watch};
+    use crate::session::testing::{empty, invite, join, publish, watch};
 
     fn keys(value: &Value) -> Vec<&str> {
         value.as_object().unwrap().keys().map(String::as_str).collect()
@@ -162,12 +162,12 @@ mod tests {
     fn a_connection_has_the_same_keys_pending_and_active() {
         let mut session = empty();
         invite(&mut session, "con_A", Role::Publisher);
-        let pending = connection("ses_A", &session.connections()[0], None);
+        let pending = connection("ses_A", session.connection("con_A").unwrap(), None);
         assert_eq!(pending["status"], "pending");
         assert_eq!(pending["activeAt"], Value::Null);
         assert_eq!(pending["customIceServers"], json!([]));
         join(&mut session, "con_B", Role::Publisher);
-        let active = connection("ses_A", &session.connections()[1], None);
+        let active = connection("ses_A", session.connection("con_B").unwrap(), None);
         assert_eq!(keys(&pending), keys(&active));
         assert_eq!((active["status"].as_str(), active["publishers"].clone()), (Some("active"), json!([])));
     }
@@ -190,7 +190,7 @@ mod tests {
             participant(connection, active, Generation::Second)
         };
         assert_eq!(keys(&shape(&session)), ["id", "createdAt", "metadata"]);
-        let _ = session.publish("con_A", published("con_A", 1)).unwrap();
+        let _ = publish(&mut session, "con_A", 1).unwrap();
         assert_eq!(shape(&session)["streams"].as_array().unwrap().len(), 1);
     }
 
@@ -199,7 +199,7 @@ mod tests {
         let mut session = empty();
         join(&mut session, "con_A", Role::Publisher);
         join(&mut session, "con_B", Role::Publisher);
-        let _ = session.publish("con_A", published("con_A", 1)).unwrap();
+        let _ = publish(&mut session, "con_A", 1).unwrap();
         let _ = watch(&mut session, "con_B", "con_A", 2);
         let shown = connections(&session, true, None);
         assert_eq!(shown["content"][0]["publishers"][0]["mediaOptions"]["hasVideo"], true);

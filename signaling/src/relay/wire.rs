@@ -58,13 +58,15 @@ impl Writer {
         Self { socket, buffer: Vec::new() }
     }
 
-    /// Sends one frame.
+    /// Sends frames, all at once.
     ///
     /// # Errors
-    /// When the socket ends, or the relay does not read.
-    pub(super) async fn send(&mut self, message: &ToRelay) -> io::Result<()> {
+    /// When the socket ends, the relay does not read, or a message is too long for a frame.
+    pub(super) async fn send(&mut self, messages: &[ToRelay]) -> io::Result<()> {
         self.buffer.clear();
-        frame::encode(message, &mut self.buffer);
+        for message in messages {
+            frame::encode(message, &mut self.buffer).map_err(io::Error::other)?;
+        }
         timeout(WRITE_TIMEOUT, self.socket.write_all(&self.buffer))
             .await
             .map_err(|_| io::ErrorKind::TimedOut)?

@@ -43,6 +43,7 @@ fn put_peer(plan: &Plan<'_>, terms: &Terms<'_>) -> PutPeer {
         receive_max_bps: if receives { u64::from(terms.receive_max_kbps) * 1000 } else { 0 },
         transport_cc: has_extension && received().any(|codec| codec.feedback.transport_cc),
         remb: received().any(|codec| codec.feedback.remb),
+        ..PutPeer::default()
     }
 }
 
@@ -72,7 +73,7 @@ pub(super) fn put_subscription(section: &Accepted<'_>, terms: &Terms<'_>) -> Put
         codecs: section.codecs.iter().map(super::codec::Selected::codec).collect(),
         cname: answer::cname(terms),
         kind: section.kind.into(),
-        // Whoever says it to the relay knows the shards.
-        home: None,
+        // Without a home: the session adds it, which knows the shards.
+        ..PutSubscription::default()
     }
 }

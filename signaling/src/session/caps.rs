@@ -1,15 +1,13 @@
 //! How much video a publisher may send, with what its viewers may be sent in mind.
 //!
-//! The relay forwards one encoding to everybody. What no viewer may be sent is therefore not asked for: the publisher is
-//! held to the cap of the viewer that may be sent most.
-
-use std::collections::BTreeMap;
+//! The relay forwards one encoding to all viewers. A publisher is therefore limited to what the viewer with the highest limit
+//! may be sent.
 
 use millrace_control::MediaKind;
 
-use super::{Connection, Media, Session};
+use super::{Connection, Part, Session};
 
-/// What counts for connections that have no limits of their own, in kbit/s; 0 is unlimited.
+/// The limits of connections that have none of their own, in kbit/s; 0 is unlimited.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Caps {
     /// Most video a publisher may send.
@@ -24,9 +22,9 @@ impl Caps {
         limit(own.and_then(|own| own.video_max_recv_bandwidth).unwrap_or(self.receive_max_kbps))
     }
 
-    fn send_max_kbps(self, connection: &Connection) -> u32 {
-        let own = connection.properties.kurento_options.as_ref();
-        limit(own.and_then(|own| own.video_max_send_bandwidth).unwrap_or(self.send_max_kbps))
+    /// A viewer's own limit, else the server's. 0 becomes [`u32::MAX`].
+    pub(super) fn send_or(self, own_kbps: Option<u32>) -> u32 {
+        limit(own_kbps.unwrap_or(self.send_max_kbps))
     }
 }
 
@@ -36,49 +34,41 @@ const fn limit(kbps: u32) -> u32 {
 }
 
 impl Session {
-    /// Brings the caps of all publishers in line with their viewers. Gives the connections of those that changed.
+    /// Brings the caps of publishers in line with their viewers, where these have changed since the last call. Gives the
+    /// connections whose cap is new.
     pub fn adapt_caps(&mut self, server: Caps) -> Vec<String> {
-        let mut most: BTreeMap<String, u32> = BTreeMap::new();
-        for (viewer, participant) in self.participants() {
-            let sent_kbps = server.send_max_kbps(viewer);
-            let watched = participant.subscriptions.iter().filter(|watched| has_video(&watched.media));
-            let itself = participant.stream.iter().filter(|own| has_video(&own.media)).map(|_| &viewer.id);
-            for publisher in watched.map(|watched| &watched.publisher).chain(itself) {
-                match most.get_mut(publisher) {
-                    Some(most) => *most = sent_kbps.max(*most),
-                    None => drop(most.insert(publisher.clone(), sent_kbps)),
-                }
-            }
+        let touched = self.watching.take_touched();
+        touched.into_iter().filter(|publisher| self.adapt_cap(publisher, server).unwrap_or(false)).collect()
+    }
+
+    fn adapt_cap(&mut self, publisher: &str, server: Caps) -> Option<bool> {
+        let connection = self.roster.get(publisher)?;
+        let stream = connection.participant.as_ref()?.stream.as_ref()?;
+        // Without video there is nothing to hold back, and the relay was never told of a cap.
+        self.input(stream, MediaKind::Video).filter(|input| !input.codecs.is_empty())?;
+        let (endpoint, own_kbps) = (stream.endpoint, server.receive_max_kbps(connection));
+        let largest = self.watching.largest_kbps(publisher, server);
+        let cap_kbps = largest.map_or(own_kbps, |largest| own_kbps.min(largest));
+        let cap_bps = if cap_kbps == u32::MAX { 0 } else { u64::from(cap_kbps) * 1000 };
+        let is_new = self.graph.cap(endpoint, cap_bps);
+        if is_new {
+            self.touch(Part::Endpoint(endpoint));
         }
-        let mut changed = Vec::new();
-        for connection in &mut self.connections {
-            let own_kbps = server.receive_max_kbps(connection);
-            let stream = connection.participant.as_mut().and_then(|participant| participant.stream.as_mut());
-            // Without video there is nothing to hold back, and the cap was never said.
-            let Some(stream) = stream.filter(|stream| !stream.codecs(MediaKind::Video).is_empty()) else {
-                continue;
-            };
-            let cap_kbps = most.get(&connection.id).map_or(own_kbps, |most| own_kbps.min(*most));
-            let cap_bps = if cap_kbps == u32::MAX { 0 } else { u64::from(cap_kbps) * 1000 };
-            if std::mem::replace(&mut stream.media.peer.receive_max_bps, cap_bps) != cap_bps {
-                changed.push(connection.id.clone());
-            }
-        }
-        changed
+        Some(is_new)
     }
 }
 
-/// Whether video is watched over it.
-fn has_video(media: &Media) -> bool {
-    media.subscriptions.iter().any(|watched| watched.kind() == MediaKind::Video)
+/// The limit on what `viewer` is sent of one stream, if it has one of its own, in kbit/s.
+pub(super) fn own_send_max_kbps(viewer: &Connection) -> Option<u32> {
+    viewer.properties.kurento_options.as_ref().and_then(|own| own.video_max_send_bandwidth)
 }
 
 #[cfg(test)]
 mod tests {
     use millrace_control::{Codec, PutSubscription, PutTrack};
 
-    use super::super::testing::{empty, join, media, stream};
-    use super::super::{KurentoOptions, Role};
+    use super::super::testing::{empty, endpoint, join, stream};
+    use super::super::{Endpoint, KurentoOptions, Role};
     use super::*;
 
     const SERVER: Caps = Caps { receive_max_kbps: 1_000, send_max_kbps: 0 };
@@ -89,34 +79,39 @@ mod tests {
         for id in ["con_A", "con_B", "con_C", "con_D"] {
             join(&mut session, id, Role::Publisher);
         }
-        let mut stream = stream("con_A", 1);
-        let video = MediaKind::Video.into();
-        stream.media.tracks =
-            vec![PutTrack { kind: video, codecs: vec![Codec::default()], ..PutTrack::default() }];
-        stream.media.peer.receive_max_bps = 1_000_000;
-        let _ = session.publish("con_A", stream).unwrap();
+        let stream = stream("con_A", 1);
+        let mut endpoint = endpoint(1);
+        let (kind, track) = (MediaKind::Video.into(), stream.video_track);
+        endpoint.inputs =
+            vec![PutTrack { track, kind, codecs: vec![Codec::default()], ..PutTrack::default() }];
+        endpoint.peer.receive_max_bps = 1_000_000;
+        let _ = session.publish("con_A", stream, endpoint).unwrap();
         session
     }
 
     fn limited(session: &mut Session, id: &str, receive: Option<u32>, send: Option<u32>) {
-        let connection = session.connections.iter_mut().find(|connection| connection.id == id).unwrap();
+        let mut connection = session.roster.remove(id).unwrap();
         connection.properties.kurento_options = Some(KurentoOptions {
             video_max_recv_bandwidth: receive,
             video_max_send_bandwidth: send,
             ..KurentoOptions::default()
         });
+        session.roster.push(connection);
     }
 
     fn watch(session: &mut Session, viewer: &str, kind: MediaKind) {
-        let subscriptions = vec![PutSubscription { kind: kind.into(), ..PutSubscription::default() }];
-        let media = Media { subscriptions, ..media(9) };
-        let _ = session.subscribe(viewer, "str_CAM_Xxxx_con_A", media, 1).unwrap();
+        let outputs = vec![PutSubscription { kind: kind.into(), ..PutSubscription::default() }];
+        let number = u64::from(viewer.as_bytes()[4]);
+        let endpoint = Endpoint { outputs, ..endpoint(number) };
+        let _ = session.subscribe(viewer, "str_CAM_Xxxx_con_A", endpoint, 1).unwrap();
     }
 
     fn cap_kbps(session: &mut Session, server: Caps) -> u64 {
-        let before = session.publisher("str_CAM_Xxxx_con_A").unwrap().1.media.peer.receive_max_bps;
+        let cap_bps = |session: &Session| session.graph().get(1).unwrap().peer.receive_max_bps;
+        let before = cap_bps(session);
+        session.watching.touch("con_A");
         let changed = session.adapt_caps(server);
-        let after = session.publisher("str_CAM_Xxxx_con_A").unwrap().1.media.peer.receive_max_bps;
+        let after = cap_bps(session);
         assert_eq!(changed, if before == after { vec![] } else { vec!["con_A"] });
         after / 1000
     }

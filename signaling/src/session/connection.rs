@@ -17,6 +17,9 @@ pub struct Connection {
     pub token_url: String,
     /// What it may do.
     pub properties: ConnectionProperties,
+    /// Its place among the connections of its session, the oldest lowest. The roster sets it.
+    #[serde(default)]
+    pub order: u64,
     /// Who joined with it; nobody yet while it is pending.
     pub participant: Option<Participant>,
 }
@@ -26,8 +29,9 @@ pub struct Connection {
 pub struct Participant {
     /// When, in ms since 1970.
     pub active_at_ms: u64,
-    /// Private id of the RPC session, which survives the socket.
-    pub rpc_session: String,
+    /// Private key by which its client takes up its place again from another socket.
+    #[serde(alias = "rpc_session")]
+    pub resume_key: String,
     /// The client's half of the connection's data.
     pub client_data: String,
     /// What the client says it runs on.
@@ -39,9 +43,11 @@ pub struct Participant {
     pub dialect: String,
     /// Id for logs.
     pub final_user_id: String,
-    /// What it publishes.
+    /// What it publishes. A record of its own in the store.
+    #[serde(default, skip_serializing)]
     pub stream: Option<Stream>,
-    /// What it watches, in order of subscription.
+    /// What it watches, in order of subscription. Each is a record of its own in the store.
+    #[serde(default, skip_serializing)]
     pub subscriptions: Vec<Subscription>,
 }
 

@@ -1,12 +1,12 @@
 //! Somebody uses a token.
 
-use super::{Changes, Fact, Notice, Participant, Person, Refusal, Session};
+use super::{Changes, Fact, Notice, Part, Participant, Person, Refusal, Session, told_of};
 
 /// Who arrives, with the ids drawn for them.
 #[derive(Clone, Debug)]
 pub struct Arrival {
-    /// New private id of the RPC session.
-    pub rpc_session: String,
+    /// New private key by which its client takes up its place again.
+    pub resume_key: String,
     /// The client's half of the connection's data.
     pub client_data: String,
     /// What the client says it runs on.
@@ -27,20 +27,11 @@ impl Session {
     /// # Errors
     /// When the token is unknown or used; the two look the same from outside.
     pub fn join(&mut self, token: &str, arrival: Arrival) -> Result<(String, Changes), Refusal> {
-        // Every token is compared, in constant time, so that a near miss takes as long as any other.
-        let mut found = None;
-        for (position, connection) in self.connections.iter().enumerate() {
-            if same(connection.token.as_bytes(), token.as_bytes()) {
-                found = Some(position);
-            }
-        }
-        let connection = found
-            .map(|position| &mut self.connections[position])
-            .filter(|connection| connection.participant.is_none())
-            .ok_or(Refusal::Unauthorized("the token is unknown or was used before"))?;
-        connection.participant = Some(Participant {
-            active_at_ms: arrival.now_ms,
-            rpc_session: arrival.rpc_session,
+        let id = self.roster.of_token(token).map(|connection| connection.id.clone()).unwrap_or_default();
+        let now_ms = arrival.now_ms;
+        let participant = Participant {
+            active_at_ms: now_ms,
+            resume_key: arrival.resume_key,
             client_data: arrival.client_data,
             platform: arrival.platform,
             ip: arrival.ip,
@@ -48,28 +39,25 @@ impl Session {
             final_user_id: arrival.final_user_id,
             stream: None,
             subscriptions: Vec::new(),
-        });
-        let id = connection.id.clone();
+        };
+        let activated = self.roster.activate(&id, participant);
+        let connection = activated.ok_or(Refusal::Unauthorized("the token is unknown or was used before"))?;
         let metadata = connection.metadata();
 
         let mut changes = Changes::default();
         let joined = connection.participant.iter().map(|participant| Person::of(connection, participant));
         changes.facts.extend(joined.map(Fact::Joined));
-        let notice = Notice::Joined { connection: id.clone(), created_at_ms: arrival.now_ms, metadata };
-        changes.tell(self.told_of(&id), notice);
+        self.touch(Part::Connection(id.clone()));
+        changes
+            .tell(told_of(&id), Notice::Joined { connection: id.clone(), created_at_ms: now_ms, metadata });
         Ok((id, changes))
     }
-}
-
-/// Compares in a time that depends on the lengths only.
-fn same(a: &[u8], b: &[u8]) -> bool {
-    aws_lc_rs::constant_time::verify_slices_are_equal(a, b).is_ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::super::testing::*;
-    use super::super::{Notification, Role};
+    use super::super::{Audience, Notification, Role};
     use super::*;
 
     #[test]
@@ -94,7 +82,10 @@ mod tests {
         let (_, changes) = session.join("tok_con_B", newcomer).unwrap();
         let joined =
             Notice::Joined { connection: "con_B".into(), created_at_ms: 2_000, metadata: "Bob".into() };
-        assert_eq!(changes.notifications, [Notification { to: vec!["rpc_con_A".into()], notice: joined }]);
+        assert_eq!(
+            changes.notifications,
+            [Notification { to: Audience::Others("con_B".into()), notice: joined }]
+        );
     }
 
     #[test]
@@ -103,7 +94,9 @@ mod tests {
         for (client, server, both) in [("c", "s", "c%/%s"), ("c", "", "c"), ("", "s", "s"), ("", "", "")] {
             let id = format!("con_{client}{server}");
             invite(&mut session, &id, Role::Publisher);
-            session.connections.last_mut().unwrap().properties.data = server.into();
+            let mut connection = session.roster.remove(&id).unwrap();
+            connection.properties.data = server.into();
+            session.roster.push(connection);
             let arrival = Arrival { client_data: client.into(), ..arrival(&id) };
             let _ = session.join(&format!("tok_{id}"), arrival).unwrap();
             assert_eq!(session.connection(&id).unwrap().metadata(), both);

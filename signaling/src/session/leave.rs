@@ -1,6 +1,9 @@
 //! Somebody goes, or is put out; the last one closes the door.
 
-use super::{Changes, Connection, Fact, Flow, Notice, Participant, Person, Reason, Refusal, Session};
+use super::{
+    Audience, Changes, Endpoint, Fact, Flow, Notice, Part, Person, RECORDER, Reason, Refusal, Session,
+    told_of,
+};
 
 impl Session {
     /// Takes a participant out of the session, with its stream and its subscriptions. The others are told.
@@ -18,9 +21,7 @@ impl Session {
     /// # Errors
     /// When there is no such participant.
     pub fn evict(&mut self, id: &str, reason: Reason) -> Result<Changes, Refusal> {
-        let itself = self.participant(id).map(|(_, participant)| participant.rpc_session.clone());
-        let mut told = self.told_of(id);
-        told.extend(itself);
+        let told = if id == RECORDER { Audience::one(id) } else { Audience::Everybody };
         let mut changes = Changes::default();
         self.take_out(id, reason, &mut changes).map_err(|_| Refusal::UserNotFound)?;
         changes.tell(told, Notice::Evicted { connection: id.to_owned(), reason });
@@ -38,31 +39,35 @@ impl Session {
 
     /// Forgets a token nobody has used. Gives back whether there was one.
     pub fn remove_pending(&mut self, id: &str) -> bool {
-        let before = self.connections.len();
-        self.connections.retain(|connection| connection.id != id || connection.participant.is_some());
-        self.connections.len() != before
+        let is_pending = self.roster.get(id).is_some_and(|connection| connection.participant.is_none());
+        if is_pending {
+            self.roster.remove(id);
+            self.touch(Part::Connection(id.to_owned()));
+        }
+        is_pending
     }
 
     /// Ends the session for everybody. Each one is told of its own end only: all of them go at once.
     pub fn close(&mut self, reason: Reason) -> Changes {
-        let mut changes = Changes {
-            removed_peers: self.media().map(super::Media::placed).collect(),
-            closed: true,
-            ..Changes::default()
-        };
+        let mut changes = Changes { closed: true, ..Changes::default() };
+        changes.removed_peers = self.graph.endpoints().map(Endpoint::placed).collect();
         for (connection, participant) in self.participants() {
-            record_end_of_stream(connection, participant, reason, &mut changes);
-            self.record_end_of_watching(connection, participant, reason, &mut changes);
+            let id = &connection.id;
+            let own = participant.stream.iter().map(|stream| Flow::published(id, stream));
+            let watched = participant.subscriptions.iter().map(|watched| self.flow_of(id, watched));
+            changes.facts.extend(own.chain(watched).map(|flow| Fact::Ended { flow, reason }));
             changes.record(Fact::Left { person: Person::of(connection, participant), reason });
         }
         changes.record(Fact::Closed { reason });
-        for connection in std::mem::take(&mut self.connections) {
-            let Some(participant) = connection.participant else { continue };
+        let everybody: Vec<String> =
+            self.participants().map(|(connection, _)| connection.id.clone()).collect();
+        self.clear();
+        for connection in everybody {
             changes.tell(
-                vec![participant.rpc_session.clone()],
-                Notice::Evicted { connection: connection.id, reason },
+                Audience::one(&*connection),
+                Notice::Evicted { connection: connection.clone(), reason },
             );
-            changes.departed.push(participant.rpc_session);
+            changes.departed.push(connection);
         }
         changes
     }
@@ -78,36 +83,20 @@ impl Session {
     fn take_out(&mut self, id: &str, reason: Reason, changes: &mut Changes) -> Result<(), Refusal> {
         let (connection, participant) = self.participant(id)?;
         let person = Person::of(connection, participant);
-        record_end_of_stream(connection, participant, reason, changes);
-        self.drop_viewers(id, reason, changes);
+        self.drop_stream(id, reason, changes);
+        self.drop_watched(id, reason, changes);
         self.offers.forget_all_of(id);
-        let (connection, participant) = self.participant(id)?;
-        self.record_end_of_watching(connection, participant, reason, changes);
-        let position = self.connections.iter().position(|connection| connection.id == id);
-        let gone = self.connections.remove(position.expect("the participant was found just now"));
-        let participant = gone.participant.expect("the participant was found just now");
-        changes.removed_peers.extend(participant.stream.iter().map(|stream| stream.media.placed()));
-        changes.removed_peers.extend(participant.subscriptions.iter().map(|watched| watched.media.placed()));
-        changes.departed.push(participant.rpc_session);
-        self.remember_gone(gone.id);
-        changes.tell(self.told_of(id), Notice::Left { connection: id.to_owned(), reason });
+        self.roster.remove(id);
+        self.touch(Part::Connection(id.to_owned()));
+        self.remember_gone(id.to_owned());
+        changes.departed.push(id.to_owned());
+        changes.tell(told_of(id), Notice::Left { connection: id.to_owned(), reason });
         changes.closed = !self.active();
         changes.record(Fact::Left { person, reason });
         if changes.closed {
             changes.record(Fact::Closed { reason: Reason::LastParticipantLeft });
         }
         Ok(())
-    }
-}
-
-fn record_end_of_stream(
-    connection: &Connection,
-    participant: &Participant,
-    reason: Reason,
-    changes: &mut Changes,
-) {
-    if let Some(stream) = &participant.stream {
-        changes.record(Fact::Ended { flow: Flow::published(&connection.id, stream), reason });
     }
 }
 
@@ -121,8 +110,8 @@ mod tests {
         let mut session = empty();
         join(&mut session, "con_A", Role::Moderator);
         join(&mut session, "con_B", Role::Publisher);
-        let _ = session.publish("con_A", stream("con_A", 1)).unwrap();
-        let _ = session.publish("con_B", stream("con_B", 2)).unwrap();
+        let _ = publish(&mut session, "con_A", 1).unwrap();
+        let _ = publish(&mut session, "con_B", 2).unwrap();
         let _ = watch(&mut session, "con_A", "con_B", 3);
         let _ = watch(&mut session, "con_B", "con_A", 4);
         session
@@ -135,9 +124,9 @@ mod tests {
         let mut removed = removed(&changes);
         removed.sort_unstable();
         assert_eq!(removed, [2, 3, 4]);
-        assert_eq!(changes.departed, ["rpc_con_B"]);
+        assert_eq!(changes.departed, ["con_B"]);
         assert!(!changes.closed);
-        assert_eq!(session.media().map(super::super::Media::id).collect::<Vec<_>>(), [1]);
+        assert_eq!(session.graph().endpoints().map(Endpoint::id).collect::<Vec<_>>(), [1]);
         assert_eq!(session.leave("con_B", Reason::Disconnect), Err(Refusal::UserClosed));
     }
 
@@ -163,8 +152,8 @@ mod tests {
         assert_eq!(
             changes.notifications,
             [
-                Notification { to: vec!["rpc_con_A".into()], notice: left },
-                Notification { to: vec!["rpc_con_A".into(), "rpc_con_B".into()], notice: evicted },
+                Notification { to: Audience::Others("con_B".into()), notice: left },
+                Notification { to: Audience::Everybody, notice: evicted },
             ]
         );
     }
@@ -172,7 +161,7 @@ mod tests {
     #[test]
     fn closing_tells_each_one_and_leaves_nothing_in_the_relay() {
         let mut session = call();
-        session.reserve(media(9));
+        session.reserve("con_A", endpoint(9));
         let changes = session.close(Reason::SessionClosedByServer);
         assert_eq!(changes.notifications.len(), 2);
         assert_eq!(changes.departed.len(), 2);

@@ -150,11 +150,34 @@ pub enum Notice {
     },
 }
 
+/// Which participants of a session are sent a notice.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Audience {
+    /// Every participant. One that leaves by the same change is among them.
+    Everybody,
+    /// Every participant but the one of this connection.
+    Others(String),
+    /// The participants of these connections.
+    Only(Vec<String>),
+}
+
+impl Audience {
+    /// The participant of one connection.
+    pub fn one(connection: impl Into<String>) -> Self {
+        Self::Only(vec![connection.into()])
+    }
+
+    /// Whether it is certain that nobody is in it.
+    pub const fn is_empty(&self) -> bool {
+        matches!(self, Self::Only(connections) if connections.is_empty())
+    }
+}
+
 /// A notice and who gets it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Notification {
-    /// RPC session ids of the receivers.
-    pub to: Vec<String>,
+    /// The receivers.
+    pub to: Audience,
     /// What they are told.
     pub notice: Notice,
 }
@@ -167,7 +190,7 @@ pub struct Changes {
     pub notifications: Vec<Notification>,
     /// Peers the relay must forget.
     pub removed_peers: Vec<PlacedPeer>,
-    /// RPC session ids that are no longer anybody's.
+    /// Connections whose participants are gone.
     pub departed: Vec<String>,
     /// Whether the session itself is over.
     pub closed: bool,
@@ -176,7 +199,7 @@ pub struct Changes {
 }
 
 impl Changes {
-    pub(super) fn tell(&mut self, to: Vec<String>, notice: Notice) {
+    pub(super) fn tell(&mut self, to: Audience, notice: Notice) {
         if !to.is_empty() {
             self.notifications.push(Notification { to, notice });
         }

@@ -1,6 +1,6 @@
 //! Offers of ours that wait for an answer.
 
-use super::Media;
+use super::Endpoint;
 
 /// How long an answer is waited for, in ms. Clients answer at once; who comes back on another socket does so later.
 const OFFER_LIFE_MS: u64 = 30_000;
@@ -28,7 +28,7 @@ pub struct Offer {
     /// When, in ms since 1970.
     pub made_at_ms: u64,
     /// Our side of it. The relay does not know of it yet: the browser's side is in the answer.
-    pub local: Media,
+    pub local: Endpoint,
     /// The text that was sent.
     pub local_sdp: String,
     /// The relay it is about.
@@ -87,7 +87,7 @@ const fn is_alive(offer: &Offer, now_ms: u64) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::media;
+    use super::super::testing::endpoint;
     use super::*;
 
     fn offer(viewer: &str, attempt: Attempt, peer: u64) -> Offer {
@@ -97,7 +97,7 @@ mod tests {
             publisher: "con_A".into(),
             attempt,
             made_at_ms: 1_000,
-            local: media(peer),
+            local: endpoint(peer),
             local_sdp: String::new(),
             relay_epoch: 1,
         }

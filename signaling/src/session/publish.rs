@@ -2,7 +2,8 @@
 
 use serde_json::Value;
 
-use super::{Changes, Fact, Flow, Media, Notice, Reason, Refusal, Session, Stream};
+use super::caps::own_send_max_kbps;
+use super::{Audience, Changes, Endpoint, Fact, Flow, Notice, Part, Reason, Refusal, Session, Stream};
 
 impl Session {
     /// Whether `id` may publish now.
@@ -23,13 +24,13 @@ impl Session {
         Ok(())
     }
 
-    /// The relay takes the stream: now it exists, and the others are told.
+    /// The relay takes the stream, which comes in over `endpoint`: now it exists, and the others are told.
     ///
     /// # Errors
     /// As [`Self::check_publish`].
-    pub fn publish(&mut self, id: &str, stream: Stream) -> Result<Changes, Refusal> {
+    pub fn publish(&mut self, id: &str, stream: Stream, endpoint: Endpoint) -> Result<Changes, Refusal> {
         self.check_publish(id)?;
-        self.release(stream.media.id());
+        debug_assert_eq!(stream.endpoint, endpoint.id(), "a stream names the endpoint that it comes in over");
         let mut changes = Changes::default();
         let notice = Notice::Published {
             connection: id.to_owned(),
@@ -37,9 +38,11 @@ impl Session {
             created_at_ms: stream.created_at_ms,
             options: stream.options.clone(),
         };
-        changes.tell(self.others(id), notice);
+        changes.tell(Audience::Others(id.to_owned()), notice);
         changes.record(Fact::Flowing(Flow::published(id, &stream)));
-        self.participant_mut(id)?.stream = Some(stream);
+        self.roster.set_stream(id, Some(stream));
+        self.touch(Part::Stream(id.to_owned()));
+        self.agree_publisher(id, endpoint);
         Ok(changes)
     }
 
@@ -47,12 +50,21 @@ impl Session {
     ///
     /// # Errors
     /// When `id` does not publish.
-    pub fn republish(&mut self, id: &str, media: Media) -> Result<(Stream, Changes), Refusal> {
-        self.release(media.id());
+    pub fn republish(&mut self, id: &str, endpoint: Endpoint) -> Result<(Stream, Changes), Refusal> {
         let stream = self.participant_mut(id)?.stream.as_mut().ok_or(Refusal::NotStreaming)?;
-        let old = std::mem::replace(&mut stream.media, media);
-        let changes = Changes { removed_peers: vec![old.placed()], ..Changes::default() };
-        Ok((stream.clone(), changes))
+        let old = std::mem::replace(&mut stream.endpoint, endpoint.id());
+        let stream = stream.clone();
+        self.touch(Part::Stream(id.to_owned()));
+        let mut changes = Changes::default();
+        self.remove_endpoint(old, &mut changes);
+        self.agree_publisher(id, endpoint);
+        Ok((stream, changes))
+    }
+
+    fn agree_publisher(&mut self, id: &str, endpoint: Endpoint) {
+        let limit = self.roster.get(id).and_then(own_send_max_kbps);
+        self.watching.set_itself(id, endpoint.receives_video().then_some(limit));
+        self.agree(id, endpoint);
     }
 
     /// The publisher ends its stream.
@@ -60,7 +72,7 @@ impl Session {
     /// # Errors
     /// When `id` does not publish.
     pub fn unpublish(&mut self, id: &str) -> Result<Changes, Refusal> {
-        self.end_stream(id, self.others(id), Reason::Unpublish)
+        self.end_stream(id, Audience::Others(id.to_owned()), Reason::Unpublish)
     }
 
     /// A moderator ends somebody's stream. The owner is told too.
@@ -78,7 +90,7 @@ impl Session {
     /// When there is no such stream.
     pub fn force_unpublish(&mut self, stream: &str, reason: Reason) -> Result<Changes, Refusal> {
         let owner = self.publisher(stream).map(|(connection, _)| connection.id.clone());
-        self.end_stream(&owner.ok_or(Refusal::NotStreaming)?, self.everybody(), reason)
+        self.end_stream(&owner.ok_or(Refusal::NotStreaming)?, Audience::Everybody, reason)
     }
 
     /// A property of the caller's own stream changed; whatever stream the client names does not matter.
@@ -92,7 +104,6 @@ impl Session {
         value: Value,
         reason: String,
     ) -> Result<Changes, Refusal> {
-        let others = self.others(id);
         let stream = self.participant_mut(id)?.stream.as_mut().ok_or(Refusal::NotStreaming)?;
         match (property.as_str(), &value) {
             ("audioActive", Value::Bool(on)) => stream.options.audio_active = Some(*on),
@@ -102,22 +113,31 @@ impl Session {
         }
         let stream = stream.id.clone();
         let mut changes = Changes::default();
+        self.touch(Part::Stream(id.to_owned()));
         changes.tell(
-            others,
+            Audience::Others(id.to_owned()),
             Notice::PropertyChanged { connection: id.to_owned(), stream, property, value, reason },
         );
         Ok(changes)
     }
 
-    fn end_stream(&mut self, owner: &str, told: Vec<String>, reason: Reason) -> Result<Changes, Refusal> {
-        let (_, participant) = self.participant(owner)?;
-        let stream = participant.stream.as_ref().ok_or(Refusal::NotStreaming)?;
-        let mut changes = Changes { removed_peers: vec![stream.media.placed()], ..Changes::default() };
-        changes.record(Fact::Ended { flow: Flow::published(owner, stream), reason });
-        self.drop_viewers(owner, reason, &mut changes);
-        self.participant_mut(owner)?.stream = None;
+    fn end_stream(&mut self, owner: &str, told: Audience, reason: Reason) -> Result<Changes, Refusal> {
+        let mut changes = Changes::default();
+        self.drop_stream(owner, reason, &mut changes).ok_or(Refusal::NotStreaming)?;
         changes.tell(told, Notice::Unpublished { connection: owner.to_owned(), reason });
         Ok(changes)
+    }
+
+    /// What `owner` publishes ends, and with it everything that shows it. `None` when it publishes nothing.
+    pub(super) fn drop_stream(&mut self, owner: &str, reason: Reason, changes: &mut Changes) -> Option<()> {
+        let stream = self.participant(owner).ok()?.1.stream.clone()?;
+        changes.record(Fact::Ended { flow: Flow::published(owner, &stream), reason });
+        self.remove_endpoint(stream.endpoint, changes);
+        self.drop_viewers(owner, &stream, reason, changes);
+        self.watching.forget(owner);
+        self.roster.set_stream(owner, None);
+        self.touch(Part::Stream(owner.to_owned()));
+        Some(())
     }
 }
 
@@ -140,46 +160,46 @@ mod tests {
     #[test]
     fn roles_decide_who_publishes_and_one_stream_is_all() {
         let mut session = call();
-        assert!(matches!(session.publish("con_B", stream("con_B", 2)), Err(Refusal::Unauthorized(_))));
-        assert_eq!(session.publish("con_X", stream("con_X", 2)), Err(Refusal::UserClosed));
-        session.reserve(media(1));
-        let changes = session.publish("con_A", stream("con_A", 1)).unwrap();
-        assert_eq!(changes.notifications[0].to, ["rpc_con_B", "rpc_con_M"]);
-        assert_eq!(session.media().count(), 1, "the claim became the stream");
-        assert_eq!(session.publish("con_A", stream("con_A", 3)), Err(Refusal::AlreadyPublishing));
+        assert!(matches!(publish(&mut session, "con_B", 2), Err(Refusal::Unauthorized(_))));
+        assert_eq!(publish(&mut session, "con_X", 2), Err(Refusal::UserClosed));
+        session.reserve("con_A", endpoint(1));
+        let changes = publish(&mut session, "con_A", 1).unwrap();
+        assert_eq!(changes.notifications[0].to, Audience::Others("con_A".into()));
+        assert_eq!(session.graph().endpoints().count(), 1, "the claim became the stream");
+        assert_eq!(publish(&mut session, "con_A", 3), Err(Refusal::AlreadyPublishing));
     }
 
     #[test]
     fn a_returning_publisher_keeps_its_stream_and_its_viewers() {
         let mut session = call();
-        let _ = session.publish("con_A", stream("con_A", 1)).unwrap();
+        let _ = publish(&mut session, "con_A", 1).unwrap();
         let _ = watch(&mut session, "con_B", "con_A", 2);
-        let (stream, changes) = session.republish("con_A", media(5)).unwrap();
+        let (stream, changes) = session.republish("con_A", endpoint(5)).unwrap();
         assert_eq!((stream.id.as_str(), stream.video_track), ("str_CAM_Xxxx_con_A", 11));
-        assert_eq!(changes, Changes { removed_peers: vec![media(1).placed()], ..Changes::default() });
-        assert_eq!(session.media().map(Media::id).collect::<Vec<_>>(), [5, 2]);
+        assert_eq!(changes, Changes { removed_peers: vec![endpoint(1).placed()], ..Changes::default() });
+        assert_eq!(session.graph().endpoints().map(Endpoint::id).collect::<Vec<_>>(), [2, 5]);
     }
 
     #[test]
     fn an_ended_stream_takes_its_viewers_transports_along() {
         let mut session = call();
-        let _ = session.publish("con_A", stream("con_A", 1)).unwrap();
+        let _ = publish(&mut session, "con_A", 1).unwrap();
         let _ = watch(&mut session, "con_B", "con_A", 2);
         let changes = session.unpublish("con_A").unwrap();
         assert_eq!(removed(&changes), [1, 2]);
-        assert_eq!(changes.notifications[0].to, ["rpc_con_B", "rpc_con_M"]);
+        assert_eq!(changes.notifications[0].to, Audience::Others("con_A".into()));
         assert_eq!(session.unpublish("con_A"), Err(Refusal::NotStreaming));
     }
 
     #[test]
     fn a_moderator_ends_a_stream_and_its_owner_hears_of_it() {
         let mut session = call();
-        let _ = session.publish("con_A", stream("con_A", 1)).unwrap();
+        let _ = publish(&mut session, "con_A", 1).unwrap();
         let id = "str_CAM_Xxxx_con_A";
         assert!(matches!(session.force_unpublish_by("con_B", id), Err(Refusal::Unauthorized(_))));
         assert_eq!(session.force_unpublish_by("con_M", "str_none"), Err(Refusal::NotStreaming));
         let changes = session.force_unpublish_by("con_M", id).unwrap();
-        assert_eq!(changes.notifications[0].to.len(), 3);
+        assert_eq!(changes.notifications[0].to, Audience::Everybody);
     }
 
     #[test]
@@ -189,11 +209,11 @@ mod tests {
             session.change_property("con_A", property.into(), value, "publishVideo".into())
         };
         assert_eq!(change(&mut session, "videoActive", json!(false)), Err(Refusal::NotStreaming));
-        let _ = session.publish("con_A", stream("con_A", 1)).unwrap();
+        let _ = publish(&mut session, "con_A", 1).unwrap();
         let _ = change(&mut session, "videoActive", json!(false)).unwrap();
         let _ = change(&mut session, "videoDimensions", json!("{}")).unwrap();
         let changes = change(&mut session, "videoTrack", json!({"label": "x"})).unwrap();
-        assert_eq!(changes.notifications[0].to, ["rpc_con_B", "rpc_con_M"]);
+        assert_eq!(changes.notifications[0].to, Audience::Others("con_A".into()));
         let options = &session.publisher("str_CAM_Xxxx_con_A").unwrap().1.options;
         assert_eq!((options.video_active, options.video_dimensions.as_deref()), (Some(false), Some("{}")));
     }

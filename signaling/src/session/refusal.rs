@@ -27,6 +27,14 @@ pub enum Refusal {
     /// A signal names somebody who is not there; none of it was sent.
     #[error("a receiver of the signal is not in the session")]
     SignalTo,
+    /// The viewer has not agreed to a format that the stream is sent in, or watches its publisher already.
+    #[error(
+        "the viewer cannot be pointed at this stream: it watches its publisher already, or has no format of it"
+    )]
+    Incompatible,
+    /// There is a session of that id already.
+    #[error("there is a session of that id already")]
+    SessionExists,
     /// A list of the model is full.
     #[error("the server has reached its limit of {0}")]
     Limit(&'static str),

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use super::{Changes, Fact, Notice, Refusal, Session};
+use super::{Audience, Changes, Fact, Notice, Refusal, Session};
 
 /// A message to some or all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -25,15 +25,12 @@ impl Session {
             self.participant(id)?;
         }
         let to = if signal.to.is_empty() {
-            self.everybody()
+            Audience::Everybody
         } else {
-            // One walk through the participants: a long list of names costs no look-up each.
-            let named = self.participants().filter(|(connection, _)| signal.to.contains(&connection.id));
-            let to: Vec<String> = named.map(|(_, participant)| participant.rpc_session.clone()).collect();
-            if to.len() < signal.to.len() {
+            if signal.to.iter().any(|id| self.participant(id).is_err()) {
                 return Err(Refusal::SignalTo);
             }
-            to
+            Audience::Only(signal.to.iter().cloned().collect())
         };
         let mut changes = Changes::default();
         changes.record(Fact::Signalled { from: from.map(str::to_owned), signal: signal.clone() });
@@ -59,11 +56,12 @@ mod tests {
             |ids: &[&str]| Signal { to: ids.iter().map(|&id| id.to_owned()).collect(), ..Signal::default() };
 
         let changes = session.signal(Some("con_A"), to(&[])).unwrap();
-        assert_eq!(changes.notifications[0].to, ["rpc_con_A", "rpc_con_B"]);
+        assert_eq!(changes.notifications[0].to, Audience::Everybody);
         let changes = session.signal(None, to(&["con_B"])).unwrap();
-        assert_eq!(changes.notifications[0].to, ["rpc_con_B"]);
+        assert_eq!(changes.notifications[0].to, Audience::one("con_B"));
         let changes = session.signal(None, to(&["con_B", "con_A", "con_B"])).unwrap();
-        assert_eq!(changes.notifications[0].to, ["rpc_con_A", "rpc_con_B"], "each once");
+        let both = Audience::Only(vec!["con_A".into(), "con_B".into()]);
+        assert_eq!(changes.notifications[0].to, both, "each once");
         assert_eq!(session.signal(None, to(&["con_B", "con_C"])), Err(Refusal::SignalTo));
         assert_eq!(session.signal(Some("con_X"), to(&[])), Err(Refusal::UserClosed));
     }

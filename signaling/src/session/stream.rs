@@ -1,10 +1,10 @@
 //! A published stream, and one viewer's subscription to it.
 
-use millrace_control::{Codec, MediaKind};
+use millrace_control::MediaKind;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Media;
+use super::Endpoint;
 
 /// What a publisher says about its stream.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
@@ -52,20 +52,37 @@ pub struct Stream {
     pub audio_track: u64,
     /// Relay's id of its video.
     pub video_track: u64,
-    /// The transport it comes over now.
-    pub media: Media,
+    /// The endpoint it comes in over now.
+    #[serde(default)]
+    pub endpoint: u64,
+    /// What releases up to 0.1 stored in place of the endpoint's id.
+    #[serde(default, rename = "media", skip_serializing)]
+    pub(super) stored_endpoint: Option<Endpoint>,
 }
 
 impl Stream {
-    /// Formats of that kind as its publisher agreed to them, the one first that it sends. They stay when it comes back.
-    pub fn formats(&self, kind: MediaKind) -> Vec<u32> {
-        self.codecs(kind).iter().map(|codec| codec.format).collect()
+    /// A new stream that comes in over `endpoint`.
+    pub const fn new(
+        id: String,
+        created_at_ms: u64,
+        options: MediaOptions,
+        [audio_track, video_track]: [u64; 2],
+        endpoint: u64,
+    ) -> Self {
+        Self { id, created_at_ms, options, audio_track, video_track, endpoint, stored_endpoint: None }
     }
 
-    /// The publisher's payload types of that kind, the one first that it sends.
-    pub fn codecs(&self, kind: MediaKind) -> &[Codec] {
-        let track = self.media.tracks.iter().find(|track| track.kind() == kind);
-        track.map_or(&[], |track| &track.codecs)
+    /// Relay's id of its track of that kind.
+    pub const fn track(&self, kind: MediaKind) -> u64 {
+        match kind {
+            MediaKind::Audio => self.audio_track,
+            MediaKind::Video => self.video_track,
+        }
+    }
+
+    /// Relay's ids of both tracks.
+    pub const fn tracks(&self) -> [u64; 2] {
+        [self.audio_track, self.video_track]
     }
 }
 
@@ -78,6 +95,17 @@ pub struct Subscription {
     pub stream: String,
     /// Connection id of the stream's publisher.
     pub publisher: String,
-    /// The transport it goes over.
-    pub media: Media,
+    /// The endpoint it goes out over.
+    #[serde(default)]
+    pub endpoint: u64,
+    /// What releases up to 0.1 stored in place of the endpoint's id.
+    #[serde(default, rename = "media", skip_serializing)]
+    pub(super) stored_endpoint: Option<Endpoint>,
+}
+
+impl Subscription {
+    /// A new subscription that goes out over `endpoint`.
+    pub const fn new(created_at_ms: u64, stream: String, publisher: String, endpoint: u64) -> Self {
+        Self { created_at_ms, stream, publisher, endpoint, stored_endpoint: None }
+    }
 }

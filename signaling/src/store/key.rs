@@ -18,6 +18,8 @@ pub enum Namespace {
     Subscription = 4,
     /// The last notices to clients, for whoever takes the session over.
     Notice = 5,
+    /// An endpoint: a transport and what goes over it.
+    Endpoint = 6,
     /// A recording, finished or under way.
     Recording = 128,
     /// An account: a secret, a role, an invitation that is used up.
@@ -28,12 +30,13 @@ pub enum Namespace {
 
 impl Namespace {
     /// Every kind.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Session,
         Self::Connection,
         Self::Stream,
         Self::Subscription,
         Self::Notice,
+        Self::Endpoint,
         Self::Recording,
         Self::Account,
         Self::Event,
@@ -87,7 +90,7 @@ mod tests {
     /// Files of earlier versions hold these numbers.
     #[test]
     fn the_numbers_of_the_kinds_do_not_change() {
-        assert_eq!(Namespace::ALL.map(Namespace::code), [1, 2, 3, 4, 5, 128, 129, 130]);
+        assert_eq!(Namespace::ALL.map(Namespace::code), [1, 2, 3, 4, 5, 6, 128, 129, 130]);
         for kind in Namespace::ALL {
             assert_eq!(Namespace::of(kind.code()), Some(kind));
         }

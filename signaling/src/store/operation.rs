@@ -9,7 +9,7 @@ pub const VALUE_LEN_MAX: usize = 64 << 10;
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Value {
     /// Version of the encoding of `bytes`. Each namespace counts its own. A reader that does not know it calls
-    /// [`super::Store::set_aside`].
+    /// [`Operation::SetAside`].
     pub format: u8,
     /// At most [`VALUE_LEN_MAX`] bytes.
     pub bytes: Vec<u8>,

@@ -82,7 +82,7 @@ pub(crate) const TYPES: [(&str, &str, Wanted, i64); 36] = [
     ("videoData",               "videoActive",       Wanted::Flag,          PARAMS),
     ("videoData",               "audioActive",       Wanted::Flag,          PARAMS),
     // What filters there might be is an object; there are none.
-    ("publishVideo",            "filter",            Wanted::TextIfThere,   401),
+    ("publishVideo",            "filter",            Wanted::TextIfThere,   996),
 ];
 
 /// Methods that read nothing, or whose answer is the same whatever they are given.

@@ -13,9 +13,10 @@ use std::fmt::Write as _;
 
 pub use client::{Client, Odd, join_params, publish_params};
 pub use http::{Answer, exchange, request};
+pub use millrace_testkit::scratch;
 pub use receiver::{Reaction, Receiver, Told};
 pub use relay::{FakeRelay, Held};
-pub use world::{Process, SECRET, World, basic, join, scratch, session, token};
+pub use world::{Process, SECRET, World, basic, join, session, token};
 
 /// What a Chromium sends to publish camera and microphone.
 pub const PUBLISH: &str = include_str!("../fixtures/chromium-156/publish-camera.sdp");

@@ -1,12 +1,12 @@
 //! A relay that speaks the real control frames over a real socket and forwards nothing.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use millrace_control::{
     Command, Counter, Counters, Done, Event, EventKind, FromRelay, PeerEvent, PeerInfo, PeerState, PutPeer,
-    PutSubscription, PutTrack, Rejected, Rejection, RelayHello, Reply, ShardCounters, ShardInfo, Snapshot,
-    SubscriptionInfo, ToRelay, TrackInfo, VERSION, frame,
+    PutSubscription, PutTrack, Rejected, Rejection, RelayHello, RemovePeer, Reply, ShardCounters, ShardInfo,
+    Snapshot, SubscriptionInfo, ToRelay, TrackInfo, VERSION, frame,
 };
 use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::{UnixListener, UnixStream};
@@ -32,6 +32,8 @@ pub struct Held {
     pub pinned: Option<u64>,
     /// Refusals so far.
     pub refusals: usize,
+    /// Shards that answer nothing.
+    pub deaf: BTreeSet<u32>,
 }
 
 impl Held {
@@ -54,7 +56,9 @@ impl FakeRelay {
         let hello = RelayHello {
             version: VERSION,
             epoch: 1,
-            shards: (0..shards).map(|shard| ShardInfo { shard, port: 5_000 + shard, peers: 0 }).collect(),
+            shards: (0..shards)
+                .map(|shard| ShardInfo { shard, port: 5_000 + shard, ..ShardInfo::default() })
+                .collect(),
             fingerprint: vec![0xAB; 32],
             addresses: vec!["192.0.2.7".into(), "10.1.2.3".into()],
             backend: "mmsg".into(),
@@ -119,9 +123,19 @@ impl FakeRelay {
 
     /// Tells signaling of a peer.
     pub fn tell(&self, peer: u64, state: PeerState, reason: &str) {
-        let event =
-            PeerEvent { peer, state: state.into(), remote: "192.0.2.99:1".into(), reason: reason.into() };
-        let event = Event { shard: 0, kind: Some(EventKind::Peer(event)) };
+        let event = PeerEvent {
+            peer,
+            state: state.into(),
+            remote: "192.0.2.99:1".into(),
+            reason: reason.into(),
+            ..PeerEvent::default()
+        };
+        self.send(EventKind::Peer(event));
+    }
+
+    /// Tells signaling something of shard 0.
+    pub fn send(&self, kind: EventKind) {
+        let event = Event { shard: 0, kind: Some(kind) };
         let frame = FromRelay { request: 0, reply: Some(Reply::Event(event)) };
         self.events.borrow().as_ref().expect("signaling is connected").send(frame).unwrap();
     }
@@ -147,7 +161,7 @@ async fn serve(
     loop {
         while let Some((message, taken)) = frame::decode::<ToRelay>(&buffer).unwrap() {
             buffer.drain(..taken);
-            let reply = answer(&message, held, hello);
+            let Some(reply) = answer(&message, held, hello) else { continue };
             if write(&mut stream, &FromRelay { request: message.request, reply: Some(reply) }).await.is_err()
             {
                 return;
@@ -162,18 +176,24 @@ async fn serve(
 
 async fn write(stream: &mut UnixStream, message: &FromRelay) -> std::io::Result<()> {
     let mut bytes = Vec::new();
-    frame::encode(message, &mut bytes);
+    frame::encode(message, &mut bytes).unwrap();
     stream.write_all(&bytes).await
 }
 
-fn answer(message: &ToRelay, held: &watch::Sender<Held>, hello: &RelayHello) -> Reply {
+/// The answer of the shard, if it is not deaf.
+fn answer(message: &ToRelay, held: &watch::Sender<Held>, hello: &RelayHello) -> Option<Reply> {
     let command = message.command.clone().unwrap();
     match &command {
-        Command::Hello(_) => return Reply::Hello(hello.clone()),
-        Command::Snapshot(_) => return Reply::Snapshot(snapshot(&held.borrow())),
-        Command::Counters(_) => return Reply::Counters(counters(hello)),
+        Command::Hello(_) => return Some(Reply::Hello(hello.clone())),
+        Command::Counters(_) => return Some(Reply::Counters(counters(hello))),
+        _ if held.borrow().deaf.contains(&message.shard) => return None,
+        Command::Snapshot(_) => return Some(Reply::Snapshot(snapshot(&held.borrow(), message.shard))),
         _ => {}
     }
+    Some(carry_out(message.shard, command, held))
+}
+
+fn carry_out(shard: u32, command: Command, held: &watch::Sender<Held>) -> Reply {
     let moves = match &command {
         Command::PutTrack(it) => held.borrow().moves_pinned(it),
         _ => false,
@@ -181,9 +201,16 @@ fn answer(message: &ToRelay, held: &watch::Sender<Held>, hello: &RelayHello) -> 
     let refuse = held.borrow().refuse.or(moves.then_some(Rejection::Invalid));
     if let Some(reason) = refuse {
         held.send_modify(|held| held.refusals += 1);
-        return Reply::Rejected(Rejected { reason: reason.into(), message: "as the test wants".into() });
+        let message = "as the test wants".into();
+        return Reply::Rejected(Rejected { reason: reason.into(), message, fence: 0 });
     }
-    held.send_modify(|held| put(held, message.shard, command));
+    held.send_modify(|held| match command {
+        // Several removals read as one after the other.
+        Command::RemovePeers(it) => {
+            it.peers.into_iter().for_each(|peer| put(held, shard, Command::RemovePeer(RemovePeer { peer })))
+        }
+        command => put(held, shard, command),
+    });
     Reply::Done(Done {})
 }
 
@@ -204,35 +231,40 @@ fn put(held: &mut Held, shard: u32, command: Command) {
     }
 }
 
-fn snapshot(held: &Held) -> Snapshot {
+fn snapshot(held: &Held, shard: u32) -> Snapshot {
+    let peer = |it: &PutPeer| PeerInfo {
+        shard,
+        room: it.room,
+        peer: it.peer,
+        state: PeerState::Live.into(),
+        memo: it.memo.clone(),
+        ..PeerInfo::default()
+    };
+    let subscription = |it: &PutSubscription| SubscriptionInfo {
+        shard,
+        subscription: it.subscription,
+        peer: it.peer,
+        track: it.track,
+        home: it.home,
+        paused: it.paused,
+    };
+    let here = |on: &u32| *on == shard;
     Snapshot {
-        peers: held
-            .peers
-            .values()
-            .map(|(shard, it)| PeerInfo {
-                shard: *shard,
-                room: it.room,
-                peer: it.peer,
-                state: PeerState::Live.into(),
-                remote: String::new(),
-            })
-            .collect(),
+        peers: held.peers.values().filter(|(on, _)| here(on)).map(|(_, it)| peer(it)).collect(),
         tracks: held
             .tracks
             .values()
-            .map(|(shard, it)| TrackInfo { shard: *shard, track: it.track, peer: it.peer })
+            .filter(|(on, _)| here(on))
+            .map(|(_, it)| TrackInfo { shard, track: it.track, peer: it.peer })
             .collect(),
         subscriptions: held
             .subscriptions
             .values()
-            .map(|(shard, it)| SubscriptionInfo {
-                shard: *shard,
-                subscription: it.subscription,
-                peer: it.peer,
-                track: it.track,
-                home: it.home,
-            })
+            .filter(|(on, _)| here(on))
+            .map(|(_, it)| subscription(it))
             .collect(),
+        shard,
+        complete: true,
     }
 }
 

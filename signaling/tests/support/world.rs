@@ -1,29 +1,19 @@
 //! A signaling with its relay: in the test's own process, or in one that can be killed.
 
-use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::path::Path;
+use std::process::{Command, Stdio};
 
 use base64::Engine as _;
 use clap::Parser as _;
+use millrace_control::PeerState;
 use millrace_signaling::store::Store;
 use millrace_signaling::{Config, Server};
-use serde_json::{Value, json};
+use millrace_testkit::{Running, Scratch, scratch};
+use serde_json::json;
 
 use super::{Answer, Client, FakeRelay, PATIENCE, request};
 
 pub const SECRET: &str = "test-secret";
-
-/// A new empty directory.
-pub fn scratch() -> PathBuf {
-    static NUMBER: AtomicU32 = AtomicU32::new(0);
-    let number = NUMBER.fetch_add(1, Ordering::Relaxed);
-    let dir = std::env::temp_dir().join(format!("millrace-signaling-test-{}-{number}", std::process::id()));
-    let _ = std::fs::remove_dir_all(&dir);
-    std::fs::create_dir_all(&dir).unwrap();
-    dir
-}
 
 pub fn basic(secret: &str) -> String {
     let pair = base64::engine::general_purpose::STANDARD.encode(format!("OPENVIDUAPP:{secret}"));
@@ -34,7 +24,7 @@ pub struct World {
     pub relay: FakeRelay,
     pub server: Server,
     pub port: u16,
-    pub dir: PathBuf,
+    pub dir: Scratch,
 }
 
 impl World {
@@ -50,7 +40,7 @@ impl World {
     }
 
     /// Starts on the data of one that was killed, with a relay that holds nothing.
-    pub async fn at(dir: PathBuf, change: impl FnOnce(&mut Config)) -> Self {
+    pub async fn at(dir: Scratch, change: impl FnOnce(&mut Config)) -> Self {
         let relay = FakeRelay::start(&dir, 1);
         Self::over(dir, relay, change).await
     }
@@ -64,14 +54,14 @@ impl World {
         Self::ready(dir, relay, server).await
     }
 
-    async fn over(dir: PathBuf, relay: FakeRelay, change: impl FnOnce(&mut Config)) -> Self {
+    async fn over(dir: Scratch, relay: FakeRelay, change: impl FnOnce(&mut Config)) -> Self {
         let mut config = Config::try_parse_from(arguments(&dir)).unwrap();
         change(&mut config);
         let server = Server::start(config).await.unwrap();
         Self::ready(dir, relay, server).await
     }
 
-    async fn ready(dir: PathBuf, relay: FakeRelay, server: Server) -> Self {
+    async fn ready(dir: Scratch, relay: FakeRelay, server: Server) -> Self {
         relay.until(|held| held.connections == 1).await;
         server.app().link.ready(tokio::time::Instant::now() + PATIENCE).await.unwrap();
         let port = server.http_port;
@@ -80,6 +70,12 @@ impl World {
 
     pub async fn rest(&self, method: &str, path: &str, body: &str) -> Answer {
         request(self.port, method, path, Some(&basic(SECRET)), body).await
+    }
+
+    /// How far a peer got, as signaling knows it.
+    pub fn peer_state(&self, peer: u64) -> PeerState {
+        let cell = self.server.app().registry.of_endpoint(peer).unwrap();
+        cell.lock_any().peers.get(peer).unwrap().state
     }
 
     pub async fn session(&self) -> String {
@@ -98,7 +94,7 @@ impl World {
 
 /// A signaling in a process of its own.
 pub struct Process {
-    child: Child,
+    running: Running,
     pub port: u16,
 }
 
@@ -114,25 +110,18 @@ impl Process {
         let _ = std::fs::remove_file(&ready);
         let mut command = Command::new(env!("CARGO_BIN_EXE_millrace-signaling"));
         command.args(arguments(dir).into_iter().skip(1)).args(more).arg("--ready-file").arg(&ready);
-        let child = command.stdin(Stdio::null()).spawn().unwrap();
-        let mut process = Self { child, port: 0 };
-        let began = Instant::now();
-        // A file in a directory gives no event without more machinery than this is worth.
-        while !ready.exists() {
-            assert!(began.elapsed() < PATIENCE, "it did not get ready");
-            assert!(process.child.try_wait().unwrap().is_none(), "it ended");
-            tokio::time::sleep(std::time::Duration::from_millis(5)).await;
-        }
-        let told: Value = serde_json::from_slice(&std::fs::read(&ready).unwrap()).unwrap();
-        assert_eq!(told["pid"], process.child.id());
-        process.port = told["http_port"].as_u64().unwrap().try_into().unwrap();
-        process
+        let mut running = Running::start(command.stdin(Stdio::null())).unwrap();
+        // The stand-in of the relay runs meanwhile.
+        let awaited =
+            tokio::task::spawn_blocking(move || running.ready_file(&ready).map(|told| (running, told)));
+        let (running, told) = awaited.await.unwrap().unwrap();
+        assert_eq!(told["pid"], running.pid());
+        Self { running, port: told["http_port"].as_u64().unwrap().try_into().unwrap() }
     }
 
     /// kill -9.
     pub fn kill(mut self) {
-        self.child.kill().unwrap();
-        self.child.wait().unwrap();
+        self.running.kill();
     }
 
     /// SIGTERM; gives whether it ended well.
@@ -143,20 +132,23 @@ impl Process {
 
     /// SIGTERM.
     pub fn tell_to_end(&self) {
-        let kill = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(kill.success());
+        self.running.signal("TERM").unwrap();
+    }
+
+    /// SIGTERM again and again, as an operator who has no patience; gives the status it ended with.
+    pub async fn insist(mut self) -> Option<i32> {
+        loop {
+            self.tell_to_end();
+            if let Some(status) = self.running.child().try_wait().unwrap() {
+                return status.code();
+            }
+            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        }
     }
 
     /// Waits for its end; gives whether that is a good one.
     pub fn ends_well(mut self) -> bool {
-        self.child.wait().unwrap().success()
-    }
-}
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.running.wait().unwrap().success()
     }
 }
 

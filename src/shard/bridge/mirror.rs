@@ -52,7 +52,7 @@ impl Shard<'_> {
         record.home = 0;
     }
 
-    /// Somebody watches a mirror, or its home may have forgotten that: says so now, and from then on by the clock.
+    /// A mirror has viewers, or its home may have forgotten that: says so now, and from then on by the clock.
     pub(in crate::shard) fn demand(&mut self, now: Timestamp, slot: TrackSlot) {
         let track = &mut self.tracks[slot.index()];
         if self.records.tracks[slot].has(TrackRecord::MIRROR) && !track.subscribers.is_empty() {
@@ -64,6 +64,10 @@ impl Shard<'_> {
     pub(in crate::shard) fn on_demand_timer(&mut self, now: Timestamp, slot: TrackSlot) {
         let record = &self.records.tracks[slot];
         let Some(home) = record.far_home() else { return };
+        if self.tracks[slot.index()].subscribers.is_empty() {
+            // All of them are paused. The first one that goes on demands it again.
+            return self.bridge.stage(home, record.id, Content::Demand(false));
+        }
         self.bridge.stage(home, record.id, Content::Demand(true));
         self.timers.arm(Timer::Demand(slot.0), now + DEMAND_INTERVAL);
     }
@@ -183,7 +187,7 @@ impl Shard<'_> {
             self.inbound[stream.index()] = None;
             self.records.inbound.remove(stream);
         }
-        // A slot of the inbound table may be taken by another stream next: nobody may still point at it.
+        // Another stream may take this place of the inbound table next, so no subscription may still point at it.
         for &subscription in &track.subscribers {
             self.records.subscriptions[subscription].switch.detach();
         }

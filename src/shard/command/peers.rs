@@ -1,4 +1,4 @@
-//! `PutPeer` and `RemovePeer`.
+//! `PutPeer`, `RemovePeer` and `RemovePeers`.
 
 use bytemuck::Zeroable;
 use millrace_control as contract;
@@ -7,6 +7,7 @@ use super::{Refusal, Shard};
 use crate::egress::RunKey;
 use crate::ice;
 use crate::ids::{PeerId, PeerSlot, RoomId, SubscriptionSlot, TrackSlot};
+use crate::limits::MEMO_BYTES_MAX;
 use crate::peer::Peer;
 use crate::peer::outbound::Outbound;
 use crate::records::PeerRecord;
@@ -23,26 +24,37 @@ impl Shard<'_> {
         if owner.is_some() && owner != known {
             return Err(Refusal::invalid(format!("the user fragment {} is taken", put.local_ufrag)));
         }
-        match known {
-            Some(slot) => self.update_peer(slot, &wanted),
-            None => self.create_peer(wanted),
-        }
+        let slot = match known {
+            Some(slot) => self.update_peer(slot, &wanted)?,
+            None => self.create_peer(wanted)?,
+        };
+        self.note_memo(slot, &put.memo);
+        Ok(())
     }
 
-    fn create_peer(&mut self, wanted: PeerRecord) -> Result<(), Refusal> {
+    fn create_peer(&mut self, wanted: PeerRecord) -> Result<PeerSlot, Refusal> {
         let mut record = wanted;
         record.rtcp_ssrc = self.random.next_u32() | 1;
         let slot = self.records.peers.insert(record).ok_or_else(|| Refusal::full("peers"))?;
         self.install_peer(slot);
-        Ok(())
+        Ok(slot)
+    }
+
+    /// Keeps a memo, whose length is checked. An empty one takes no memory.
+    fn note_memo(&mut self, slot: PeerSlot, memo: &[u8]) {
+        let place = &mut self.records.memos[slot.index()];
+        if !memo.is_empty() || !place.is_empty() {
+            place.set(memo);
+        }
     }
 
     /// Makes what a peer has besides its record; also after a restart, from the record alone.
     pub(crate) fn install_peer(&mut self, slot: PeerSlot) {
+        self.watch.forget(slot);
         let record = &self.records.peers[slot];
         let agent = ice::Agent::restore(&record.ice);
         self.routes.by_peer.insert(record.id, slot);
-        // The name of a peer that is closed leads nowhere, and somebody else may bear it by now.
+        // The user fragment of a closed peer leads nowhere, and another peer may have it by now.
         if record.state() != PeerState::Closed {
             for ufrag in record.ice.local_ufrags() {
                 self.routes.by_ufrag.insert(ufrag.into(), slot);
@@ -53,7 +65,7 @@ impl Shard<'_> {
         self.peers[slot.index()] = Some(Box::new(Peer::new(agent)));
     }
 
-    fn update_peer(&mut self, slot: PeerSlot, wanted: &PeerRecord) -> Result<(), Refusal> {
+    fn update_peer(&mut self, slot: PeerSlot, wanted: &PeerRecord) -> Result<PeerSlot, Refusal> {
         let record = &mut self.records.peers[slot];
         let same_far_end = (record.remote_fingerprint, record.flags & PeerRecord::DTLS_CLIENT)
             == (wanted.remote_fingerprint, wanted.flags & PeerRecord::DTLS_CLIENT);
@@ -72,7 +84,7 @@ impl Shard<'_> {
         if record.ice.current != wanted.ice.current {
             self.restart_ice(slot, wanted.ice.current);
         }
-        Ok(())
+        Ok(slot)
     }
 
     /// RFC 8445 §9: new credentials on the same transport; media goes on along the old path meanwhile.
@@ -86,6 +98,15 @@ impl Shard<'_> {
         for ufrag in record.ice.local_ufrags() {
             self.routes.by_ufrag.insert(ufrag.into(), slot);
         }
+    }
+
+    pub(super) fn remove_peers(&mut self, remove: &contract::RemovePeers) -> Result<(), Refusal> {
+        if remove.peers.len() > contract::REMOVED_PEERS_MAX {
+            let count = remove.peers.len();
+            let message = format!("{count} peers; at most {} in one command", contract::REMOVED_PEERS_MAX);
+            return Err(Refusal::invalid(message));
+        }
+        remove.peers.iter().try_for_each(|peer| self.remove_peer(PeerId(*peer)))
     }
 
     pub(super) fn remove_peer(&mut self, id: PeerId) -> Result<(), Refusal> {
@@ -103,6 +124,7 @@ impl Shard<'_> {
         self.disarm_peer(slot);
         self.handshakes.forget(slot);
         self.peers[slot.index()] = None;
+        self.note_memo(slot, &[]);
         self.records.peers.remove(slot);
         Ok(())
     }
@@ -137,6 +159,10 @@ fn checked(put: &contract::PutPeer) -> Result<PeerRecord, Refusal> {
         .map_err(|_| Refusal::invalid("a peer needs a SHA-256 fingerprint of 32 bytes"))?;
     if put.peer == 0 {
         return Err(Refusal::invalid("0 is no peer id"));
+    }
+    if put.memo.len() > MEMO_BYTES_MAX {
+        let len = put.memo.len();
+        return Err(Refusal::invalid(format!("a memo of {len} bytes; {MEMO_BYTES_MAX} is the most")));
     }
     let credentials = |ufrag: &str, pwd: &str| {
         CredentialsRecord::new(ufrag, pwd).map_err(|error| Refusal::invalid(error.to_string()))

@@ -10,6 +10,9 @@ use crate::records::{MediaKind, SubscriptionRecord, SwitchRecord, Text};
 use crate::shard::timers::Timer;
 use crate::time::Timestamp;
 
+/// Highest [priority](contract::PutSubscription::priority).
+const PRIORITY_MAX: u32 = 255;
+
 impl Shard<'_> {
     pub(super) fn put_subscription(
         &mut self,
@@ -21,9 +24,7 @@ impl Shard<'_> {
         let wanted = checked(put, peer)?;
         self.check_home(put)?;
         if let Some(&slot) = self.routes.by_subscription.get(&wanted.id) {
-            self.update_subscription(slot, &wanted)?;
-            self.comes_from(now, self.viewed[slot.index()], put.home);
-            return Ok(());
+            return self.update_subscription(now, slot, &wanted, put.home);
         }
         self.check_viewer_ssrcs(&wanted)?;
         let track = self.track_for_viewer(wanted.track, media_kind(put.kind()))?;
@@ -111,35 +112,92 @@ impl Shard<'_> {
         if let Some(peer) = self.peers[record.peer.index()].as_mut() {
             peer.subscriptions.push(slot);
         }
-        self.viewed[slot.index()] = track;
         self.viewers[slot.index()] = Some(Box::default());
+        self.attach(slot, track);
+    }
+
+    /// Makes a subscription one of a track's. Fan-out does not see one that is paused.
+    fn attach(&mut self, slot: SubscriptionSlot, track: TrackSlot) {
+        let record = &self.records.subscriptions[slot];
+        self.viewed[slot.index()] = track;
         let watched = &mut self.tracks[track.index()];
-        watched.rtx_subscribers += u32::from(record.has(SubscriptionRecord::RTX));
-        watched.subscribers.push(slot);
+        watched.rtx_subscribers += u32::from(record.repairs());
+        if record.has(SubscriptionRecord::PAUSED) {
+            watched.paused += 1;
+        } else {
+            watched.subscribers.push(slot);
+        }
+    }
+
+    /// Takes a subscription away from its track and gives the track, which may be of no use then. The subscription's
+    /// numbers stay, and go on with the next packet of any track.
+    fn detach(&mut self, slot: SubscriptionSlot) -> TrackSlot {
+        let record = &mut self.records.subscriptions[slot];
+        record.switch.detach();
+        let track = self.viewed[slot.index()];
+        let watched = &mut self.tracks[track.index()];
+        watched.rtx_subscribers -= u32::from(record.repairs());
+        if record.has(SubscriptionRecord::PAUSED) {
+            watched.paused -= 1;
+        } else {
+            watched.subscribers.retain(|subscription| *subscription != slot);
+        }
+        track
     }
 
     /// A viewer's transport is ready: its video starts at the next key frame, so one is asked for; its reports begin.
     pub(crate) fn start_viewing(&mut self, now: Timestamp, slot: SubscriptionSlot) {
         let record = &self.records.subscriptions[slot];
         self.timers.arm(Timer::SenderReports(record.peer.0), now);
-        if record.has(SubscriptionRecord::VIDEO) {
+        if record.has(SubscriptionRecord::VIDEO) && !record.has(SubscriptionRecord::PAUSED) {
             self.want_keyframe(now, self.viewed[slot.index()]);
         }
     }
 
-    /// What may change of a subscription that exists: its payload types and names. Its numbering goes on.
+    /// What may change of a subscription that exists: its track, whether it is paused, its payload types and names. Its
+    /// numbering goes on.
     fn update_subscription(
         &mut self,
+        now: Timestamp,
         slot: SubscriptionSlot,
         wanted: &SubscriptionRecord,
+        home: Option<u32>,
     ) -> Result<(), Refusal> {
-        let record = &mut self.records.subscriptions[slot];
-        let same = (record.peer, record.track, record.ssrc, record.rtx_ssrc, record.flags)
-            == (wanted.peer, wanted.track, wanted.ssrc, wanted.rtx_ssrc, wanted.flags);
+        const CHANGEABLE: u32 = SubscriptionRecord::PAUSED;
+        let record = self.records.subscriptions[slot];
+        let same = (record.peer, record.ssrc, record.rtx_ssrc, record.flags & !CHANGEABLE)
+            == (wanted.peer, wanted.ssrc, wanted.rtx_ssrc, wanted.flags & !CHANGEABLE);
         if !same {
-            return Err(Refusal::invalid("a subscription keeps its viewer, its track and its SSRCs"));
+            return Err(Refusal::invalid("a subscription keeps its viewer, its kind and its SSRCs"));
         }
+        let moves = record.track != wanted.track || record.flags != wanted.flags;
+        if moves {
+            self.point_at(slot, wanted)?;
+        }
+        let record = &mut self.records.subscriptions[slot];
         (record.codecs, record.mid, record.cname) = (wanted.codecs, wanted.mid, wanted.cname);
+        let (viewer, track) = (record.peer, self.viewed[slot.index()]);
+        self.comes_from(now, track, home);
+        if moves && self.outbound[viewer.index()].is_live() {
+            self.start_viewing(now, slot);
+        }
+        Ok(())
+    }
+
+    /// Points a subscription at the track that is wanted, and pauses it or lets it go on. Its switch keeps the numbers, and
+    /// has no source until the next switch point of that track.
+    fn point_at(&mut self, slot: SubscriptionSlot, wanted: &SubscriptionRecord) -> Result<(), Refusal> {
+        // Before anything changes, and before the record names it: a restart needs the track.
+        let track = self.track_for_viewer(wanted.track, wanted.kind())?;
+        if self.records.tracks[track].kind() != wanted.kind() {
+            let message = format!("track {} is not of the subscription's kind", wanted.track.0);
+            return Err(Refusal::invalid(message));
+        }
+        let left = self.detach(slot);
+        let record = &mut self.records.subscriptions[slot];
+        (record.track, record.flags) = (wanted.track, wanted.flags);
+        self.attach(slot, track);
+        self.drop_track_if_unused(left);
         Ok(())
     }
 
@@ -173,9 +231,7 @@ impl Shard<'_> {
         if let Some(peer) = self.peers[record.peer.index()].as_mut() {
             peer.subscriptions.retain(|subscription| *subscription != slot);
         }
-        let watched = &mut self.tracks[track.index()];
-        watched.rtx_subscribers -= u32::from(record.has(SubscriptionRecord::RTX));
-        watched.subscribers.retain(|subscription| *subscription != slot);
+        self.detach(slot);
         self.viewers[slot.index()] = None;
         self.retire(slot);
         self.drop_track_if_unused(track);
@@ -200,6 +256,9 @@ fn checked(put: &contract::PutSubscription, peer: PeerSlot) -> Result<Subscripti
     if put.subscription == 0 || put.track == 0 {
         return Err(Refusal::invalid("0 is no subscription and no track id"));
     }
+    if put.priority > PRIORITY_MAX {
+        return Err(Refusal::invalid(format!("priority {}; 0 to {PRIORITY_MAX} can be", put.priority)));
+    }
     let mid = Text::new(&put.mid).filter(|_| put.mid.len() <= MID_BYTES_MAX);
     let mid = mid.ok_or_else(|| Refusal::invalid(format!("a MID has at most {MID_BYTES_MAX} bytes")))?;
     let cname = Text::new(&put.cname).ok_or_else(|| Refusal::invalid("the CNAME is too long"))?;
@@ -210,7 +269,8 @@ fn checked(put: &contract::PutSubscription, peer: PeerSlot) -> Result<Subscripti
         ssrc: put.ssrc,
         rtx_ssrc: put.rtx_ssrc.unwrap_or_default(),
         flags: flag(media_kind(put.kind()) == MediaKind::Video, SubscriptionRecord::VIDEO)
-            | flag(put.rtx_ssrc.is_some(), SubscriptionRecord::RTX),
+            | flag(put.rtx_ssrc.is_some(), SubscriptionRecord::RTX)
+            | flag(put.paused, SubscriptionRecord::PAUSED),
         track: TrackId(put.track),
         codecs: codec_table(&put.codecs)?,
         mid,

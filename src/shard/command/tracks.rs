@@ -1,6 +1,6 @@
 //! `PutTrack` and `RemoveTrack`.
 //!
-//! A track outlives its publisher's transport. While it has subscribers its record stays, without a peer, and the next
+//! A track outlives its publisher's transport. While it has subscriptions its record stays, without a peer, and the next
 //! publisher of the same track feeds them.
 
 use bytemuck::Zeroable;
@@ -190,7 +190,7 @@ impl Shard<'_> {
 
     fn remove_inbound(&mut self, slot: InboundSlot) {
         let InboundRecord { peer, track, ssrc, latched, .. } = self.records.inbound[slot];
-        // Whoever is handed packets of the stream that takes this place must tell it from this one.
+        // Other shards must tell the stream that takes this place from this one.
         self.records.tracks[track].publication = self.random.next_u64();
         // Its place among those that may come unsignaled is free again.
         self.records.peers[peer].latched_ssrcs -= latched;
@@ -219,7 +219,7 @@ impl Shard<'_> {
                 .collect();
             streams.into_iter().for_each(|stream| self.remove_inbound(stream));
         }
-        // A slot of the inbound table may be taken by another stream next: nobody may still point at it.
+        // Another stream may take this place of the inbound table next, so no subscription may still point at it.
         for &subscription in &self.tracks[slot.index()].subscribers {
             self.records.subscriptions[subscription].switch.detach();
         }
@@ -229,7 +229,7 @@ impl Shard<'_> {
         self.records.tracks[slot].peer = PeerSlot::NONE;
     }
 
-    /// Ends a track, or leaves it without a publisher while somebody watches.
+    /// Ends a track, or leaves it without a publisher while there are subscriptions to it.
     pub(crate) fn unpublish(&mut self, slot: TrackSlot) {
         self.detach_publisher(slot);
         self.drop_track_if_unused(slot);
@@ -237,7 +237,7 @@ impl Shard<'_> {
 
     pub(super) fn drop_track_if_unused(&mut self, slot: TrackSlot) {
         let record = self.records.tracks[slot];
-        if record.peer.is_none() && self.tracks[slot.index()].subscribers.is_empty() {
+        if record.peer.is_none() && !self.tracks[slot.index()].is_watched() {
             self.end_mirror(slot);
             self.routes.by_track.remove(&record.id);
             self.timers.disarm(Timer::Keyframe(slot.0));

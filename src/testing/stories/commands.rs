@@ -84,6 +84,7 @@ impl Signaling {
             receive_max_bps: self.below(2) * 1_000_000,
             transport_cc: self.0.one_in(2),
             remb: self.0.one_in(2),
+            memo: vec![7; if self.0.one_in(30) { 2_000 } else { self.below(20) as usize }],
         }
     }
 
@@ -118,6 +119,9 @@ impl Signaling {
             cname: self.word(10),
             kind: self.below(3) as i32,
             home: self.0.one_in(3).then(|| self.below(3) as u32),
+            paused: self.0.one_in(3),
+            priority: self.below(260) as u32,
+            ..contract::PutSubscription::default()
         }
     }
 

@@ -8,7 +8,9 @@ mod hostile;
 mod reconnect;
 mod recovery;
 mod repeatable;
+mod repoint;
 mod streams;
+mod told;
 mod transport;
 
 use std::time::Duration;

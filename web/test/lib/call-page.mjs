@@ -15,7 +15,17 @@ export async function openLobby(browser, server, { session, name, secret, base =
 
 export class CallPage {
   static async join(browser, server, session, name, options = {}) {
-    const page = await openLobby(browser, server, { session, name, secret: server.secret, ...options });
+    return CallPage.#join(await openLobby(browser, server, { session, name, secret: server.secret, ...options }));
+  }
+
+  /** Enters by an invite link, as a guest who types a name. */
+  static async enter(browser, link, name) {
+    const page = await browser.open(link);
+    await page.getByLabel('Your name').fill(name);
+    return CallPage.#join(page);
+  }
+
+  static async #join(page) {
     // The mirror shows a picture: camera and microphone are there.
     await page.waitForFunction(() => document.getElementById('preview-video').videoWidth > 0);
     await page.getByRole('button', { name: 'Join', exact: true }).click();

@@ -45,18 +45,13 @@ impl Janus {
     /// When it is not installed or does not start; with the end of its log.
     pub fn start(program: &Path, lab: &Lab, variant: Variant) -> Result<Self, Failure> {
         let failed = |why: String| Failure::Late(format!("{}: {why}", program.display()));
-        let folder = std::env::temp_dir().join(format!(
-            "millrace-loadtest-janus-{}-{}",
-            std::process::id(),
-            variant.api_port
-        ));
-        let _ = fs::remove_dir_all(&folder);
+        let folder = millrace_testkit::scratch();
         configure(&folder, variant).map_err(|error| {
             failed(format!("its configuration cannot be copied from {CONFIGURATION}: {error}; is it installed (apt-get install janus)?"))
         })?;
         let log = fs::File::create(folder.join("log"))?;
         let mut command = lab.command(program);
-        command.arg("--configs-folder").arg(&folder).arg("--disable-colors");
+        command.arg("--configs-folder").arg(&*folder).arg("--disable-colors");
         command.stdin(Stdio::null()).stdout(log.try_clone()?).stderr(log);
         let address = SocketAddr::new(lab.there.into(), variant.api_port);
         let answers = || TcpStream::connect_timeout(&address, CONNECT_TIMEOUT).is_ok();

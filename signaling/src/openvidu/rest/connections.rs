@@ -12,13 +12,12 @@ use super::body::{Body, not_found};
 use super::fields::{CONNECTION_PROPERTIES, FILTERS_MAX, TOKEN_PROPERTIES};
 use super::request::{Named, Raw, Shown};
 use super::{Failure, until_settled};
-use crate::app::App;
-use crate::clock;
+use crate::app::{App, NewConnection};
 use crate::config::Limits;
 use crate::http::Via;
 use crate::ice_servers;
 use crate::ids;
-use crate::session::{Changes, Connection, ConnectionProperties, KurentoOptions, Reason, Refusal, Role};
+use crate::session::{Connection, ConnectionProperties, KurentoOptions, Refusal, Role};
 
 /// What the address of an IP camera may begin with.
 const CAMERA_SCHEMES: [&str; 5] = ["file", "rtsp", "rtsps", "http", "https"];
@@ -31,9 +30,7 @@ pub(super) async fn create(
     Raw(body): Raw,
 ) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
-    if !app.shared.lock().sessions.contains_key(&session) {
-        return Err(not_found());
-    }
+    app.registry.get(&session).ok_or_else(not_found)?;
     let properties = properties(&body, &app.config.limits)?;
     let connection = add(&app, &via, &headers, &session, properties).await?;
     Ok(Json(shapes::connection(&session, &connection, None)))
@@ -64,7 +61,11 @@ pub(super) async fn create_token(
     })))
 }
 
-async fn add(
+/// Makes a connection, with a token that names the server as the caller knows it.
+///
+/// # Errors
+/// 404 when there is no such session, 503 when it has too many connections.
+pub(super) async fn add(
     app: &App,
     via: &Via,
     headers: &HeaderMap,
@@ -73,28 +74,16 @@ async fn add(
 ) -> Result<Connection, Failure> {
     let token = ids::token();
     let server = via.origin(headers, &app.config).socket_url();
-    let connection = Connection {
+    let new = NewConnection {
         id: ids::connection(),
-        created_at_ms: clock::now_ms(),
         token_url: format!("{server}?sessionId={session}&token={token}"),
         token,
         properties,
-        participant: None,
     };
-    let durable = {
-        let mut state = app.shared.lock();
-        if !state.sessions.contains_key(session) {
-            return Err(not_found());
-        }
-        let full = |error: Refusal| Failure::new(StatusCode::SERVICE_UNAVAILABLE, error.to_string());
-        let limits = &app.config.limits;
-        if !state.may_wait(limits.pending_connections_max) {
-            return Err(full(Refusal::Limit("connections that wait to be used")));
-        }
-        let model = state.sessions.get_mut(session).ok_or_else(not_found)?;
-        model.add_connection(connection.clone(), limits.connections_per_session_max).map_err(full)?;
-        app.carry_out_and_tell(&mut state, session, Changes::default())
-    };
+    let (connection, durable) = app.create_connection(session, new).map_err(|refusal| match refusal {
+        Refusal::SessionNotFound => not_found(),
+        full => Failure::new(StatusCode::SERVICE_UNAVAILABLE, full.to_string()),
+    })?;
     until_settled(durable).await?;
     Ok(connection)
 }
@@ -104,10 +93,10 @@ pub(super) async fn get(
     Named((session, connection)): Named<(String, String)>,
     shown: Shown,
 ) -> Result<Json<Value>, Failure> {
-    let state = app.shared.lock();
-    let session = state.sessions.get(&session).ok_or_else(no_session)?;
-    let connection = session.connection(&connection).ok_or_else(not_found)?;
-    Ok(shown.answer(shapes::connection(&session.id, connection, shown.peers(&state))))
+    let cell = app.registry.get(&session).ok_or_else(no_session)?;
+    let locked = cell.lock().ok_or_else(no_session)?;
+    let connection = locked.session.connection(&connection).ok_or_else(not_found)?;
+    Ok(shown.answer(shapes::connection(&session, connection, shown.peers(&locked))))
 }
 
 pub(super) async fn list(
@@ -115,9 +104,9 @@ pub(super) async fn list(
     Named(session): Named<String>,
     shown: Shown,
 ) -> Result<Json<Value>, Failure> {
-    let state = app.shared.lock();
-    let session = state.sessions.get(&session).ok_or_else(not_found)?;
-    Ok(shown.answer(shapes::connections(session, shown.pending(true), shown.peers(&state))))
+    let cell = app.registry.get(&session).ok_or_else(not_found)?;
+    let locked = cell.lock().ok_or_else(not_found)?;
+    Ok(shown.answer(shapes::connections(&locked.session, shown.pending(true), shown.peers(&locked))))
 }
 
 /// Puts a participant out, or takes back a token nobody has used.
@@ -125,15 +114,7 @@ pub(super) async fn disconnect(
     State(app): State<Arc<App>>,
     Named((session, connection)): Named<(String, String)>,
 ) -> Result<StatusCode, Failure> {
-    let durable = {
-        let mut state = app.shared.lock();
-        let model = state.sessions.get_mut(&session).ok_or_else(no_session)?;
-        let changes = match model.remove_pending(&connection) {
-            true => Changes::default(),
-            false => model.evict(&connection, Reason::ForceDisconnectByServer).map_err(|_| not_found())?,
-        };
-        app.carry_out_and_tell(&mut state, &session, changes)
-    };
+    let durable = app.evict(&session, &connection).map_err(no_part)?;
     until_settled(durable).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -142,15 +123,14 @@ pub(super) async fn unpublish(
     State(app): State<Arc<App>>,
     Named((session, stream)): Named<(String, String)>,
 ) -> Result<StatusCode, Failure> {
-    let durable = {
-        let mut state = app.shared.lock();
-        let model = state.sessions.get_mut(&session).ok_or_else(no_session)?;
-        let changes =
-            model.force_unpublish(&stream, Reason::ForceUnpublishByServer).map_err(|_| not_found())?;
-        app.carry_out_and_tell(&mut state, &session, changes)
-    };
+    let durable = app.end_stream(&session, &stream).map_err(no_part)?;
     until_settled(durable).await?;
     Ok(StatusCode::NO_CONTENT)
+}
+
+/// What is missing in a call about one connection or one stream.
+fn no_part(refusal: Refusal) -> Failure {
+    if refusal == Refusal::SessionNotFound { no_session() } else { not_found() }
 }
 
 /// A missing session in the calls about one connection or one stream.

@@ -2,6 +2,8 @@
 
 use serde_json::{Map, Value};
 
+use super::invitations::LIFETIME_S_MAX;
+
 /// An object of the API, under the name it has in the OpenAPI file.
 pub(super) struct Shape {
     pub(super) name: &'static str,
@@ -371,6 +373,60 @@ pub(super) static TOKEN: Shape = Shape {
         always("data", Kind::Text, ""),
         always("role", Kind::Choice(&ROLES), ""),
         nullable("kurentoOptions", Kind::Object(&KURENTO_OPTIONS), ""),
+    ],
+};
+
+/// Body of POST /millrace/api/invitations.
+pub(super) static INVITATION_PROPERTIES: Shape = Shape {
+    name: "InvitationProperties",
+    fields: &[
+        always("session", Kind::Pattern("[a-zA-Z0-9_-]+"), "Id of the session"),
+        optional("role", Kind::Choice(&ROLES), "What guests may do; PUBLISHER by default"),
+        optional(
+            "expiresInS",
+            Kind::Whole(LIFETIME_S_MAX as u64),
+            "Seconds until it expires, at least 1; a day by default, 30 days at most",
+        ),
+        optional(
+            "createsSession",
+            Kind::Bool,
+            "Whether it makes the session when there is none; false by default",
+        ),
+        optional(
+            "name",
+            Kind::Text,
+            "What the others are told of who enters (serverData), at most 256 bytes",
+        ),
+    ],
+};
+
+/// Answer to POST /millrace/api/invitations.
+pub(super) static INVITATION: Shape = Shape {
+    name: "Invitation",
+    fields: &[
+        always("invitation", Kind::Text, "The signed text, good for any number of guests until it expires"),
+        always("link", Kind::Text, "The call page's address with the invitation in its fragment"),
+        always("session", Kind::Text, ""),
+        always("role", Kind::Choice(&ROLES), ""),
+        time("expiresAt", "ms since 1970"),
+        always("createsSession", Kind::Bool, ""),
+        nullable("name", Kind::Text, ""),
+    ],
+};
+
+/// Body of POST /millrace/api/invitations/enter.
+pub(super) static INVITED: Shape =
+    Shape { name: "Invited", fields: &[always("invitation", Kind::Text, "The signed text")] };
+
+/// Answer to POST /millrace/api/invitations/enter.
+pub(super) static ENTRY: Shape = Shape {
+    name: "Entry",
+    fields: &[
+        always("token", Kind::Text, "What the client joins with, once"),
+        always("connectionId", Kind::Text, ""),
+        always("session", Kind::Text, ""),
+        always("role", Kind::Choice(&ROLES), ""),
+        nullable("name", Kind::Text, "What the others are told of this guest"),
     ],
 };
 

@@ -9,6 +9,7 @@ mod credentials;
 mod fields;
 mod forgery;
 mod hidden;
+mod invitations;
 mod openapi;
 mod request;
 mod routes;
@@ -43,7 +44,7 @@ use crate::http::{self, Via};
 use crate::store::Durability;
 use forgery::refuse_forged;
 pub use openapi::openapi;
-use routes::{Access, ROUTES, Route};
+use routes::{Access, OPENVIDU, OURS, ROUTES, Route};
 pub use switched_off::switched_off;
 
 /// Everything below `/openvidu/api`.
@@ -68,6 +69,22 @@ pub fn beside(app: &Arc<App>) -> Router<Arc<App>> {
         .route("/openvidu/recordings/{*file}", get(no_file))
         .route("/openvidu/api/", any(forbidden));
     carried(app, protected(app, files))
+}
+
+/// Our own calls that need the secret.
+pub fn own(app: &Arc<App>) -> Router<Arc<App>> {
+    carried(app, readable(app, own_paths(Access::Secret)))
+}
+
+/// Our own calls for everybody: guests use them, so they are open to addresses that may not use the API.
+pub fn open(app: &Arc<App>) -> Router<Arc<App>> {
+    let limited = middleware::from_fn_with_state(Arc::clone(app), limit_entries);
+    carried(app, own_paths(Access::Everybody).layer(limited))
+}
+
+fn own_paths(access: Access) -> Router<Arc<App>> {
+    let wanted = ROUTES.iter().filter(|route| route.base == OURS && route.access == access);
+    wanted.fold(Router::new(), |router, route| router.route(&route.whole_path(), known(route.handler())))
 }
 
 /// Where the calls about the server itself begin.
@@ -98,7 +115,8 @@ fn carried(app: &Arc<App>, paths: Router<Arc<App>>) -> Router<Arc<App>> {
 /// The routes that are open to these, below `start`.
 fn mounted(access: Access, start: &str) -> Router<Arc<App>> {
     let mut paths: BTreeMap<&str, MethodRouter<Arc<App>>> = BTreeMap::new();
-    let wanted = |route: &&Route| route.access == access && route.path.starts_with(start);
+    let wanted =
+        |route: &&Route| route.base == OPENVIDU && route.access == access && route.path.starts_with(start);
     for route in ROUTES.iter().filter(wanted) {
         let methods = paths.remove(route.path).unwrap_or_default();
         paths.insert(route.path, methods.merge(route.handler()));
@@ -123,7 +141,7 @@ async fn forbidden() -> Failure {
 /// until the next restart, and is written as soon as the disk permits.
 ///
 /// # Errors
-/// When nothing will ever be told: the change may neither be stored nor told to anybody.
+/// When the store's answer is lost: the change may neither be stored nor announced.
 async fn until_settled(durable: oneshot::Receiver<Durability>) -> Result<(), Failure> {
     let lost = |_| Failure::new(StatusCode::SERVICE_UNAVAILABLE, "the server is ending; ask again");
     durable.await.map(drop).map_err(lost)
@@ -193,6 +211,14 @@ pub async fn limit_rate(State(app): State<Arc<App>>, request: Request, next: Nex
     match app.rest_calls.spend(remote(&request), Instant::now()) {
         Ok(()) => next.run(request).await,
         Err(wait) => too_often("too many requests from this address", wait, &request),
+    }
+}
+
+/// Lets a request through unless its address tries to enter too often. Each success makes a token.
+async fn limit_entries(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+    match app.access.entries.spend(remote(&request), Instant::now()) {
+        Ok(()) => next.run(request).await,
+        Err(wait) => too_often("too many attempts to enter from this address", wait, &request),
     }
 }
 

@@ -26,10 +26,10 @@ pub async fn openapi() -> impl IntoResponse {
 
 fn document() -> Value {
     let mut shapes = BTreeMap::new();
-    let mut paths: BTreeMap<&str, Map<String, Value>> = BTreeMap::new();
+    let mut paths: BTreeMap<String, Map<String, Value>> = BTreeMap::new();
     for route in &ROUTES {
         let operation = operation(route, &mut shapes);
-        paths.entry(route.path).or_default().insert(route.verb.as_str().into(), operation);
+        paths.entry(route.whole_path()).or_default().insert(route.verb.as_str().into(), operation);
     }
     let schemas: BTreeMap<&str, Value> =
         shapes.into_iter().map(|(name, shape)| (name, schema(shape))).collect();
@@ -40,7 +40,7 @@ fn document() -> Value {
             "version": env!("CARGO_PKG_VERSION"),
             "description": INTRODUCTION,
         },
-        "servers": [{"url": "/openvidu/api"}],
+        "servers": [{"url": "/"}],
         "security": [{SECRET: []}],
         "paths": paths,
         "components": {
@@ -275,8 +275,9 @@ mod tests {
         let document = document();
         let described: BTreeSet<(&str, &str)> =
             operations(&document).into_iter().map(|(path, method, _)| (path, method)).collect();
+        let paths: Vec<String> = ROUTES.iter().map(Route::whole_path).collect();
         let served: BTreeSet<(&str, &str)> =
-            ROUTES.iter().map(|route| (route.path, route.verb.as_str())).collect();
+            ROUTES.iter().zip(&paths).map(|(route, path)| (path.as_str(), route.verb.as_str())).collect();
         assert_eq!(described, served);
         assert_eq!(served.len(), ROUTES.len(), "no route is there twice");
     }
@@ -325,7 +326,7 @@ mod tests {
         });
         let schemas = document["components"]["schemas"].as_object().unwrap();
         assert!(schemas.keys().eq(referred.iter()), "{referred:?}");
-        // A session leads to its own four calls, tokens and signals; a connection to its own two.
-        assert_eq!(links, 8);
+        // A session leads to its own four calls, tokens, signals and invitations; a connection to its own two.
+        assert_eq!(links, 9);
     }
 }

@@ -11,7 +11,7 @@ use serde_json::Value;
 
 use super::{Failure, hidden};
 use crate::access::Principal;
-use crate::state::{Peers, State};
+use crate::registry::{Peers, SessionState};
 
 /// The names in a path.
 pub(super) struct Named<T>(pub(super) T);
@@ -42,7 +42,7 @@ impl Shown {
     pub(super) const STATS: &'static str = "webRtcStats";
 
     /// What is known of PeerConnections, if that is to be shown.
-    pub(super) fn peers(self, state: &State) -> Option<&Peers> {
+    pub(super) fn peers(self, state: &SessionState) -> Option<&Peers> {
         self.web_rtc_stats.then_some(&state.peers)
     }
 

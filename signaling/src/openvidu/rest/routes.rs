@@ -6,13 +6,15 @@ use axum::routing::{MethodFilter, MethodRouter, on};
 
 use super::fields::{self, Shape};
 use super::request::Shown;
-use super::{connections, server, sessions, signal};
+use super::{connections, invitations, server, sessions, signal};
 use crate::app::App;
 
 /// One method of one path.
 pub(super) struct Route {
     pub(super) verb: Verb,
-    /// Below `/openvidu/api`.
+    /// Where its path begins: [`OPENVIDU`], or [`OURS`] for what OpenVidu does not have.
+    pub(super) base: &'static str,
+    /// Below the base.
     pub(super) path: &'static str,
     pub(super) access: Access,
     handler: fn(MethodFilter) -> MethodRouter<Arc<App>>,
@@ -25,6 +27,12 @@ pub(super) struct Route {
     /// What it answers, besides what every call may.
     pub(super) answers: &'static [Answer],
 }
+
+/// Where OpenVidu's calls are.
+pub(super) const OPENVIDU: &str = "/openvidu/api";
+
+/// Where our own calls are.
+pub(super) const OURS: &str = "/millrace/api";
 
 /// The method of HTTP.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -70,7 +78,7 @@ const ALL: [(&str, &str); 2] =
     [(Shown::PENDING, "Whether connections nobody has used yet are in it; true"), STATS];
 
 /// Every call there is. Another method of one of these paths is forbidden, and so is any other path.
-pub(super) static ROUTES: [Route; 22] = [
+pub(super) static ROUTES: [Route; 24] = [
     secret(GET, "/sessions", |filter| on(filter, sessions::list))
         .says("Lists the sessions")
         .query(&ACTIVE)
@@ -168,6 +176,24 @@ pub(super) static ROUTES: [Route; 22] = [
     }
     .says("Where clients reach the server")
     .answers(&[TEXT]),
+    Route { base: OURS, ..secret(POST, "/invitations", |filter| on(filter, invitations::create)) }
+        .says("Signs an invitation: a link by which guests enter without the secret")
+        .body(&fields::INVITATION_PROPERTIES)
+        .answers(&[json(&fields::INVITATION)]),
+    Route {
+        base: OURS,
+        access: Access::Everybody,
+        ..secret(POST, "/invitations/enter", |filter| on(filter, invitations::enter))
+    }
+    .says("Exchanges an invitation for a token")
+    .body(&fields::INVITED)
+    .answers(&[
+        json(&fields::ENTRY),
+        failure(403, "This server did not sign the invitation"),
+        empty(404, "There is no such session, and the invitation does not make one"),
+        failure(410, "The invitation has expired"),
+        failure(503, "There are too many sessions, or too many connections in this one"),
+    ]),
 ];
 
 const NO_SESSION: Answer = empty(404, "There is no such session");
@@ -176,6 +202,11 @@ const DONE: Answer = empty(204, "Done");
 const TEXT: Answer = Answer { status: 200, content: Content::Text, about: "As a bare text" };
 
 impl Route {
+    /// Its whole path.
+    pub(super) fn whole_path(&self) -> String {
+        format!("{}{}", self.base, self.path)
+    }
+
     pub(super) fn handler(&self) -> MethodRouter<Arc<App>> {
         (self.handler)(self.verb.filter())
     }
@@ -221,7 +252,18 @@ const fn secret(
     path: &'static str,
     handler: fn(MethodFilter) -> MethodRouter<Arc<App>>,
 ) -> Route {
-    Route { verb, path, access: Access::Secret, handler, summary: "", query: &[], body: None, answers: &[] }
+    let base = OPENVIDU;
+    Route {
+        verb,
+        base,
+        path,
+        access: Access::Secret,
+        handler,
+        summary: "",
+        query: &[],
+        body: None,
+        answers: &[],
+    }
 }
 
 const fn json(shape: &'static Shape) -> Answer {

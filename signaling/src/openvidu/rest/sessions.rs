@@ -13,36 +13,33 @@ use super::fields::{MEDIA_MODES, RECORDING_MODES, SESSION_PROPERTIES};
 use super::request::{Named, Raw, Shown};
 use super::{Failure, until_settled};
 use crate::app::App;
-use crate::clock;
 use crate::config::Streams;
 use crate::ids;
 use crate::session::{
-    ForcedVideoCodec, MediaServer, Reason, Session, SessionProperties, default_recording_properties,
+    ForcedVideoCodec, MediaServer, Reason, Refusal, SessionProperties, default_recording_properties,
 };
+
+/// Sessions that a list copies before other requests have a turn.
+const SESSIONS_AT_ONCE: usize = 64;
 
 pub(super) async fn create(State(app): State<Arc<App>>, Raw(body): Raw) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
     let properties = properties(&body, &app.config.streams)?;
-    let (shape, durable) = {
-        let mut state = app.shared.lock();
-        let id = match properties.custom_session_id.as_str() {
-            "" => ids::session(),
-            custom => custom.to_owned(),
-        };
-        if state.sessions.contains_key(&id) {
-            return Err(Failure::empty(StatusCode::CONFLICT));
-        }
-        if state.sessions.len() >= app.config.limits.sessions_max {
-            return Err(Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many sessions"));
-        }
-        let session = Session::new(id.clone(), ids::relay(), properties, clock::now_ms());
-        let shape = shapes::session(&session, false, None);
-        let changes = session.open();
-        state.sessions.insert(id.clone(), session);
-        (shape, app.carry_out_and_tell(&mut state, &id, changes))
-    };
+    make(&app, properties).await.map(Json)
+}
+
+/// Makes a session. Gives the session object.
+///
+/// # Errors
+/// 409 when there is one of that id, 503 when there are too many.
+pub(super) async fn make(app: &App, properties: SessionProperties) -> Result<Value, Failure> {
+    let (cell, durable) = app.create_session(properties).map_err(|refusal| match refusal {
+        Refusal::SessionExists => Failure::empty(StatusCode::CONFLICT),
+        _ => Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many sessions"),
+    })?;
+    let shape = shapes::session(&cell.lock_any().session, false, None);
     until_settled(durable).await?;
-    Ok(Json(shape))
+    Ok(shape)
 }
 
 pub(super) async fn get(
@@ -50,17 +47,22 @@ pub(super) async fn get(
     Named(id): Named<String>,
     shown: Shown,
 ) -> Result<Json<Value>, Failure> {
-    let state = app.shared.lock();
-    let session = state.sessions.get(&id).ok_or_else(not_found)?;
-    Ok(shown.answer(shapes::session(session, shown.pending(false), shown.peers(&state))))
+    let cell = app.registry.get(&id).ok_or_else(not_found)?;
+    let locked = cell.lock().ok_or_else(not_found)?;
+    Ok(shown.answer(shapes::session(&locked.session, shown.pending(false), shown.peers(&locked))))
 }
 
+/// Copies session by session: no session waits for the list, and no session waits for another.
 pub(super) async fn list(State(app): State<Arc<App>>, shown: Shown) -> Json<Value> {
-    let state = app.shared.lock();
-    let (pending, peers) = (shown.pending(false), shown.peers(&state));
-    shown.answer(shapes::list(
-        state.sessions.values().map(|session| shapes::session(session, pending, peers)).collect(),
-    ))
+    let mut sessions = Vec::new();
+    for cells in app.registry.all().chunks(SESSIONS_AT_ONCE) {
+        sessions.extend(cells.iter().filter_map(|cell| {
+            let locked = cell.lock()?;
+            Some(shapes::session(&locked.session, shown.pending(false), shown.peers(&locked)))
+        }));
+        tokio::task::yield_now().await;
+    }
+    shown.answer(shapes::list(sessions))
 }
 
 pub(super) async fn close(

@@ -12,6 +12,7 @@ use super::request::Raw;
 use crate::app::App;
 use crate::openvidu::json;
 use crate::openvidu::rpc::signal_of;
+use crate::session::Refusal;
 
 /// Sends a signal without a sender; its type reaches the clients exactly as given.
 pub(super) async fn send(State(app): State<Arc<App>>, Raw(bytes): Raw) -> Result<StatusCode, Failure> {
@@ -20,13 +21,9 @@ pub(super) async fn send(State(app): State<Arc<App>>, Raw(bytes): Raw) -> Result
     let id = body.text("session")?.ok_or_else(|| Failure::bad("session is missing"))?;
     let whole = json::parse(&bytes).unwrap_or_default();
     let signal = signal_of(&whole).ok_or_else(|| Failure::bad("to, type or data has the wrong type"))?;
-    let mut state = app.shared.lock();
-    let session = state.sessions.get(id).ok_or_else(not_found)?;
-    let unreached = || Failure::empty(StatusCode::NOT_ACCEPTABLE);
-    if !session.active() {
-        return Err(unreached());
-    }
-    let changes = session.signal(None, signal).map_err(|_| unreached())?;
-    app.deliver(&mut state, id, changes, None);
+    app.signal_as_application(id, signal).map_err(|refusal| match refusal {
+        Refusal::SessionNotFound => not_found(),
+        _ => Failure::empty(StatusCode::NOT_ACCEPTABLE),
+    })?;
     Ok(StatusCode::OK)
 }

@@ -1,28 +1,19 @@
-//! What is answered at once to somebody who has joined: nothing changes by it.
+//! Requests of participants that change nothing. They are answered at once.
 
 use serde_json::{Value, json};
 
 use super::super::errors::RpcError;
-use super::{Caller, Identity, Params};
+use super::Params;
+use crate::app::Member;
 use crate::sdp;
 use crate::session::{Refusal, Session};
 
 /// Answers one method, given the caller's session.
 pub(super) type Answer = fn(&Session, &Params) -> Result<Value, RpcError>;
 
-impl Caller {
-    /// Answers, unless the caller was put out in the meantime.
-    pub(super) fn answer_at_once(
-        &self,
-        caller: &Identity,
-        answer: Answer,
-        params: &Params,
-    ) -> Result<Value, RpcError> {
-        let state = self.app.shared.lock();
-        let session = state.sessions.get(&caller.session);
-        let session = session.filter(|_| state.clients.contains_key(&caller.rpc_session));
-        answer(session.ok_or(Refusal::UserClosed)?, params)
-    }
+/// Answers, unless the caller was put out in the meantime.
+pub(super) fn answer_at_once(who: &Member, answer: Answer, params: &Params) -> Result<Value, RpcError> {
+    answer(&who.lock()?.session, params)
 }
 
 /// The client gives up without its echo after 3 s.
@@ -30,7 +21,7 @@ pub(super) fn echo(_session: &Session, _params: &Params) -> Result<Value, RpcErr
     Ok(json!({}))
 }
 
-/// What the client's own picture measures: of use where something can be done about it, which is not here.
+/// Video size statistics from the client. They are validated and not used.
 pub(super) fn video_data(_session: &Session, params: &Params) -> Result<Value, RpcError> {
     for name in ["width", "height"] {
         if params.value(name).is_some_and(|value| !value.is_null() && !value.is_number()) {

@@ -1,7 +1,8 @@
 //! The methods of the RPC: one line each.
 
 use super::super::errors::{self, RpcError};
-use super::{Call, Caller, Identity, Outcome, instant};
+use super::{Call, Caller, Outcome, instant};
+use crate::app::Member;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 
@@ -23,9 +24,9 @@ pub(super) enum Handler {
     /// The socket's own task, without waiting for what came before. Before the join it waits behind that.
     Instant(instant::Answer),
     /// The worker, without waiting for anybody.
-    Model(fn(&Caller, &Identity, &Call) -> Result<Outcome, RpcError>),
+    Model(fn(&Caller, &Member, &Call) -> Result<Outcome, RpcError>),
     /// The worker, with the relay. Another socket of the same participant may be negotiating: one at a time.
-    Negotiation(for<'a> fn(&'a Caller, &'a Identity, &'a Call) -> BoxFuture<'a, Result<Outcome, RpcError>>),
+    Negotiation(for<'a> fn(&'a Caller, &'a Member, &'a Call) -> BoxFuture<'a, Result<Outcome, RpcError>>),
     /// Nobody, and the answer is always this error.
     Refused(i32, &'static str),
 }
@@ -71,7 +72,7 @@ pub static METHODS: [Method; 24] = [
 /// Any other name.
 static UNKNOWN: Method = method("", Handler::Refused(errors::METHOD, "no such method"));
 
-const NO_FILTERS: Handler = Handler::Refused(errors::UNAUTHORIZED, "this server has no filters");
+const NO_FILTERS: Handler = Handler::Refused(errors::NOT_ENABLED, "this server has no filters");
 const NO_SPEECH: Handler = Handler::Refused(errors::EDITION, "this server has no speech to text");
 
 impl Method {

@@ -13,16 +13,14 @@ mod instant;
 mod message;
 mod methods;
 mod moderation;
-mod negotiate;
 mod options;
-mod prepare;
 mod publish;
 mod room;
 mod socket;
 mod subscribe;
 
 use std::net::IpAddr;
-use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::ws::Utf8Bytes;
@@ -30,10 +28,10 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
 use super::errors::{self, RpcError};
-use crate::app::{Answer, App};
+use crate::app::{Answer, App, CallError, Member};
 use crate::delivery::Outbox;
 use crate::openvidu::Generation;
-use crate::state::Identity;
+use instant::answer_at_once;
 pub use message::{Params, Request};
 use methods::Handler;
 pub use methods::{METHODS, Method};
@@ -57,7 +55,10 @@ pub struct Caller {
     generation: Generation,
     /// Outbox of the socket until it joins or comes back.
     own: Arc<Outbox>,
-    identity: OnceLock<Identity>,
+    /// Who is behind it, once it has joined or come back.
+    member: OnceLock<Member>,
+    /// Whether a join or a return is under way, or was done: a socket does it once.
+    is_entering: AtomicBool,
     /// Joins that were refused: guesses, perhaps.
     refused_joins: AtomicU32,
 }
@@ -85,15 +86,15 @@ fn success(id: &Value, result: &Value) -> Utf8Bytes {
 
 impl Caller {
     fn outbox(&self) -> &Arc<Outbox> {
-        self.identity.get().map_or(&self.own, |identity| &identity.outbox)
+        self.member.get().map_or(&self.own, |member| &member.outbox)
     }
 
     /// Who calls.
     ///
     /// # Errors
     /// When it has not joined.
-    fn identity(&self) -> Result<&Identity, RpcError> {
-        self.identity
+    fn member(&self) -> Result<&Member, RpcError> {
+        self.member
             .get()
             .ok_or_else(|| RpcError::new(errors::NOT_JOINED, "joinRoom must be the first method called"))
     }
@@ -106,6 +107,11 @@ impl Caller {
     /// The answer to `id`, to leave with a change.
     fn answer(&self, id: &Value, result: &Value) -> Option<Answer> {
         Some(Answer { outbox: Arc::clone(self.outbox()), text: success(id, result) })
+    }
+
+    /// The answer to `id` that says no more than that it was done, to leave with a change.
+    fn nothing(&self, id: &Value) -> Option<Answer> {
+        self.answer(id, &json!({}))
     }
 
     /// Carries out one request and sees to its answer.
@@ -125,20 +131,23 @@ impl Caller {
             }
             return outcome;
         }
-        let caller = self.identity()?;
+        let who = self.member()?;
         match call.method.handler {
-            Handler::Instant(answer) => {
-                self.answer_at_once(caller, answer, &call.params).map(Outcome::Result)
-            }
-            Handler::Model(change) => change(self, caller, call),
+            Handler::Instant(answer) => answer_at_once(who, answer, &call.params).map(Outcome::Result),
+            Handler::Model(change) => change(self, who, call),
             Handler::Negotiation(negotiate) => {
-                let turn = timeout_at(call.deadline, caller.turn.lock()).await;
-                let _turn = turn.map_err(|_| room::no_media_node(&"it took too long"))?;
-                negotiate(self, caller, call).await
+                let turn = timeout_at(call.deadline, who.negotiation.lock()).await;
+                let _turn = turn.map_err(|_| CallError::NoMediaNode("it took too long".into()))?;
+                negotiate(self, who, call).await
             }
             Handler::Refused(code, why) => Err(RpcError::new(code, why)),
             Handler::Join => unreachable!("handled above"),
             Handler::Ping | Handler::Connect => unreachable!("the socket answers these itself"),
         }
     }
+}
+
+/// A session description of the client's, under the name that its method has for it.
+fn sdp_param<'a>(params: &'a Params, name: &str) -> Result<&'a str, RpcError> {
+    params.text(name).map_err(|_| RpcError::new(errors::SDP, format!("'{name}' is missing")))
 }

@@ -2,22 +2,21 @@
 
 use std::collections::BTreeSet;
 
-use serde_json::{Value, json};
-use tokio::time::Instant;
+use serde_json::Value;
 
 use super::super::errors::{self, RpcError};
 use super::super::{first, json};
 use super::options::is_dimensions;
-use super::{Call, Caller, Identity, Outcome, Params};
+use super::{Call, Caller, Outcome, Params};
+use crate::app::{Member, SignalError};
 use crate::openvidu::Generation;
-use crate::session::{Refusal, Signal};
-use crate::state::State;
+use crate::session::Signal;
 
 /// Longest name of a property and of a reason, in bytes.
 const NAME_LEN_MAX: usize = 128;
 
 impl Caller {
-    pub(super) fn send_message(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
+    pub(super) fn send_message(&self, who: &Member, call: &Call) -> Result<Outcome, RpcError> {
         let refused = |why| RpcError::new(errors::SIGNAL_FORMAT, why);
         let message = call.params.text("message").unwrap_or_default();
         let signal = json::parse(message.as_bytes()).ok();
@@ -28,22 +27,15 @@ impl Caller {
         if self.generation == Generation::First {
             signal.kind = signal.kind.map(|kind| first::signal_from_first(&kind));
         }
-        let mut state = self.app.shared.lock();
-        if !self.may_say(&mut state, caller, message.len()) {
-            return Err(refused("too many signals, or too large ones"));
+        match self.app.signal(who, signal, message.len(), self.nothing(&call.id)) {
+            Ok(()) => Ok(Outcome::Submitted),
+            Err(SignalError::TooMuch) => Err(refused("too many signals, or too large ones")),
+            Err(SignalError::Refused(refusal)) => Err(refusal.into()),
         }
-        let session = state.sessions.get(&caller.session).ok_or(Refusal::UserClosed)?;
-        let changes = session.signal(Some(&caller.connection), signal)?;
-        self.app.deliver(&mut state, &caller.session, changes, self.answer(&call.id, &json!({})));
-        Ok(Outcome::Submitted)
     }
 
-    /// Whatever stream the client names, it is its own that changed.
-    pub(super) fn stream_property_changed(
-        &self,
-        caller: &Identity,
-        call: &Call,
-    ) -> Result<Outcome, RpcError> {
+    /// The property of the caller's own stream changes, whatever stream the client names.
+    pub(super) fn stream_property_changed(&self, who: &Member, call: &Call) -> Result<Outcome, RpcError> {
         let property = short(&call.params, "property")?;
         let reason = short(&call.params, "reason").unwrap_or_default();
         let value = call.params.value("newValue").cloned().ok_or_else(|| RpcError::param("newValue"))?;
@@ -53,30 +45,26 @@ impl Caller {
         }
         // As it leaves, a text within a text: escaping may make it a few times as long.
         let len_bytes = Value::from(value.to_string()).to_string().len();
-        if !self.may_say(&mut self.app.shared.lock(), caller, len_bytes) {
-            return Err(RpcError::new(errors::PARAMS, "too many changes, or too large ones"));
+        let change = (property, value, reason);
+        match self.app.change_property(who, change, len_bytes, self.nothing(&call.id)) {
+            Ok(()) => Ok(Outcome::Submitted),
+            Err(SignalError::TooMuch) => {
+                Err(RpcError::new(errors::PARAMS, "too many changes, or too large ones"))
+            }
+            Err(SignalError::Refused(refusal)) => Err(refusal.into()),
         }
-        self.change(caller, call, |session| {
-            session.change_property(&caller.connection, property, value, reason)
-        })
     }
 
-    pub(super) fn force_disconnect(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
+    pub(super) fn force_disconnect(&self, who: &Member, call: &Call) -> Result<Outcome, RpcError> {
         let victim = call.params.text("connectionId")?;
-        self.change(caller, call, |session| session.force_disconnect(&caller.connection, victim))
+        self.app.force_disconnect(who, victim, self.nothing(&call.id))?;
+        Ok(Outcome::Submitted)
     }
 
-    pub(super) fn force_unpublish(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
+    pub(super) fn force_unpublish(&self, who: &Member, call: &Call) -> Result<Outcome, RpcError> {
         let stream = call.params.text("streamId")?;
-        self.change(caller, call, |session| session.force_unpublish_by(&caller.connection, stream))
-    }
-
-    /// Whether the caller may now make everybody be sent `len_bytes` of its own.
-    fn may_say(&self, state: &mut State, caller: &Identity, len_bytes: usize) -> bool {
-        let per_s_max = self.app.config.limits.signal_bytes_per_s_max;
-        let client = state.clients.get_mut(&caller.rpc_session);
-        // Who has left is refused by the model.
-        client.is_none_or(|client| client.budget.spend(Instant::now(), per_s_max, len_bytes))
+        self.app.force_unpublish(who, stream, self.nothing(&call.id))?;
+        Ok(Outcome::Submitted)
     }
 }
 
@@ -116,6 +104,8 @@ pub(crate) fn signal_of(value: &Value) -> Option<Signal> {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

@@ -55,7 +55,7 @@ pub(super) fn media_options(
         .value("filter")
         .is_some_and(|filter| !filter.is_null() && filter.as_object().is_none_or(|one| !one.is_empty()))
     {
-        return Err(RpcError::new(errors::UNAUTHORIZED, "this server has no filters"));
+        return Err(RpcError::new(errors::NOT_ENABLED, "this server has no filters"));
     }
     let type_of_video = text("typeOfVideo")?.filter(|kind| has_video && !(is_first && kind.is_empty()));
     if type_of_video.is_some_and(|kind| !matches!(kind, "CAMERA" | "SCREEN" | "CUSTOM")) {

@@ -1,36 +1,81 @@
 //! Joining, leaving, and coming back.
 
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 
 use serde_json::{Map, Value, json};
-use tokio::time::Instant;
 
 use super::super::errors::{self, RpcError};
 use super::super::{first, shapes};
 use super::{Call, Caller, Outcome, Params, success};
 use crate::access::Denied;
-use crate::app::IceClient;
+use crate::app::{CallError, IceClient, JoinRequest, Joined, Member, NewConnection};
 use crate::clock;
-use crate::delivery::Budget;
 use crate::ice_servers;
 use crate::ids;
 use crate::openvidu::Generation;
+use crate::registry::Liveness;
 use crate::session::{
-    Arrival, Changes, Connection, ConnectionProperties, IceServer, MediaServer, Participant, RECORDER,
-    Reason, Refusal, Role, Session, SessionProperties,
+    Connection, ConnectionProperties, IceServer, MediaServer, Participant, RECORDER, Reason, Refusal, Role,
+    Session, SessionProperties,
 };
-use crate::state::{Client, Identity, State};
 
 /// Longest description of the client's platform that is kept, in characters.
 const PLATFORM_LEN_MAX: usize = 256;
 
 impl Caller {
     pub(super) async fn join_room(&self, call: &Call) -> Result<Outcome, RpcError> {
-        if self.identity.get().is_some() {
+        // A socket joins or comes back once. The flag keeps `connect`, which the socket's own task handles, out meanwhile.
+        if self.is_entering.swap(true, Ordering::AcqRel) {
             return Err(Refusal::ExistingUser.into());
         }
+        let joined = self.enter(call).await;
+        if joined.is_err() {
+            self.is_entering.store(false, Ordering::Release);
+        }
+        joined.map(|()| Outcome::Submitted)
+    }
+
+    async fn enter(&self, call: &Call) -> Result<(), RpcError> {
         let params = &call.params;
         let (session, door) = self.door(params)?;
+        let (client_data, platform) = self.described(params)?;
+        let sdk_version = params.optional_text("sdkVersion").ok().flatten();
+        let (token, made) = match door {
+            Door::Token(token) => (token_of(token).to_owned(), None),
+            Door::Secret(guest) => {
+                let made = self.open_by_secret(session, guest)?;
+                (made.token.clone(), Some(made.id))
+            }
+        };
+        let request = JoinRequest {
+            session,
+            token: &token,
+            client_data,
+            platform,
+            ip: self.ip.to_string(),
+            dialect: self.generation.dialect(),
+            outbox: Arc::clone(&self.own),
+            liveness: Liveness::Socket,
+            deadline: call.deadline,
+        };
+        let joined = self.app.join(request, |joined| {
+            let result = self.join_result(joined, sdk_version)?;
+            let answer = self.answer(&call.id, &result);
+            // Set under the session's lock: a later request of this socket finds the participant or has not joined.
+            self.member.set(joined.member.clone()).map_err(|_| Refusal::ExistingUser)?;
+            Ok::<_, RpcError>(answer)
+        });
+        let joined = joined.await;
+        if let (Err(_), Some(id)) = (&joined, made) {
+            // A connection that was made for this join alone goes with it.
+            let _ = self.app.evict(session, &id);
+        }
+        joined.map(drop)
+    }
+
+    /// What the client says of itself.
+    fn described(&self, params: &Params) -> Result<(String, String), RpcError> {
         let limits = &self.app.config.limits;
         let client_data = params
             .optional_text("metadata")
@@ -38,71 +83,8 @@ impl Caller {
             .filter(|data| data.is_none_or(|data| data.len() <= limits.data_len_bytes_max))
             .ok_or_else(|| RpcError::new(errors::METADATA, "the metadata is no text or too long"))?;
         let platform = params.optional_text("platform").ok().flatten().unwrap_or_default();
-        let sdk_version = params.optional_text("sdkVersion").ok().flatten();
-        let arrival = Arrival {
-            rpc_session: ids::rpc_session(),
-            client_data: client_data.unwrap_or_default().to_owned(),
-            platform: platform.chars().take(PLATFORM_LEN_MAX).collect(),
-            ip: self.ip.to_string(),
-            dialect: self.generation.dialect().name.to_owned(),
-            final_user_id: ids::final_user(),
-            now_ms: clock::now_ms(),
-        };
-
-        // The ICE servers name a port of the relay's, so nobody joins before there is one.
-        let relay = match self.app.link.last_relay() {
-            Some(relay) => relay,
-            None => self.app.link.ready(call.deadline).await.map_err(|error| no_media_node(&error))?,
-        };
-        let mut state = self.app.shared.lock();
-        // `connect` may have come in between; it too sets the identity under the lock.
-        if self.identity.get().is_some() {
-            return Err(Refusal::ExistingUser.into());
-        }
-        let (token, opened) = match door {
-            Door::Token(token) => (token_of(token).to_owned(), Changes::default()),
-            // Nothing is made that nobody could use.
-            Door::Secret(_) if relay.shards.is_empty() => return Err(no_media_node(&"there is no shard")),
-            Door::Secret(as_what) => self.open_by_secret(&mut state, session, as_what)?,
-        };
-        if state.clients.len() >= limits.participants_max {
-            return Err(Refusal::Limit("participants").into());
-        }
-        // A place first: the token is good for one join, and without a place this is none.
-        let shard = state.shard_for(session, &relay);
-        let model = state.sessions.get_mut(session).ok_or(Refusal::SessionNotFound)?;
-        let shard = shard.ok_or_else(|| no_media_node(&"there is no shard"))?;
-        let rpc_session = arrival.rpc_session.clone();
-        let (connection, mut changes) = model.join(&token, arrival)?;
-        changes.facts.splice(0..0, opened.facts);
-        model.shard = Some(shard);
-        let media_port = relay.shards.iter().find(|found| found.shard == shard).map_or(0, |found| found.port);
-
-        let result = self.join_result(&state, session, &connection, media_port, sdk_version)?;
-        let turn = Arc::default();
-        let identity = Identity {
-            session: session.to_owned(),
-            connection: connection.clone(),
-            rpc_session: rpc_session.clone(),
-            outbox: Arc::clone(&self.own),
-            turn: Arc::clone(&turn),
-            reader: self.own.reader(),
-        };
-        let budget = Budget::new(Instant::now());
-        let client = Client {
-            session: session.to_owned(),
-            connection,
-            dialect: self.generation.dialect(),
-            outbox: Arc::clone(&self.own),
-            turn,
-            budget,
-        };
-        tracing::info!(session, connection = client.connection, shard, "joined");
-        state.clients.insert(rpc_session, client);
-        self.app.carry_out(&mut state, session, changes, self.answer(&call.id, &result));
-        // Set under the lock: a later request of this socket finds the participant or is not joined.
-        self.identity.set(identity).map_err(|_| Refusal::ExistingUser)?;
-        Ok(Outcome::Submitted)
+        let platform = platform.chars().take(PLATFORM_LEN_MAX).collect();
+        Ok((client_data.unwrap_or_default().to_owned(), platform))
     }
 
     /// The session a client names, and what it shows to enter.
@@ -151,69 +133,59 @@ impl Caller {
         }
     }
 
-    /// Makes a token that opens the session, and the session where a founder finds none. Gives the token.
-    fn open_by_secret(
-        &self,
-        state: &mut State,
-        id: &str,
-        as_what: Guest,
-    ) -> Result<(String, Changes), RpcError> {
-        let mut opened = Changes::default();
-        if !state.sessions.contains_key(id) {
-            if as_what != Guest::Founder || !ids::is_custom_session(id) {
+    /// Makes a connection that opens the session, and the session where a founder finds none.
+    ///
+    /// # Errors
+    /// When there is no such session, or no place for one more. Then nothing is made.
+    fn open_by_secret(&self, id: &str, guest: Guest) -> Result<Connection, RpcError> {
+        let limits = &self.app.config.limits;
+        if self.app.registry.participants() >= limits.participants_max {
+            return Err(Refusal::Limit("participants").into());
+        }
+        if self.app.registry.ledger().choose().is_none() {
+            return Err(CallError::NoMediaNode("there is no shard that takes more".into()).into());
+        }
+        if self.app.registry.get(id).is_none() {
+            if guest != Guest::Founder || !ids::is_custom_session(id) {
                 return Err(Refusal::SessionNotFound.into());
-            }
-            if state.sessions.len() >= self.app.config.limits.sessions_max {
-                return Err(Refusal::Limit("sessions").into());
             }
             let properties = SessionProperties {
                 custom_session_id: id.to_owned(),
                 forced_video_codec: self.app.config.streams.forced_video_codec,
                 ..SessionProperties::default()
             };
-            let session = Session::new(id.to_owned(), ids::relay(), properties, clock::now_ms());
-            opened = session.open();
-            state.sessions.insert(id.to_owned(), session);
+            match self.app.create_session(properties) {
+                // Another founder came first.
+                Ok(_) | Err(Refusal::SessionExists) => {}
+                Err(refusal) => return Err(refusal.into()),
+            }
         }
-        let token = ids::token();
-        let (own_id, role) = match as_what {
+        let (own_id, role) = match guest {
             Guest::Founder => (ids::connection(), Role::Moderator),
             Guest::Insecure => (ids::connection(), Role::Subscriber),
             Guest::Recorder => (RECORDER.to_owned(), Role::Subscriber),
         };
-        let session = state.sessions.get_mut(id).ok_or(Refusal::SessionNotFound)?;
-        if session.connection(&own_id).is_some() {
-            return Err(Refusal::ExistingUser.into());
-        }
-        let connection = Connection {
-            id: own_id,
-            created_at_ms: clock::now_ms(),
-            token_url: token.clone(),
-            token: token.clone(),
-            properties: ConnectionProperties { role, by_secret: true, ..ConnectionProperties::default() },
-            participant: None,
-        };
-        session.add_connection(connection, self.app.config.limits.connections_per_session_max)?;
-        Ok((token, opened))
+        let token = ids::token();
+        let properties = ConnectionProperties { role, by_secret: true, ..ConnectionProperties::default() };
+        let new = NewConnection { id: own_id, token: token.clone(), token_url: token, properties };
+        let (connection, _) = self.app.create_connection(id, new)?;
+        Ok(connection)
     }
 
-    fn join_result(
-        &self,
-        state: &State,
-        session: &str,
-        connection: &str,
-        media_port: u32,
-        sdk_version: Option<&str>,
-    ) -> Result<Value, RpcError> {
-        let session = state.sessions.get(session).ok_or(Refusal::SessionNotFound)?;
-        let (connection, participant) = session.participant(connection)?;
+    fn join_result(&self, joined: &Joined<'_>, sdk_version: Option<&str>) -> Result<Value, RpcError> {
+        let session = &joined.locked.session;
+        let (connection, participant) = session.participant(&joined.member.connection)?;
         let ice_servers = self.app.ice_servers(IceClient {
             own: &connection.properties.custom_ice_servers,
             host: &self.host,
-            media_port,
+            media_port: joined.media_port,
             now_ms: clock::now_ms(),
         });
-        let version = self.app.config.compat.reported_version.to_client(sdk_version);
+        let reported = &self.app.config.compat.reported_version;
+        let version = match self.generation {
+            Generation::First => reported.to_application(),
+            Generation::Second => reported.to_client(sdk_version),
+        };
         // Clients of the first generation know one way only.
         let media_server = match self.generation {
             Generation::First => MediaServer::Kurento,
@@ -221,15 +193,11 @@ impl Caller {
         };
         let media_server = media_server.as_str();
         let terms = Terms { version, ice_servers, media_server, generation: self.generation };
-        Ok(joined(session, connection, participant, terms))
+        Ok(self::joined(session, connection, participant, terms))
     }
 
-    pub(super) fn leave_room(&self, caller: &Identity, call: &Call) -> Result<Outcome, RpcError> {
-        let mut state = self.app.shared.lock();
-        let session = state.sessions.get_mut(&caller.session).ok_or(Refusal::UserClosed)?;
-        let changes = session.leave(&caller.connection, Reason::Disconnect)?;
-        let answer = self.answer(&call.id, &json!({}));
-        self.app.carry_out(&mut state, &caller.session, changes, answer);
+    pub(super) fn leave_room(&self, who: &Member, call: &Call) -> Result<Outcome, RpcError> {
+        self.app.leave(who, Reason::Disconnect, self.nothing(&call.id))?;
         Ok(Outcome::Submitted)
     }
 
@@ -239,31 +207,20 @@ impl Caller {
     /// When there is no such session any more, or this socket has one.
     pub(super) fn connect(&self, id: &Value, params: &Params) -> Result<u64, RpcError> {
         let refused = || RpcError::new(errors::RECONNECTION, "reconnection error");
-        let rpc_session = params.text("sessionId").map_err(|_| refused())?;
-        if self.identity.get().is_some() {
+        let resume_key = params.text("sessionId").map_err(|_| refused())?;
+        if self.is_entering.swap(true, Ordering::AcqRel) {
             return Err(refused());
         }
-        let state = self.app.shared.lock();
-        let client = state.clients.get(rpc_session).ok_or_else(refused)?;
-        let result = json!({"sessionId": rpc_session, "value": "reconnection successful"});
-        let reader = client.outbox.resume(success(id, &result)).ok_or_else(refused)?;
-        let identity = Identity {
-            session: client.session.clone(),
-            connection: client.connection.clone(),
-            rpc_session: rpc_session.to_owned(),
-            outbox: Arc::clone(&client.outbox),
-            turn: Arc::clone(&client.turn),
-            reader,
-        };
-        tracing::info!(session = identity.session, connection = identity.connection, "came back");
-        self.identity.set(identity).map_err(|_| refused())?;
+        let result = json!({"sessionId": resume_key, "value": "reconnection successful"});
+        let resumed = self.app.resume(resume_key, |outbox| outbox.resume(success(id, &result)));
+        let member = resumed.map_err(|_| {
+            self.is_entering.store(false, Ordering::Release);
+            refused()
+        })?;
+        let reader = member.reader;
+        self.member.set(member).map_err(|_| refused())?;
         Ok(reader)
     }
-}
-
-/// No relay, no session.
-pub(super) fn no_media_node(why: &impl std::fmt::Display) -> RpcError {
-    RpcError::new(errors::MEDIA_NODE, format!("no media node can take the session: {why}"))
 }
 
 fn token(params: &Params) -> Result<&str, RpcError> {
@@ -322,7 +279,7 @@ fn joined(session: &Session, own: &Connection, participant: &Participant, terms:
         ("metadata", json!(own.metadata())),
         ("value", json!(others)),
         ("session", json!(session.id)),
-        ("sessionId", json!(participant.rpc_session)),
+        ("sessionId", json!(participant.resume_key)),
         // A client that finds no full version here hangs for ever.
         ("version", json!(terms.version)),
         ("mediaServer", json!(terms.media_server)),

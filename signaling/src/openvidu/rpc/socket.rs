@@ -1,7 +1,7 @@
 //! One WebSocket: its loop, its watchdog, its end.
 
 use std::net::IpAddr;
-use std::sync::atomic::AtomicU32;
+use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
@@ -9,10 +9,11 @@ use axum::extract::ws::{CloseFrame, Message, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
 
 use super::super::errors::{self, RpcError};
+use super::instant::answer_at_once;
 use super::methods::Handler;
 use super::{Call, Caller, Method, Params, Request, success};
 use crate::app::App;
@@ -39,9 +40,6 @@ const PING_INTERVAL: Duration = Duration::from_secs(5);
 const PING_INTERVAL_MIN_MS: u64 = 1_000;
 const PING_INTERVAL_MAX_MS: u64 = 60_000;
 
-/// Intervals without a ping after which the socket is dead.
-const PINGS_MISSED_MAX: u32 = 3;
-
 /// How long a client may leave a frame unread.
 const SEND_TIMEOUT: Duration = Duration::from_secs(10);
 
@@ -54,6 +52,7 @@ const CLOSED_BY_CLIENT: u16 = 4102;
 
 /// RFC 6455 §7.4.1.
 const CLOSE_NORMAL: u16 = 1000;
+const CLOSE_GOING_AWAY: u16 = 1001;
 const CLOSE_NO_TEXT: u16 = 1007;
 const CLOSE_POLICY: u16 = 1008;
 const CLOSE_TOO_LONG: u16 = 1009;
@@ -85,6 +84,8 @@ enum End {
     Idle,
     /// It had not joined when its place was needed for another connection.
     Displaced,
+    /// This process ends. The client comes back to the next one.
+    Ending,
 }
 
 /// Serves one socket to its end.
@@ -102,7 +103,8 @@ pub async fn serve(
         host,
         generation,
         own: Arc::new(Outbox::default()),
-        identity: OnceLock::new(),
+        member: OnceLock::new(),
+        is_entering: AtomicBool::new(false),
         refused_joins: AtomicU32::new(0),
     });
     let (requests, queue) = mpsc::channel(REQUESTS_MAX);
@@ -114,7 +116,7 @@ pub async fn serve(
     socket.say_goodbye(&end).await;
     let reader = socket.reader;
     drop(socket);
-    if caller.identity.get().is_none() {
+    if caller.member.get().is_none() {
         // A join may be under way; what it leads to must not stay behind.
         let _ = worker.await;
     }
@@ -132,16 +134,16 @@ async fn work(caller: Arc<Caller>, mut queue: mpsc::Receiver<Call>) {
 
 /// What the end of a socket means for its participant.
 fn conclude(caller: &Caller, end: &End, reader: u64) {
-    let Some(identity) = caller.identity.get() else { return };
+    let Some(member) = caller.member.get() else { return };
     let app = &caller.app;
     match end {
         End::Closed(Some(CLOSED_BY_CLIENT)) => {
-            app.remove_now(&identity.rpc_session, reader, Reason::Disconnect);
+            app.remove_now(&member.resume_key, reader, Reason::Disconnect);
         }
         End::Silent | End::Overflow => {
-            app.remove_now(&identity.rpc_session, reader, Reason::NetworkDisconnect);
+            app.remove_now(&member.resume_key, reader, Reason::NetworkDisconnect);
         }
-        End::Replaced => {}
+        End::Replaced | End::Ending => {}
         End::Closed(_)
         | End::Lost
         | End::Abuse
@@ -150,7 +152,7 @@ fn conclude(caller: &Caller, end: &End, reader: u64) {
         | End::Farewell
         | End::Idle
         | End::Displaced => {
-            app.await_return(identity.rpc_session.clone(), reader, app.config.timing.reconnect_grace);
+            app.await_return(member.resume_key.clone(), reader, app.config.timing.reconnect_grace);
         }
     }
 }
@@ -167,6 +169,12 @@ async fn next(outbox: &Outbox, reader: u64, stream: &mut SplitStream<WebSocket>)
         pulled = outbox.pull(reader) => Work::Pulled(pulled),
         message = stream.next() => Work::Came(message),
     }
+}
+
+/// Waits until this process is about to end. Safe to drop while it waits.
+async fn is_ending(ending: &mut watch::Receiver<bool>) {
+    // The sender lives as long as the application; without it there is nothing to wait for.
+    let _ = ending.wait_for(|ends| *ends).await;
 }
 
 struct Socket {
@@ -186,6 +194,8 @@ struct Socket {
     join_by: Instant,
     farewell_at: Option<Instant>,
     permit: Arc<Permit>,
+    /// Becomes true when this process is about to end, which waits for this to be dropped.
+    ending: watch::Receiver<bool>,
 }
 
 impl Socket {
@@ -199,6 +209,7 @@ impl Socket {
         let rate = caller.app.config.limits.rpc();
         Self {
             reader: caller.own.attach(),
+            ending: caller.app.ending(),
             join_by: now + caller.app.config.timing.join_wait,
             caller,
             sink,
@@ -218,8 +229,9 @@ impl Socket {
         loop {
             let outbox = Arc::clone(self.caller.outbox());
             let requests = self.requests.clone();
+            let mut ending = self.ending.clone();
             let (deadline, at_deadline) = self.deadline();
-            if self.caller.identity.get().is_some() {
+            if self.caller.member.get().is_some() {
                 self.permit.promote(Stage::Admitted);
             }
             let step = tokio::select! {
@@ -230,6 +242,7 @@ impl Socket {
                 },
                 () = requests.closed() => Err(End::Abuse),
                 () = self.permit.displaced() => Err(End::Displaced),
+                () = is_ending(&mut ending) => Err(End::Ending),
                 // Last: when this process could not run for a while, the ping that came meanwhile counts.
                 () = sleep_until(deadline) => Err(at_deadline),
             };
@@ -244,8 +257,9 @@ impl Socket {
         if let Some(at) = self.farewell_at {
             return (at, End::Farewell);
         }
-        let silent = (self.pinged_at + self.interval * PINGS_MISSED_MAX, End::Silent);
-        if self.caller.identity.get().is_none() && self.join_by < silent.0 {
+        let missed_max = self.caller.app.config.limits.pings_missed_max;
+        let silent = (self.pinged_at + self.interval * missed_max, End::Silent);
+        if self.caller.member.get().is_none() && self.join_by < silent.0 {
             return (self.join_by, End::Idle);
         }
         silent
@@ -273,7 +287,7 @@ impl Socket {
     }
 
     fn handle_message(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
-        // Who always has something to say does not stay for that.
+        // A client that keeps sending must not postpone the join or farewell deadline.
         if let (at, end @ (End::Idle | End::Farewell)) = self.deadline()
             && Instant::now() >= at
         {
@@ -314,7 +328,7 @@ impl Socket {
         };
         let Request { id, method, params } = request;
         let method = Method::named(&method);
-        match (&method.handler, self.caller.identity.get()) {
+        match (&method.handler, self.caller.member.get()) {
             (Handler::Ping, _) => {
                 self.handle_ping(&params);
                 self.caller.outbox().push(success(&id, &json!({"value": "pong"})));
@@ -329,8 +343,8 @@ impl Socket {
                 Ok(reader) => self.reader = reader,
                 Err(error) => self.caller.outbox().push(error.answer(&id).into()),
             },
-            (Handler::Instant(answer), Some(identity)) => {
-                let answer = match self.caller.answer_at_once(identity, *answer, &params) {
+            (Handler::Instant(answer), Some(member)) => {
+                let answer = match answer_at_once(member, *answer, &params) {
                     Ok(result) => success(&id, &result),
                     Err(error) => error.answer(&id).into(),
                 };
@@ -361,6 +375,7 @@ impl Socket {
             End::Farewell => (CLOSE_NORMAL, "left"),
             End::Idle => (CLOSE_POLICY, "did not join"),
             End::Displaced => (CLOSE_TRY_AGAIN, "too many connections that have not joined"),
+            End::Ending => (CLOSE_GOING_AWAY, "the server is restarted"),
             End::Silent => (CLOSE_NORMAL, "Close for not receive ping from client"),
             End::Abuse => (CLOSE_POLICY, "malformed or refused requests"),
             End::Flood => (CLOSE_POLICY, "too many requests"),

@@ -38,6 +38,9 @@ pub struct Embedded {
 /// A record as it is in the file, whose value or kind does not read.
 type Unreadable = (String, u8, String);
 
+/// What reads, and what does not.
+type Read<T> = (Vec<T>, Vec<Unreadable>);
+
 impl Embedded {
     /// Opens the file, or makes it. A file that is damaged is set aside and a new one made. Where no file can be made
     /// at present (the disk is full), the store begins without one and makes it later.
@@ -217,9 +220,7 @@ fn survive<T>(work: impl FnOnce() -> Result<T, Failure>) -> Result<T, Failure> {
         .unwrap_or_else(|_| Err(Failure::Broken("the library panicked over it".to_owned())))
 }
 
-fn read_sessions(
-    transaction: &ReadTransaction,
-) -> Result<(Vec<StoredSession>, Vec<Unreadable>), redb::Error> {
+fn read_sessions(transaction: &ReadTransaction) -> Result<Read<StoredSession>, redb::Error> {
     let stored = |(id, ownership)| StoredSession { id, ownership, records: Vec::new() };
     let mut sessions: Vec<StoredSession> = tables::owners(transaction)?.into_iter().map(stored).collect();
     let mut unreadable = Vec::new();
@@ -256,7 +257,7 @@ fn read_session(transaction: &ReadTransaction, id: &str) -> Result<Option<Stored
 fn read_free(
     transaction: &ReadTransaction,
     namespace: Namespace,
-) -> Result<(Vec<(Name, Value)>, Vec<Unreadable>), redb::Error> {
+) -> Result<Read<(Name, Value)>, redb::Error> {
     let kind = namespace.code();
     let (mut records, mut unreadable) = (Vec::new(), Vec::new());
     for record in transaction.open_table(FREE)?.range((kind, "")..(kind + 1, ""))? {

@@ -1,0 +1,154 @@
+//! Joining, coming back, and leaving.
+
+use std::sync::Arc;
+
+use millrace_control::RelayHello;
+use tokio::time::Instant;
+
+use super::super::{Answer, App, CallError, Member};
+use crate::clock;
+use crate::delivery::{Budget, Dialect, Outbox};
+use crate::ids;
+use crate::registry::{Client, Liveness, LockedSession, Place};
+use crate::session::{Arrival, Reason, Refusal};
+
+/// A client that wants to join.
+pub struct JoinRequest<'a> {
+    /// The session.
+    pub session: &'a str,
+    /// The token of a connection that waits.
+    pub token: &'a str,
+    /// The client's half of the connection's data.
+    pub client_data: String,
+    /// What the client says it runs on.
+    pub platform: String,
+    /// Address it comes from.
+    pub ip: String,
+    /// What it reads.
+    pub dialect: &'static Dialect,
+    /// Where it is sent things. A client without a socket has one that nobody reads.
+    pub outbox: Arc<Outbox>,
+    /// How it shows that it is still there.
+    pub liveness: Liveness,
+    /// Until when the answer is of use.
+    pub deadline: Instant,
+}
+
+/// A client that has just joined, under its session's lock.
+pub struct Joined<'a> {
+    /// Its session.
+    pub locked: &'a LockedSession<'a>,
+    /// The client as the use-cases know it.
+    pub member: &'a Member,
+    /// UDP port of its shard.
+    pub media_port: u32,
+}
+
+impl App {
+    /// A client uses a token. `answer` is made under the lock, and leaves with the change; when it fails nobody has joined.
+    ///
+    /// # Errors
+    /// When the session, the token or a shard is missing, or there are too many participants.
+    pub async fn join<E: From<CallError>>(
+        &self,
+        request: JoinRequest<'_>,
+        answer: impl FnOnce(&Joined<'_>) -> Result<Option<Answer>, E>,
+    ) -> Result<Member, E> {
+        // A client is told of the relay's ports, so nobody joins before there is a relay.
+        let relay = match self.link.last_relay() {
+            Some(relay) => relay,
+            None => {
+                let ready = self.link.ready(request.deadline).await;
+                ready.map_err(|error| CallError::unreachable(&error))?
+            }
+        };
+        self.join_now(&relay, request, answer)
+    }
+
+    fn join_now<E: From<CallError>>(
+        &self,
+        relay: &RelayHello,
+        request: JoinRequest<'_>,
+        answer: impl FnOnce(&Joined<'_>) -> Result<Option<Answer>, E>,
+    ) -> Result<Member, E> {
+        let refused = |refusal: Refusal| E::from(CallError::from(refusal));
+        let cell = self.registry.get(request.session).ok_or_else(|| refused(Refusal::SessionNotFound))?;
+        let mut locked = cell.lock().ok_or_else(|| refused(Refusal::SessionNotFound))?;
+        if self.registry.participants() >= self.config.limits.participants_max {
+            return Err(refused(Refusal::Limit("participants")));
+        }
+        // A place first: the token is good for one join, and without a place this is none.
+        let shard = self.registry.shard_for(&locked.session).ok_or_else(|| E::from(CallError::no_shard()))?;
+        let resume_key = ids::rpc_session();
+        let arrival = Arrival {
+            resume_key: resume_key.clone(),
+            client_data: request.client_data,
+            platform: request.platform,
+            ip: request.ip,
+            dialect: request.dialect.name.to_owned(),
+            final_user_id: ids::final_user(),
+            now_ms: clock::now_ms(),
+        };
+        let (connection, changes) = locked.session.join(request.token, arrival).map_err(refused)?;
+        locked.session.move_to(shard);
+        let client = Client {
+            resume_key: resume_key.clone(),
+            dialect: request.dialect,
+            outbox: request.outbox,
+            negotiation: Arc::default(),
+            budget: Budget::new(Instant::now()),
+            liveness: request.liveness,
+        };
+        let member = Member {
+            cell: Arc::clone(&cell),
+            connection: connection.clone(),
+            resume_key: resume_key.clone(),
+            outbox: Arc::clone(&client.outbox),
+            negotiation: Arc::clone(&client.negotiation),
+            reader: client.outbox.reader(),
+        };
+        locked.clients.insert(connection.clone(), client);
+        let port = relay.shards.iter().find(|found| found.shard == shard).map_or(0, |found| found.port);
+        let answer = match answer(&Joined { locked: &locked, member: &member, media_port: port }) {
+            Ok(answer) => answer,
+            Err(error) => {
+                // Nobody was told of it, so nobody is told of its end.
+                locked.clients.remove(&connection);
+                let _ = locked.session.leave(&connection, Reason::Disconnect);
+                return Err(error);
+            }
+        };
+        self.registry.add_place(resume_key, Place { cell: Arc::clone(&cell), connection });
+        tracing::info!(session = request.session, connection = member.connection, shard, "joined");
+        self.carry_out(&mut locked, changes, answer);
+        Ok(member)
+    }
+
+    /// A client takes up its place again. `resume` attaches its new socket to the outbox, under the lock, and gives the number of
+    /// the reader; `None` when too much was lost meanwhile.
+    ///
+    /// # Errors
+    /// When there is no such place any more.
+    pub fn resume(
+        &self,
+        resume_key: &str,
+        resume: impl FnOnce(&Outbox) -> Option<u64>,
+    ) -> Result<Member, Refusal> {
+        let Place { cell, connection } = self.registry.place_of(resume_key).ok_or(Refusal::UserClosed)?;
+        let locked = cell.lock().ok_or(Refusal::UserClosed)?;
+        let client = locked.clients.get(&connection).ok_or(Refusal::UserClosed)?;
+        let reader = resume(&client.outbox).ok_or(Refusal::UserClosed)?;
+        tracing::info!(session = %cell.id(), connection, "came back");
+        let (outbox, negotiation) = (Arc::clone(&client.outbox), Arc::clone(&client.negotiation));
+        drop(locked);
+        Ok(Member { cell, connection, resume_key: resume_key.to_owned(), outbox, negotiation, reader })
+    }
+
+    /// A member leaves.
+    ///
+    /// # Errors
+    /// When it has left already.
+    pub fn leave(&self, who: &Member, reason: Reason, answer: Option<Answer>) -> Result<(), Refusal> {
+        self.change(who, |session| Ok((session.leave(&who.connection, reason)?, answer)))
+    }
+}

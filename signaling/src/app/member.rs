@@ -1,0 +1,57 @@
+//! A participant as the use-cases know it.
+
+use std::sync::Arc;
+
+use crate::access::Principal;
+use crate::delivery::Outbox;
+use crate::registry::{LockedSession, NegotiationLock, SessionCell};
+use crate::session::Refusal;
+
+/// A participant in its session, as it speaks through one socket or none.
+#[derive(Clone)]
+pub struct Member {
+    /// Its session.
+    pub cell: Arc<SessionCell>,
+    /// Its connection.
+    pub connection: String,
+    /// Private key by which its client takes up its place again.
+    pub resume_key: String,
+    /// What it is sent.
+    pub outbox: Arc<Outbox>,
+    /// Held while it negotiates.
+    pub negotiation: Arc<NegotiationLock>,
+    /// Number of its socket at the outbox. Another reader there is a newer socket. 0 for a client without a socket.
+    pub reader: u64,
+}
+
+impl Member {
+    /// Its session's id.
+    pub fn session(&self) -> &str {
+        self.cell.id()
+    }
+
+    /// It as a principal.
+    pub fn principal(&self) -> Principal {
+        Principal::Client { session: self.session().to_owned(), connection: self.connection.clone() }
+    }
+
+    /// Locks its session.
+    ///
+    /// # Errors
+    /// When the session is over or the participant has left.
+    pub fn lock(&self) -> Result<LockedSession<'_>, Refusal> {
+        let locked = self.cell.lock().ok_or(Refusal::UserClosed)?;
+        match locked.clients.get(&self.connection) {
+            Some(client) if client.resume_key == self.resume_key => Ok(locked),
+            _ => Err(Refusal::UserClosed),
+        }
+    }
+
+    /// Checks that this socket is its participant's own. Another one has a newer offer: an older must not win.
+    ///
+    /// # Errors
+    /// When a newer socket reads the outbox.
+    pub fn require_current(&self) -> Result<(), Refusal> {
+        if self.outbox.reader() == self.reader { Ok(()) } else { Err(Refusal::UserClosed) }
+    }
+}

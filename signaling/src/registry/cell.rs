@@ -1,0 +1,167 @@
+//! One session with everything that belongs to it, behind a lock of its own.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::ops::{Deref, DerefMut};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
+
+use super::indexes::Indexes;
+use super::ledger::SESSION_WEIGHT;
+use super::{Client, Peers};
+use crate::session::Session;
+
+/// A session, its clients and what is known of its peers.
+///
+/// The lock is never held across an await: its guard is not [`Send`]. What follows from a change outside of the session (the
+/// ledger, the indexes) is brought up to date when the guard is dropped.
+pub struct SessionCell {
+    id: Arc<str>,
+    inner: Mutex<SessionState>,
+    indexes: Arc<Indexes>,
+}
+
+/// What the lock of a session guards.
+pub struct SessionState {
+    /// The model.
+    pub session: Session,
+    /// Those who have joined, by connection.
+    pub clients: HashMap<String, Client>,
+    /// How far its peers got in the relay.
+    pub peers: Peers,
+    /// Whether it has ended. Nothing more happens in it.
+    pub is_over: bool,
+    /// What the ledger and the counters were last given.
+    settled: Settled,
+}
+
+/// What a session counts for outside of itself.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+struct Settled {
+    promised: Vec<(u32, u64)>,
+    connections: usize,
+    participants: usize,
+}
+
+impl SessionCell {
+    pub(super) fn new(session: Session, indexes: Arc<Indexes>) -> Self {
+        Self {
+            id: session.id.as_str().into(),
+            inner: Mutex::new(SessionState {
+                session,
+                clients: HashMap::new(),
+                peers: Peers::sharing(indexes.texts()),
+                is_over: false,
+                settled: Settled::default(),
+            }),
+            indexes,
+        }
+    }
+
+    /// The session's id.
+    pub const fn id(&self) -> &Arc<str> {
+        &self.id
+    }
+
+    /// Locks the session. `None` when it has ended.
+    pub fn lock(self: &Arc<Self>) -> Option<LockedSession<'_>> {
+        let locked = self.lock_any();
+        (!locked.is_over).then_some(locked)
+    }
+
+    /// Locks the session, also one that has ended.
+    pub fn lock_any(self: &Arc<Self>) -> LockedSession<'_> {
+        let began = Instant::now();
+        // A panic under this lock ends the process (see the guard's drop), so nobody works on what it left.
+        let state = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
+        self.indexes.waits.record(began.elapsed());
+        LockedSession { cell: self, state }
+    }
+}
+
+impl fmt::Debug for SessionCell {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("SessionCell").field("id", &self.id).finish_non_exhaustive()
+    }
+}
+
+/// A session under its lock.
+pub struct LockedSession<'a> {
+    cell: &'a Arc<SessionCell>,
+    state: MutexGuard<'a, SessionState>,
+}
+
+impl LockedSession<'_> {
+    /// The session itself.
+    pub const fn cell(&self) -> &Arc<SessionCell> {
+        self.cell
+    }
+}
+
+impl Deref for LockedSession<'_> {
+    type Target = SessionState;
+
+    fn deref(&self) -> &SessionState {
+        &self.state
+    }
+}
+
+impl DerefMut for LockedSession<'_> {
+    fn deref_mut(&mut self) -> &mut SessionState {
+        &mut self.state
+    }
+}
+
+impl Drop for LockedSession<'_> {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            self.cell.indexes.give_up(&self.cell.id);
+            return;
+        }
+        self.state.settle(self.cell);
+    }
+}
+
+impl SessionState {
+    /// Brings what is known of the session elsewhere up to date.
+    fn settle(&mut self, cell: &Arc<SessionCell>) {
+        let indexes = &cell.indexes;
+        indexes.move_endpoints(cell, &self.session.take_graph_delta());
+        let now = self.count();
+        if now == self.settled {
+            return;
+        }
+        let before = std::mem::replace(&mut self.settled, now);
+        for (shard, promised) in &before.promised {
+            indexes.ledger.promise(*shard, -i64::try_from(*promised).unwrap_or(i64::MAX));
+        }
+        for (shard, promised) in &self.settled.promised {
+            indexes.ledger.promise(*shard, i64::try_from(*promised).unwrap_or(i64::MAX));
+        }
+        indexes.count_connections(before.connections, self.settled.connections);
+        indexes.count_participants(before.participants, self.settled.participants);
+    }
+
+    fn count(&self) -> Settled {
+        if self.is_over {
+            return Settled::default();
+        }
+        let session = &self.session;
+        let mut promised: Vec<(u32, u64)> = Vec::new();
+        if let Some(home) = session.shard() {
+            promised.push((home, SESSION_WEIGHT));
+            for (shard, endpoints) in session.graph().on_shard() {
+                let (shard, endpoints) = (shard.unwrap_or(home), endpoints as u64);
+                match promised.iter_mut().find(|(known, _)| *known == shard) {
+                    Some((_, promised)) => *promised += endpoints,
+                    None => promised.push((shard, endpoints)),
+                }
+            }
+        }
+        Settled {
+            promised,
+            connections: session.roster().len(),
+            participants: session.roster().participants(),
+        }
+    }
+}

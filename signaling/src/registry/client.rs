@@ -1,0 +1,35 @@
+//! A participant's client: how it is reached.
+
+use std::sync::Arc;
+
+use crate::delivery::{Budget, Dialect, Outbox};
+
+/// Held by the one socket of a participant that negotiates: two at once would move the same tracks to and fro.
+pub type NegotiationLock = tokio::sync::Mutex<()>;
+
+/// How a participant is reached. It outlives the participant's socket.
+#[derive(Clone)]
+pub struct Client {
+    /// Private key by which it takes up its place again.
+    pub resume_key: String,
+    /// What its client reads.
+    pub dialect: &'static Dialect,
+    /// What it is to be sent.
+    pub outbox: Arc<Outbox>,
+    /// Held while it negotiates.
+    pub negotiation: Arc<NegotiationLock>,
+    /// What it may make others be sent.
+    pub budget: Budget,
+    /// How it shows that it is still there.
+    pub liveness: Liveness,
+}
+
+/// How a client shows that it is still there.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Liveness {
+    /// By its socket: the adapter notices when it falls silent.
+    #[default]
+    Socket,
+    /// By its media alone: it is gone when the relay has closed all its peers.
+    Media,
+}
