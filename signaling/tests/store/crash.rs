@@ -27,6 +27,7 @@ fn kill_and_look(rounds: u32) {
     let mut acknowledged = BTreeMap::new();
     let (mut acknowledgements, mut slowest) = (0, Duration::ZERO);
     for round in 0..rounds {
+        let began_at = next;
         let last = run_and_kill(&directory, next, &mut acknowledged);
         acknowledgements += last + 1 - next;
         // The next process does not know what this one has submitted beyond.
@@ -47,7 +48,11 @@ fn kill_and_look(rounds: u32) {
                         || (number..next).any(|later| session(later) == *id && ends_session(later))
                 }
             };
-            assert!(is_right, "round {round}: {id} has {held:?}, acknowledged was {number}");
+            assert!(
+                is_right,
+                "round {round}, begun at {began_at}: {id} has {held:?}, acknowledged was {number}\n\
+                 all that is stored: {stored:?}\nall that was acknowledged, up to {last}: {acknowledged:?}"
+            );
         }
         // The next round begins with what stands there now.
         acknowledged = stored;

@@ -35,6 +35,8 @@ struct Batch {
     operations: Vec<Operation>,
     /// For each operation, its place in `subjects`.
     of: Vec<usize>,
+    /// Sessions that have ended since they were touched, so that there is nothing to write of them.
+    gone: Vec<(Subject, Unwritten)>,
     bytes: usize,
     /// Every submission up to this one is covered by this commit or an earlier one.
     covers: u64,
@@ -104,7 +106,15 @@ impl Committer {
             let Some((subject, unwritten)) = taken else { break };
             self.add(&mut batch, subject, unwritten);
         }
-        batch.covers = self.shared.lock().covered(upto);
+        let mut queue = self.shared.lock();
+        for (subject, unwritten) in std::mem::take(&mut batch.gone) {
+            // Durable is the touch only with the end: a crash in between would bring back an older state.
+            if queue.dirty.contains(&subject) {
+                queue.dirty.put_back(subject, unwritten);
+            }
+        }
+        batch.covers = queue.covered(upto);
+        drop(queue);
         batch
     }
 
@@ -116,7 +126,13 @@ impl Committer {
                 let changes = batch.fitting("", vec![(name.clone(), value)]);
                 batch.operations.push(Operation::Free { changes });
             }
-            Subject::Session(session) => self.add_session(batch, session, &unwritten.extent),
+            Subject::Session(session) => {
+                self.add_session(batch, session, &unwritten.extent);
+                if batch.operations.len() == before {
+                    batch.gone.push((subject, unwritten));
+                    return;
+                }
+            }
         }
         let place = batch.subjects.len();
         batch.of.extend((before..batch.operations.len()).map(|_| place));

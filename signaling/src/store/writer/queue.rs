@@ -67,6 +67,10 @@ impl Dirty {
         Some((subject, unwritten))
     }
 
+    pub(super) fn contains(&self, subject: &Subject) -> bool {
+        self.subjects.contains_key(subject)
+    }
+
     pub(super) fn oldest(&self) -> Option<u64> {
         self.by_age.first().map(|(since, _)| *since)
     }
