@@ -6,7 +6,7 @@ use millrace_control as contract;
 
 use super::lanes::Lanes;
 use crate::io::waker::Waker;
-use crate::limits::MAILBOX_COMMANDS_MAX;
+use crate::limits::{COMMANDS_PER_CYCLE, MAILBOX_COMMANDS_MAX};
 
 /// What a shard can be sent.
 pub enum Mail {
@@ -37,13 +37,15 @@ impl Mail {
                 contract::Command::RemovePeers(remove) => remove.peers.len().max(1),
                 _ => 1,
             },
-            _ => 1,
+            // Each reads every record of the shard.
+            Self::Snapshot(_) | Self::WholeSnapshot(_) => COMMANDS_PER_CYCLE,
+            Self::Counters(_) | Self::Stop => 1,
         }
     }
 }
 
-/// Where the answer to one request goes. There is always one: dropped without an answer, as by a shard that panics over the
-/// command, it says so.
+/// Where the answer to one request goes. There is always one: a reply that is dropped without an answer is a refusal. A shard
+/// drops it when it panics over the command, or ends before it.
 pub struct ReplyTo {
     request: u64,
     /// Lanes of the connection that asked, until the answer is given.
@@ -73,7 +75,7 @@ impl ReplyTo {
 impl Drop for ReplyTo {
     fn drop(&mut self) {
         if let Some(lanes) = self.lanes.take() {
-            let words = "the shard panicked over this command and was rebuilt";
+            let words = "the shard panicked over this command, or ended before it";
             lanes.answer(self.request, rejected(contract::Rejection::Refused, words));
         }
     }

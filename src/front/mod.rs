@@ -157,7 +157,12 @@ fn stop_signals() -> io::Result<Receiver<i32>> {
     let (sender, receiver) = bounded(1);
     std::thread::Builder::new().name("signals".into()).spawn(move || {
         for signal in signals.forever() {
-            let _ = sender.try_send(signal);
+            // A reload that already waits serves this one too. A stop waits for its turn: it must not be lost.
+            if signal == SIGHUP {
+                let _ = sender.try_send(signal);
+            } else {
+                let _ = sender.send(signal);
+            }
         }
     })?;
     Ok(receiver)

@@ -10,7 +10,7 @@ use crate::records::peer::PeerState;
 use crate::records::{PeerRecord, SubscriptionRecord};
 
 impl Shard<'_> {
-    /// Everything it holds, by id.
+    /// Everything it holds, in no order.
     pub fn snapshot(&self) -> contract::Snapshot {
         let shard = self.config.id;
         let peers = self.records.peers.iter().map(|(slot, peer)| self.describe_peer(slot, peer));
@@ -132,10 +132,9 @@ pub(super) const fn ice_state(peer: &PeerRecord, seen: Seen) -> contract::IceSta
     }
 }
 
-/// Takes at most `left` entries off the front, and counts them.
+/// Takes at most `left` entries, and counts them. It takes them off the end, so that the rest is not copied for each page.
 fn take<T>(entries: &mut Vec<T>, left: &mut usize) -> Vec<T> {
-    let rest = entries.split_off(entries.len().min(*left));
-    let taken = std::mem::replace(entries, rest);
+    let taken = entries.split_off(entries.len() - entries.len().min(*left));
     *left -= taken.len();
     taken
 }

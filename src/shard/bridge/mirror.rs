@@ -52,11 +52,10 @@ impl Shard<'_> {
         record.home = 0;
     }
 
-    /// A mirror has viewers, or its home may have forgotten that: says so now, and from then on by the clock.
+    /// Tells a mirror's home now whether the mirror has viewers, and repeats it by the clock: a word can be lost.
     pub(in crate::shard) fn demand(&mut self, now: Timestamp, slot: TrackSlot) {
-        let track = &mut self.tracks[slot.index()];
-        if self.records.tracks[slot].has(TrackRecord::MIRROR) && !track.subscribers.is_empty() {
-            track.far_asked.get_or_insert_default();
+        if self.records.tracks[slot].has(TrackRecord::MIRROR) {
+            self.tracks[slot.index()].far_asked.get_or_insert_default();
             self.timers.arm(Timer::Demand(slot.0), now);
         }
     }
@@ -64,11 +63,9 @@ impl Shard<'_> {
     pub(in crate::shard) fn on_demand_timer(&mut self, now: Timestamp, slot: TrackSlot) {
         let record = &self.records.tracks[slot];
         let Some(home) = record.far_home() else { return };
-        if self.tracks[slot.index()].subscribers.is_empty() {
-            // All of them are paused. The first one that goes on demands it again.
-            return self.bridge.stage(home, record.id, Content::Demand(false));
-        }
-        self.bridge.stage(home, record.id, Content::Demand(true));
+        // Fan-out does not see viewers that are paused, so a mirror with no others wants nothing.
+        let is_wanted = !self.tracks[slot.index()].subscribers.is_empty();
+        self.bridge.stage(home, record.id, Content::Demand(is_wanted));
         self.timers.arm(Timer::Demand(slot.0), now + DEMAND_INTERVAL);
     }
 

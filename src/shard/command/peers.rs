@@ -197,3 +197,17 @@ fn checked(put: &contract::PutPeer) -> Result<PeerRecord, Refusal> {
     record.set_state(PeerState::Ice);
     Ok(record)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn header_extensions_are_numbered_as_in_the_contract() {
+        for kind in Kind::ALL {
+            let in_contract = contract::ExtensionKind::try_from(i32::from(kind as u8)).unwrap();
+            assert_eq!(format!("{in_contract:?}"), format!("{kind:?}"));
+        }
+        assert!(contract::ExtensionKind::try_from(Kind::ALL.len() as i32 + 1).is_err());
+    }
+}

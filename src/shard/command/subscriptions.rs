@@ -7,6 +7,7 @@ use super::{Refusal, Shard, codec_table, media_kind};
 use crate::ids::{PeerId, PeerSlot, SubscriptionId, SubscriptionSlot, TrackId, TrackSlot};
 use crate::limits::{BRIDGED_SHARDS_MAX, MID_BYTES_MAX};
 use crate::records::{MediaKind, SubscriptionRecord, SwitchRecord, Text};
+use crate::router::viewer::Viewer;
 use crate::shard::timers::Timer;
 use crate::time::Timestamp;
 
@@ -112,7 +113,8 @@ impl Shard<'_> {
         if let Some(peer) = self.peers[record.peer.index()].as_mut() {
             peer.subscriptions.push(slot);
         }
-        self.viewers[slot.index()] = Some(Box::default());
+        // What was sent before a restart of the shard does not count as new.
+        self.viewers[slot.index()] = Some(Box::new(Viewer { seen: record.packets, ..Viewer::default() }));
         self.attach(slot, track);
     }
 
@@ -189,10 +191,6 @@ impl Shard<'_> {
     fn point_at(&mut self, slot: SubscriptionSlot, wanted: &SubscriptionRecord) -> Result<(), Refusal> {
         // Before anything changes, and before the record names it: a restart needs the track.
         let track = self.track_for_viewer(wanted.track, wanted.kind())?;
-        if self.records.tracks[track].kind() != wanted.kind() {
-            let message = format!("track {} is not of the subscription's kind", wanted.track.0);
-            return Err(Refusal::invalid(message));
-        }
         let left = self.detach(slot);
         let record = &mut self.records.subscriptions[slot];
         (record.track, record.flags) = (wanted.track, wanted.flags);
@@ -222,7 +220,6 @@ impl Shard<'_> {
     /// Ends a subscription.
     pub(crate) fn unsubscribe(&mut self, slot: SubscriptionSlot) {
         let record = self.records.subscriptions[slot];
-        let track = self.viewed[slot.index()];
         self.routes.by_subscription.remove(&record.id);
         self.routes.by_viewer_ssrc.remove(&(record.peer, record.ssrc));
         if record.has(SubscriptionRecord::RTX) {
@@ -231,7 +228,7 @@ impl Shard<'_> {
         if let Some(peer) = self.peers[record.peer.index()].as_mut() {
             peer.subscriptions.retain(|subscription| *subscription != slot);
         }
-        self.detach(slot);
+        let track = self.detach(slot);
         self.viewers[slot.index()] = None;
         self.retire(slot);
         self.drop_track_if_unused(track);
@@ -244,7 +241,6 @@ impl Shard<'_> {
         match viewer {
             Some(peer) => {
                 record.flags |= SubscriptionRecord::RETIRED;
-                record.switch.detach();
                 peer.retired.push(slot);
             }
             None => self.records.subscriptions.remove(slot),

@@ -69,6 +69,9 @@ impl Shard<'_> {
     /// The track of that id; one without a publisher is made for a viewer who comes first.
     pub(super) fn track_for_viewer(&mut self, id: TrackId, kind: MediaKind) -> Result<TrackSlot, Refusal> {
         if let Some(&slot) = self.routes.by_track.get(&id) {
+            if self.records.tracks[slot].kind() != kind {
+                return Err(Refusal::invalid(format!("track {} is not of the subscription's kind", id.0)));
+            }
             return Ok(slot);
         }
         let flags = if kind == MediaKind::Video { TrackRecord::VIDEO } else { 0 };
@@ -182,7 +185,9 @@ impl Shard<'_> {
             return self.install_far_stream(slot);
         }
         self.routes.by_ssrc.insert((record.peer, record.ssrc), slot);
-        self.inbound[slot.index()] = Some(Box::new(Inbound::default()));
+        // What came before a restart of the shard does not count as new.
+        let seen = record.replay.newest().map_or(0, |newest| newest + 1);
+        self.inbound[slot.index()] = Some(Box::new(Inbound { seen, ..Inbound::default() }));
         if let Some(peer) = self.peers[record.peer.index()].as_mut() {
             peer.inbound.push(slot);
         }
