@@ -4,7 +4,8 @@ use super::*;
 
 /// A store under test.
 pub(super) trait Testee {
-    /// The store after a restart of the process: the one before is dropped, what it has acknowledged is there.
+    /// Drops the store and opens it again, as a restart of the process does. It must hold everything that it
+    /// acknowledged.
     fn reopen(&mut self) -> Box<dyn Store>;
 }
 

@@ -1,4 +1,4 @@
-//! What a record is called.
+//! The name of a record.
 
 use std::fmt;
 
@@ -14,9 +14,9 @@ pub enum Namespace {
     Connection = 2,
     /// A stream that is published.
     Stream = 3,
-    /// What one connection watches.
+    /// A subscription of one connection to the stream of another.
     Subscription = 4,
-    /// The last notices to clients, for whoever takes the session over.
+    /// The last notices to clients, for the node that takes the session over.
     Notice = 5,
     /// An endpoint: a transport and what goes over it.
     Endpoint = 6,

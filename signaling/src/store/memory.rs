@@ -1,4 +1,4 @@
-//! A store in memory, for tests: what the conformance suite is tried against first.
+//! A store in memory, for tests. The conformance suite runs against it too.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};

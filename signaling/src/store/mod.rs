@@ -1,4 +1,4 @@
-//! Where sessions, and what outlives them, survive a restart.
+//! Keeps sessions, and records that outlive sessions, across a restart.
 //!
 //! The store holds small records and knows nothing of what is in them. A record has a [`Name`] (a [`Namespace`] and an
 //! id) and a [`Value`] (bytes, with the version of their encoding). Records of a session are kept together with its
@@ -10,7 +10,7 @@
 //! * [`Writer`] writes behind. The model says which records it has touched and what happens after they are durable.
 //!   Everything that happens after happens in the order of submission, and none of it waits for a disk longer than
 //!   [`Pace::deadline`].
-//! * [`whole`] keeps a whole session in one value, as long as the model has no smaller records.
+//! * [`whole`] reads what releases up to 0.1 stored: a whole session in one value.
 //!
 //! # Example
 //!
@@ -84,7 +84,8 @@ pub trait Store: Send {
     /// nothing and does not touch the others.
     ///
     /// # Errors
-    /// Then nothing is carried out, as far as the engine can know: the caller says it all again.
+    /// When the store fails. As far as the engine knows, it has carried out nothing. The caller must commit
+    /// everything again.
     fn commit(&mut self, operations: &[Operation]) -> Result<Vec<Outcome>, StoreError>;
 
     /// Every session with its records.
@@ -187,13 +188,13 @@ pub trait Store: Send {
     }
 }
 
-/// A record that nothing here can read: of a later version, or damaged. It is reported when it is set aside, and only
-/// counted from then on.
+/// A record that this version cannot read: it is damaged or of a later version. It is reported when it is set aside.
+/// After that it is only counted.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Aside {
     /// Its session, `None` for a kind that outlives sessions.
     pub session: Option<String>,
-    /// Its name. A kind that this version does not know is no name, so such records are only counted.
+    /// Its name. A record of a kind that this version does not know has no name, so it is only counted.
     pub name: Name,
     /// What is in it.
     pub value: Value,

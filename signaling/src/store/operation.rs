@@ -1,4 +1,4 @@
-//! What a store is asked to do, and what it answers.
+//! The operations of a store, and their outcomes.
 
 use super::key::{ID_LEN_MAX, Name};
 
@@ -27,11 +27,11 @@ impl Value {
 pub struct Ownership {
     /// Node id of the owner.
     pub owner: String,
-    /// Grows with each owner. The store refuses a lower one than it holds, and takes a higher one as a repair: the
-    /// claim that introduced it was lost.
+    /// Grows with each owner. The store refuses a fence that is lower than its own. It accepts a higher one as a
+    /// repair, because the claim that introduced it was lost.
     pub fence: u64,
     /// How long, in ms of an observer's own clock, the owner must be silent before another node may claim the session.
-    /// The store keeps it and does not act on it. 0 means that nobody claims it.
+    /// The store keeps it and does not act on it. With 0, no other node claims the session.
     pub lease_ms: u64,
 }
 
@@ -118,10 +118,10 @@ pub type Outcome = Result<(), Refusal>;
 /// Why an operation was refused. The other operations of the same commit are not affected.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// The session to create is there.
+    /// The session to create exists already.
     #[error("the session exists and belongs to {} (fence {})", .0.owner, .0.fence)]
     Exists(Ownership),
-    /// The session is not there.
+    /// The session does not exist.
     #[error("the session is not in the store")]
     Missing,
     /// Another owner has it.
@@ -135,13 +135,13 @@ pub enum Refusal {
 /// Why a store did nothing at all.
 #[derive(Debug, thiserror::Error)]
 pub enum StoreError {
-    /// It cannot be used as it is set up. Another start does not change that.
+    /// Its configuration does not work. A restart does not change that.
     #[error("the store cannot be used: {0}")]
     Denied(String),
     /// It does not work at present. Try again.
     #[error("the store failed: {0}")]
     Unavailable(String),
-    /// What it held is lost to it, and it is empty. Write everything again.
+    /// The store lost its content and is empty. The caller must write everything again.
     #[error("the store was damaged and begins anew: {0}")]
     Emptied(String),
 }

@@ -1,4 +1,4 @@
-//! Where the writer gets the values from, and how a change is announced to it.
+//! The source of the writer's values, and the announcement of a change.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -34,8 +34,8 @@ pub struct Present {
     pub records: Vec<(Name, Value)>,
 }
 
-/// What holds the present values. The writer asks when it commits, not when a change is submitted, so that several
-/// changes of a record are written once.
+/// Holds the present values. The writer asks for them when it commits and not when a change is submitted, so that
+/// several changes of a record are written once.
 ///
 /// The commit thread calls this. It may lock what the submitting code locks: the writer holds no lock meanwhile. A panic
 /// in it ends the process.
@@ -68,13 +68,13 @@ pub(super) enum Extent {
     Created,
     /// Everything; what the store holds is replaced.
     Whole,
-    /// It has ended, under this fence.
+    /// The session has ended under this fence.
     Ended(u64),
-    /// It has ended under this fence, and there is a new one of the same id.
+    /// The session has ended under this fence, and a new one has the same id.
     Again(u64),
 }
 
-/// Most records of one session that are remembered by name; beyond, the whole session is written.
+/// Most records of one session that are remembered by name. With more, the whole session is written.
 const NAMED_MAX: usize = 4_096;
 
 impl Extent {
@@ -118,7 +118,7 @@ impl Touched {
         Self::session(session.into(), Extent::Whole)
     }
 
-    /// These records of a session. Names of records that are gone are fine, and are how they are removed.
+    /// These records of a session. The name of a record that no longer exists removes it from the store.
     pub fn records(session: impl Into<Arc<str>>, names: impl IntoIterator<Item = Name>) -> Self {
         Self::session(session.into(), Extent::Named(names.into_iter().collect()))
     }

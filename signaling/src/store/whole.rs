@@ -1,58 +1,11 @@
-//! A whole session in one value, cut into records of the permitted length.
-//!
-//! This is for a model that has no smaller records yet, and for reading what releases before records have stored.
-
-use std::sync::Arc;
+//! A whole session in one value, cut into records of the permitted length. Releases up to 0.1 stored sessions so.
 
 use super::key::{Name, Namespace};
-use super::operation::{Operation, Ownership, Refusal, StoreError, StoredSession, VALUE_LEN_MAX, Value};
-use super::source::{Present, Selection, Source};
+use super::operation::{Operation, Refusal, StoreError, StoredSession, VALUE_LEN_MAX, Value};
 use super::{Outcome, Store};
 
 /// Format of the pieces, in [`Namespace::Session`]: the session as JSON, cut.
 pub const FORMAT: u8 = 1;
-
-/// Gives the present value of a session, `None` when it is gone.
-pub type Values = Box<dyn Fn(&str) -> Option<Vec<u8>> + Send>;
-
-/// Gives the id of every session.
-pub type Ids = Box<dyn Fn() -> Vec<Arc<str>> + Send>;
-
-/// A source of whole sessions. Every submission names a session by [`super::Touched::whole`].
-pub struct WholeSessions {
-    /// The values.
-    pub values: Values,
-    /// The ids.
-    pub ids: Ids,
-}
-
-impl Source for WholeSessions {
-    fn session(&self, session: &str, _selection: Selection<'_>) -> Option<Present> {
-        let records = pieces(&(self.values)(session)?);
-        Some(Present { ownership: Ownership::single(), records })
-    }
-
-    fn free(&self, _name: &Name) -> Option<Value> {
-        None
-    }
-
-    fn sessions(&self) -> Vec<Arc<str>> {
-        (self.ids)()
-    }
-
-    fn free_names(&self) -> Vec<Name> {
-        Vec::new()
-    }
-}
-
-/// Every session that is stored as one value, with that value.
-///
-/// # Errors
-/// When the store cannot be read.
-pub fn load(store: &mut dyn Store) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
-    let whole = |session: StoredSession| value(&session).map(|value| (session.id, value));
-    Ok(store.load()?.into_iter().filter_map(whole).collect())
-}
 
 /// Sets sessions aside whose value does not read.
 ///
@@ -90,9 +43,17 @@ pub(super) fn pieces(value: &[u8]) -> Vec<(Name, Value)> {
     value.chunks(VALUE_LEN_MAX).enumerate().map(piece).collect()
 }
 
+/// Every session that is stored as one value, with that value.
+#[cfg(test)]
+pub(super) fn load(store: &mut dyn Store) -> Result<Vec<(String, Vec<u8>)>, StoreError> {
+    let whole = |session: StoredSession| value(&session).map(|value| (session.id, value));
+    Ok(store.load()?.into_iter().filter_map(whole).collect())
+}
+
 #[cfg(test)]
 mod tests {
     use super::super::Memory;
+    use super::super::operation::Ownership;
     use super::*;
 
     #[test]

@@ -21,7 +21,7 @@ pub(crate) const SESSIONS: u64 = 7;
 pub(crate) const RECORDS: usize = 3;
 
 /// Submissions that wait for the disk at a time.
-const AHEAD: usize = 40;
+pub(crate) const AHEAD: u64 = 40;
 
 const DIRECTORY: &str = "MILLRACE_TEST_STORE";
 const FIRST: &str = "MILLRACE_TEST_FIRST";
@@ -143,7 +143,7 @@ fn writes_until_it_is_killed() {
     for number in first.. {
         submit(&writer, &numbers, number, ahead.clone());
         // Waits until one of those ahead has left.
-        if number >= first + AHEAD as u64 {
+        if number >= first + AHEAD {
             behind.recv().unwrap();
         }
     }

@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use millrace_signaling::store::{Embedded, Store as _};
 
-use super::child::{Said, ends_session, read, session, spawn, store_file, stored_numbers};
+use super::child::{AHEAD, Said, ends_session, read, session, spawn, store_file, stored_numbers};
 use super::support::scratch;
 
 #[test]
@@ -45,7 +45,8 @@ fn kill_and_look(rounds: u32) {
                 // It has ended: by this number, or by a later one that is not acknowledged.
                 None => {
                     ends_session(number)
-                        || (number..next).any(|later| session(later) == *id && ends_session(later))
+                        || (number..=last + AHEAD + 1)
+                            .any(|later| session(later) == *id && ends_session(later))
                 }
             };
             assert!(

@@ -10,7 +10,7 @@ use redb::{CommitError, DatabaseError, StorageError, TableError, TransactionErro
 
 use crate::clock;
 
-/// Mode of the file: tokens are in it.
+/// Mode of the file. Only its owner may read it, because it contains tokens.
 const MODE: u32 = 0o600;
 
 /// Damaged files that are kept. Older ones are removed, so that a failing disk is not filled up.
@@ -98,7 +98,7 @@ pub(super) fn open_file(path: &Path) -> Result<File, Failure> {
     Ok(file)
 }
 
-/// Whether there is anything to lose in it.
+/// Whether the file has content that could be lost.
 pub(super) fn has_content(path: &Path) -> bool {
     std::fs::metadata(path).is_ok_and(|file| file.len() > 0)
 }

@@ -1,7 +1,7 @@
 //! The default store: one file, no server.
 //!
-//! A file that is damaged is set aside, beside the new one, and never keeps the process from starting or the calls from
-//! going on. Decisions and figures: `docs/decisions/store.md`.
+//! A damaged file is set aside beside the new one. The process still starts, and calls go on. Decisions and figures
+//! are in `docs/decisions/store.md`.
 
 mod file;
 mod tables;
@@ -35,10 +35,10 @@ pub struct Embedded {
     counters: Arc<StoreCounters>,
 }
 
-/// A record as it is in the file, whose value or kind does not read.
+/// Key of a record in the file whose value or kind does not read.
 type Unreadable = (String, u8, String);
 
-/// What reads, and what does not.
+/// The readable items, and the unreadable ones.
 type Read<T> = (Vec<T>, Vec<Unreadable>);
 
 impl Embedded {
@@ -150,7 +150,7 @@ impl Embedded {
         format!("{}: {failure}", self.path.display())
     }
 
-    /// What a failure of a call is to the caller.
+    /// Turns a failure into the error for the caller.
     fn failed(&mut self, failure: &Failure) -> StoreError {
         if matches!(failure, Failure::Broken(_)) {
             let text = self.named(failure);

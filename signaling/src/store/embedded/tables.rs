@@ -22,7 +22,7 @@ pub(super) const RECORDS: TableDefinition<'_, RecordKey<'_>, &[u8]> = TableDefin
 /// Records that outlive sessions, by kind and id.
 pub(super) const FREE: TableDefinition<'_, (u8, &str), &[u8]> = TableDefinition::new("free-2");
 
-/// What nothing can read, by session (empty for records that outlive sessions), kind and id.
+/// Unreadable records, by session (empty for records that outlive sessions), kind and id.
 pub(super) const ASIDE: TableDefinition<'_, RecordKey<'_>, &[u8]> = TableDefinition::new("aside-2");
 
 /// Whole sessions as JSON, of releases before records.
@@ -235,7 +235,7 @@ fn header(ownership: &Ownership) -> Vec<u8> {
     header
 }
 
-/// Reads a header. One that does not read is damage: without owners the file is of no use.
+/// Reads a header. A header that does not read counts as damage, because the file is of no use without owners.
 fn read_header(header: &[u8]) -> Result<Ownership, Error> {
     let read = || {
         let (&version, rest) = header.split_first()?;

@@ -112,7 +112,7 @@ fn sessions_of_the_last_release_are_taken_over() {
         assert_eq!(sessions, [("ses_a".to_owned(), b"{}".to_vec())]);
         assert_eq!(store.load_session("ses_a").unwrap().unwrap().ownership, Ownership::single());
     }
-    // After a downgrade and an upgrade: what the old program has written since is newer.
+    // After a downgrade and an upgrade, the records of the old program are the newer ones.
     write_old(&scratch.file(), &[("ses_a", b"{1}")]);
     let sessions = whole::load(&mut scratch.open()).unwrap();
     assert_eq!(sessions, [("ses_a".to_owned(), b"{1}".to_vec()), ("ses_b".to_owned(), large)]);
@@ -131,7 +131,7 @@ fn fill(store: &mut Embedded, sessions: usize) {
     }
 }
 
-/// Opens what may be damaged and uses it. Whatever it is: it starts, it gives no value that was not written, it works.
+/// Opens a file that may be damaged and uses it. The store must start, give no value that was not written, and work.
 fn start_and_use(scratch: &Scratch) -> usize {
     let mut store = scratch.open();
     let sessions = store.load().unwrap();
@@ -143,7 +143,7 @@ fn start_and_use(scratch: &Scratch) -> usize {
         ownership: Ownership::single(),
         records: vec![(con("con_0"), Value::new(1, vec![b'v'; 200]))],
     };
-    // A damage may show in writing only: then it is set aside, and the next attempt is made in a new file.
+    // Some damage shows only when the store writes. Then the file is set aside, and the next attempt uses a new file.
     let outcome = store.commit(std::slice::from_ref(&operation)).or_else(|error| {
         assert!(matches!(error, StoreError::Emptied(_)), "{error}");
         store.commit(&[operation])

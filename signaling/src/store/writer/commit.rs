@@ -108,7 +108,7 @@ impl Committer {
         }
         let mut queue = self.shared.lock();
         for (subject, unwritten) in std::mem::take(&mut batch.gone) {
-            // Durable is the touch only with the end: a crash in between would bring back an older state.
+            // The queued end makes the touch durable. A crash before it would bring back an older state.
             if queue.dirty.contains(&subject) {
                 queue.dirty.put_back(subject, unwritten);
             }
@@ -244,17 +244,20 @@ impl Committer {
 }
 
 impl Batch {
-    /// Leaves out what no store takes, so that it does not hold up the rest, and counts the bytes of the rest.
+    /// Leaves out what no store takes, so that it does not hold up the rest, and counts the bytes of the rest. A record that has
+    /// become too large is removed: an older value of it would be wrong after a restart.
     fn fitting(&mut self, session: &str, mut changes: Vec<Change>) -> Vec<Change> {
-        changes.retain(|(name, value)| {
+        changes.retain_mut(|(name, value)| {
             let len = value.as_ref().map_or(0, |value| value.bytes.len());
-            let fits = len <= VALUE_LEN_MAX && name.id.len() <= super::super::ID_LEN_MAX;
-            if !fits {
+            let has_fit_name = name.id.len() <= super::super::ID_LEN_MAX;
+            if len > VALUE_LEN_MAX || !has_fit_name {
                 self.has_unfit = true;
                 tracing::error!(session, ?name, len, "a record is too large and is not stored");
+                *value = None;
+            } else {
+                self.bytes += len;
             }
-            self.bytes += len;
-            fits
+            has_fit_name
         });
         changes
     }

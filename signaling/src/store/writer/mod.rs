@@ -1,4 +1,4 @@
-//! Writing behind: what was touched is written soon, and what follows happens in the order of submission.
+//! Writes records some time after the change. What follows a change happens in the order of submission.
 //!
 //! Two threads share a queue. The commit thread takes what was touched, asks the [`Source`] for the present values, and
 //! commits them; while it does, further changes gather, so a burst costs few commits. The order thread runs what happens
@@ -9,7 +9,8 @@
 //! * the commit has failed ([`Durability::Failed`]): it is tried again each [`Pace::retry`];
 //! * more waits than [`Pace::waiting_max`] and [`Pace::waiting_bytes_max`] permit ([`Durability::Late`]).
 //!
-//! While the disk hangs or fails, what was touched is remembered by name: its memory is bounded by the number of records.
+//! While the disk hangs or fails, the writer remembers the names of the touched records. The number of records bounds
+//! its memory.
 
 mod commit;
 mod order;
@@ -34,7 +35,7 @@ type After = Box<dyn FnOnce(Durability) + Send>;
 pub enum Durability {
     /// It survives a crash from now on.
     Durable,
-    /// It is not written yet: the disk is slow. It will be.
+    /// It is not written yet, because the disk is slow. The writer keeps trying.
     Late,
     /// It could not be written. It is tried again, unless the store refused it (see [`Source::refused`]).
     Failed,
@@ -67,7 +68,8 @@ impl Default for Pace {
     }
 }
 
-/// So many times the permitted number wait only when the order thread stands still.
+/// If more than this many times [`Pace::waiting_max`] submissions wait, the order thread stands still, and the
+/// process ends.
 const STANDSTILL: usize = 16;
 
 /// Figures of the writer.
@@ -136,10 +138,11 @@ impl Writer {
         Ok(writer)
     }
 
-    /// Makes what was touched durable, then runs `after` on the order thread. Never blocks. Nothing touched is fine: it
-    /// keeps the order. `after_bytes` is about the memory that `after` holds.
+    /// Makes the touched records durable, then runs `after` on the order thread. It does not wait for the disk. A
+    /// submission that touched nothing only keeps its place in the order. `after_bytes` is the approximate memory of
+    /// `after`.
     ///
-    /// Call it under the lock under which the change was made: then the order of submission is that of the changes.
+    /// Call it under the lock under which the change was made, so that submissions have the order of the changes.
     pub fn submit(
         &self,
         touched: Touched,

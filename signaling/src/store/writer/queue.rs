@@ -1,6 +1,6 @@
-//! What waits: touched records for the next commit, and what happens after it, in the order of submission.
+//! The touched records that wait for the next commit, and what happens after it, in the order of submission.
 //!
-//! This is the state that the two threads of the writer share. It decides and does nothing.
+//! The two threads of the writer share this state. It does no IO and runs no callback.
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
@@ -17,7 +17,7 @@ pub(super) enum Subject {
     Free(Name),
 }
 
-/// What of a subject is not on disk.
+/// The part of a subject that is not on disk.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Unwritten {
     /// Number of the first submission that has touched it since it was written.
@@ -94,7 +94,7 @@ struct Waiting {
 pub(super) enum Next {
     /// There is none.
     Nothing,
-    /// Not before a commit has ended, or this time has come.
+    /// It waits until a commit has ended, or until this time.
     Until(Instant),
     /// Now.
     Now(Durability),
@@ -110,7 +110,7 @@ pub(super) struct Queue {
     pub(super) dirty: Dirty,
     /// Number of the last submission that has touched something.
     pub(super) last: u64,
-    /// When the commit began that is under way.
+    /// Start of the commit in progress.
     pub(super) committing_since: Option<Instant>,
     /// The last commit has failed.
     pub(super) is_failing: bool,

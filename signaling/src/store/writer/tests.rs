@@ -74,15 +74,22 @@ impl Store for Scripted {
     }
 }
 
+/// Runs once, between a take and its answer.
+type Hook = Box<dyn FnOnce() + Send>;
+
 /// A model: records by session and name, and free records under "".
 #[derive(Clone, Default)]
 struct Model {
     sessions: Arc<Mutex<BTreeMap<String, BTreeMap<Name, Value>>>>,
     refused: Arc<Mutex<Vec<(String, Refusal)>>>,
+    /// What happens before the next answer about a session.
+    before_answer: Arc<Mutex<Option<Hook>>>,
 }
 
 impl Source for Model {
     fn session(&self, session: &str, selection: Selection<'_>) -> Option<Present> {
+        let before = self.before_answer.lock().unwrap().take();
+        before.into_iter().for_each(|before| before());
         let sessions = self.sessions.lock().unwrap();
         let records = sessions.get(session)?.iter().filter(|(name, _)| selection.contains(name));
         let records = records.map(|(name, value)| (name.clone(), value.clone())).collect();
@@ -248,6 +255,29 @@ fn an_ended_session_is_dropped_and_its_id_may_come_again() {
     bench.submit(Touched::ended("a", 1), "ended");
     bench.close();
     assert_eq!(bench.stored("a"), None);
+}
+
+#[test]
+fn a_change_of_a_session_that_ends_meanwhile_is_durable_with_the_end() {
+    let bench = Bench::with(BY_EVENTS);
+    bench.create("a", "created");
+    bench.commit(Step::Work);
+    bench.leaves("created", Durability::Durable);
+    let ((ask, asked), (answer, answered)) = (mpsc::channel(), mpsc::channel::<()>());
+    *bench.model.before_answer.lock().unwrap() = Some(Box::new(move || {
+        ask.send(()).unwrap();
+        answered.recv().unwrap();
+    }));
+    bench.change("a", "first", "2", "changed");
+    // The commit thread has taken the change and asks for its value.
+    asked.recv().unwrap();
+    bench.model.end("a");
+    bench.submit(Touched::ended("a", 1), "ended");
+    answer.send(()).unwrap();
+    assert_eq!(bench.commit(Step::Fail), [Operation::Drop { session: "a".to_owned(), fence: 1 }]);
+    bench.leaves("changed", Durability::Failed);
+    bench.leaves("ended", Durability::Failed);
+    bench.commit(Step::Work);
 }
 
 #[test]
