@@ -1,4 +1,4 @@
-//! Telling the relay when what a publisher may send has changed.
+//! Sends changed caps of publishers to the relay.
 
 use std::sync::{Arc, Weak};
 
@@ -19,7 +19,7 @@ impl App {
         }
     }
 
-    /// Brings the caps of a session in line after a change of who watches what.
+    /// Adapts the caps of publishers after their viewers have changed.
     pub(super) fn adapt_caps(&self, locked: &mut LockedSession<'_>) {
         let changed = locked.session.adapt_caps(self.caps());
         if !changed.is_empty() {
@@ -54,7 +54,7 @@ impl App {
         if let Err(error) = self.link.apply(shard, &[Command::PutPeer(peer)], self.relay_deadline()).await {
             tracing::debug!(shard, %error, "a publisher keeps the cap it has");
         }
-        // It may have ended meanwhile, and what was said of it must not stay behind.
+        // If the stream ended or moved meanwhile, the relay must not keep the peer that this command made again.
         if current().is_none_or(|(_, peer)| peer.peer != id) {
             self.link.forget(shard, vec![id]);
         }

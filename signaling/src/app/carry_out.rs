@@ -14,25 +14,26 @@ use crate::registry::{Client, LockedSession, SessionState};
 use crate::session::{Audience, Changes, Fact, Notification, PlacedPeer};
 use crate::store::Durability;
 
-/// Memory of what happens after a commit beside its messages, in bytes.
+/// Assumed memory of what happens after a commit, without its messages, in bytes.
 const AFTER_LEN: usize = 512;
 
 /// One answer that leaves with its change.
 pub struct Answer {
-    /// Where to.
+    /// The outbox of the receiver.
     pub outbox: Arc<Outbox>,
     /// The text frame.
     pub text: Text,
 }
 
 impl App {
-    /// Carries out what follows from a change of a session: the store first, then notices and `answer`, in the order of the
-    /// changes. The guard proves that the change itself was made under the same lock.
+    /// Carries out the effects of a change of a session. The store comes first, then the notices and `answer`, in the
+    /// order of the changes. The caller must have made the change under the same lock as this guard.
     pub fn carry_out(&self, locked: &mut LockedSession<'_>, changes: Changes, answer: Option<Answer>) {
         self.submit(locked, changes, answer, |_| ());
     }
 
-    /// The same for an application that waits. It is answered when the attempt to make the change durable is over.
+    /// The same for an application that waits. The receiver gets the outcome when the change is durable, has failed,
+    /// or has waited too long for the disk.
     pub fn carry_out_and_tell(
         &self,
         locked: &mut LockedSession<'_>,
@@ -81,7 +82,7 @@ impl App {
             done(durability);
         });
         if changes.closed {
-            // Behind the submission: what a new session of the same id submits comes later.
+            // This comes after the submission, so that a new session of the same id submits its changes later.
             locked.is_over = true;
             self.registry.remove(&locked.session.id);
             tracing::info!(session = locked.session.id, "session is over");
@@ -104,7 +105,7 @@ impl App {
     }
 }
 
-/// Which texts go to which outboxes. A notice is encoded once for each dialect, however many clients are sent it.
+/// Pairs the encoded notices with the outboxes of their receivers. A notice is encoded once for each dialect.
 fn messages(state: &SessionState, notifications: &[Notification]) -> Vec<(Arc<Outbox>, Text)> {
     let mut messages = Vec::new();
     for Notification { to, notice } in notifications {

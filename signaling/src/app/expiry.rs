@@ -1,4 +1,4 @@
-//! Participants and sessions that end without having said so.
+//! Ends participants that lost their socket, and sessions that no client joined.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -10,9 +10,9 @@ use crate::registry::Place;
 use crate::session::{Reason, Session};
 
 impl App {
-    /// The socket of a participant is gone: it has some time to come back on another one.
+    /// Removes a participant that lost its socket, unless it comes back on another one within `grace`.
     pub fn await_return(self: &Arc<Self>, resume_key: String, reader: u64, grace: Duration) {
-        // Who has left is not waited for.
+        // A participant that has left needs no timer.
         if self.registry.place_of(&resume_key).is_none() {
             return;
         }
@@ -25,12 +25,11 @@ impl App {
         });
     }
 
-    /// Takes a participant out at once, unless another socket than that of `reader` is its own by now. Gives whether
-    /// it did.
+    /// Removes a participant, unless a newer socket than that of `reader` serves it. Returns whether it was removed.
     pub fn remove_now(&self, resume_key: &str, reader: u64, reason: Reason) -> bool {
         let Some(Place { cell, connection }) = self.registry.place_of(resume_key) else { return false };
         let Some(mut locked) = cell.lock() else { return false };
-        // Under the lock, as a client comes back under it.
+        // Check this under the lock, because a client comes back under the same lock.
         let is_same = |outbox: &crate::delivery::Outbox| outbox.reader() == reader;
         if !locked.clients.get(&connection).is_some_and(|client| is_same(&client.outbox)) {
             return false;
@@ -41,7 +40,7 @@ impl App {
         true
     }
 
-    /// Removes sessions that nobody ever joined and that are too old for that.
+    /// Removes sessions without participants that are older than the configured threshold.
     pub fn remove_unused(&self, now_ms: u64) {
         let threshold_ms = self.config.garbage.threshold_s.saturating_mul(1_000);
         let is_old = |session: &Session| {

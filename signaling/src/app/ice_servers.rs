@@ -1,20 +1,16 @@
-//! The ICE servers a client is told to use. This is the only place they come from.
+//! The ICE servers that clients get. Every list of ICE servers is made here.
 
-use aws_lc_rs::hmac;
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-
-use super::App;
+use super::{App, turn};
 use crate::ids;
 use crate::session::IceServer;
 
-/// How long TURN credentials made here are good, in seconds.
+/// Lifetime of the TURN credentials that are made here, in seconds.
 const CREDENTIAL_LIFETIME_S: u64 = 86_400;
 
-/// Who is to use them.
+/// The client that gets the servers.
 #[derive(Clone, Copy, Debug)]
 pub struct IceClient<'a> {
-    /// Servers of its connection alone, of which there may be none.
+    /// Servers of its connection only. May be empty.
     pub own: &'a [IceServer],
     /// The name it knows this server by.
     pub host: &'a str,
@@ -25,9 +21,9 @@ pub struct IceClient<'a> {
 }
 
 impl App {
-    /// The servers of the connection, else those of the configuration, else the relay's TURN, else the STUN of the client's shard; each with
-    /// credentials to hand out and no secret. Never none: a client without ICE servers asks a public one on the
-    /// Internet.
+    /// The servers of the connection. If it has none: the configured servers, else the relay's TURN servers, else
+    /// STUN at the port of the client's shard. They contain credentials but no secret. The list is never empty,
+    /// because a client without ICE servers asks a public one on the internet.
     pub fn ice_servers(&self, client: IceClient<'_>) -> Vec<IceServer> {
         let set = &self.config.ice.servers;
         if set.is_empty() && client.own.is_empty() {
@@ -46,14 +42,11 @@ fn offered(client: IceClient<'_>, set: &[IceServer]) -> Vec<IceServer> {
     servers.iter().map(|server| with_credentials(server, client.now_ms)).collect()
 }
 
-/// Makes credentials where there is a secret to make them of: the user name is when they end, and a random word; the
-/// password follows from both, so that the TURN server needs to know nobody
-/// (draft-uberti-behave-turn-rest-00 §2.2).
+/// Makes credentials if the server has a secret, so that the TURN server needs no list of users.
 fn with_credentials(server: &IceServer, now_ms: u64) -> IceServer {
     let Some(secret) = &server.static_auth_secret else { return server.clone() };
-    let username = format!("{}:{}", now_ms / 1_000 + CREDENTIAL_LIFETIME_S, ids::ice(8));
-    let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
-    let credential = STANDARD.encode(hmac::sign(&key, username.as_bytes()));
+    let expires_at_s = now_ms / 1_000 + CREDENTIAL_LIFETIME_S;
+    let (username, credential) = turn::credentials(secret, expires_at_s, &ids::ice(8));
     IceServer {
         url: server.url.clone(),
         username: Some(username),
@@ -91,8 +84,8 @@ mod tests {
         assert_eq!(keys, ["url", "username", "credential"]);
         let username = offer["username"].as_str().unwrap();
         assert!(username.starts_with("87400:"), "{username}");
-        let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, b"s");
-        let tag = STANDARD.decode(offer["credential"].as_str().unwrap()).unwrap();
-        hmac::verify(&key, username.as_bytes(), &tag).expect("the server makes the same of it");
+        let (_, user) = username.split_once(':').unwrap();
+        let (_, credential) = turn::credentials("s", 87_400, user);
+        assert_eq!(offer["credential"], credential);
     }
 }

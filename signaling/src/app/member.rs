@@ -7,7 +7,7 @@ use crate::delivery::Outbox;
 use crate::registry::{LockedSession, NegotiationLock, SessionCell};
 use crate::session::Refusal;
 
-/// A participant in its session, as it speaks through one socket or none.
+/// A participant in its session, with the socket that it uses, if any.
 #[derive(Clone)]
 pub struct Member {
     /// Its session.
@@ -47,7 +47,8 @@ impl Member {
         }
     }
 
-    /// Checks that this socket is its participant's own. Another one has a newer offer: an older must not win.
+    /// Checks that this is the participant's newest socket. An offer of an older socket must not replace a newer
+    /// offer.
     ///
     /// # Errors
     /// When a newer socket reads the outbox.

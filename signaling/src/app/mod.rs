@@ -1,4 +1,4 @@
-//! The core: what clients and applications may do, and how it takes effect. It knows no protocol.
+//! The use-cases of clients and applications, and how their changes take effect. This module contains no protocol.
 //!
 //! ```text
 //!   adapter ── use-case ──► calls ── session model (registry) ──► Changes ──► carry_out ──► store, then notices and answer
@@ -40,12 +40,12 @@ pub use error::CallError;
 pub use ice_servers::IceClient;
 pub use member::Member;
 
-/// How often memory that a crowd has left is given back.
+/// Interval at which the indexes release memory that they no longer need.
 const SHRINK_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The running application.
 pub struct App {
-    /// What the operator said.
+    /// The operator's configuration.
     pub config: Config,
     /// Every session.
     pub registry: Arc<Registry>,
@@ -53,13 +53,13 @@ pub struct App {
     pub link: Link,
     /// When it started, in ms since 1970.
     pub started_at_ms: u64,
-    /// Who is told what happened.
+    /// Passes the facts on to the webhook and the records.
     pub journal: Arc<Journal>,
     /// REST requests of each address.
     pub rest_calls: Addresses,
     /// Who may do what.
     pub access: Access,
-    /// What the relay keeps on file, once it was read.
+    /// The relay's TURN secret, after it was read from its file.
     pub(crate) turn_secret: OnceLock<String>,
     writer: Writer,
     /// Whether the process is about to end. Every WebSocket has a receiver.
@@ -109,7 +109,7 @@ impl App {
         Ok(app)
     }
 
-    /// Every participant of the process before has some time to come back.
+    /// Gives each restored participant the time of `restart_grace` to come back. Then it is removed.
     fn await_restored(self: &Arc<Self>) {
         for cell in self.registry.all() {
             let keys: Vec<String> =
@@ -134,12 +134,13 @@ impl App {
         }
     }
 
-    /// Until when something that needs the relay and begins now may take.
+    /// The deadline of an operation that begins now and needs the relay.
     pub fn relay_deadline(&self) -> Instant {
         Instant::now() + self.config.timing.relay_wait
     }
 
-    /// Waits, for some time, until what happened so far is durable and told.
+    /// Waits until the store has tried to write all changes so far and the journal is done. It waits for
+    /// `events_farewell` at most.
     pub async fn settle(&self) {
         let (done, durable) = oneshot::channel();
         self.writer.submit(Touched::none(), 0, |_| {
@@ -152,12 +153,13 @@ impl App {
         let _ = timeout(self.config.timing.events_farewell, all).await;
     }
 
-    /// Becomes true when the process is about to end. A WebSocket drops it when it has said goodbye.
+    /// A receiver that becomes true when the process is about to end. A WebSocket drops its receiver after its
+    /// goodbye.
     pub fn ending(&self) -> watch::Receiver<bool> {
         self.ending.subscribe()
     }
 
-    /// Has every WebSocket closed, and waits until all have said why, for some time.
+    /// Makes every WebSocket close, and waits until all have sent the reason. It waits for `goodbye` at most.
     pub async fn dismiss(&self) {
         self.ending.send_replace(true);
         let _ = timeout(self.config.timing.goodbye, self.ending.closed()).await;

@@ -1,5 +1,5 @@
-//! From an offer to an answer and to what the relay must hold: the one place where SDP, policy and the relay's facts
-//! meet.
+//! Negotiates session descriptions. It makes a description for the browser and an endpoint for the relay from the
+//! SDP, the session's policy and the relay's facts.
 
 use std::net::{IpAddr, SocketAddr};
 
@@ -15,13 +15,15 @@ use crate::session::{
     ConnectionProperties, Endpoint, ForcedVideoCodec, MediaOptions, MediaServer, Offer, Session, Stream,
 };
 
-/// Length of our ICE user fragment: 71 bits, so that two never meet in one relay. It takes 4 to 32 (RFC 8839 §5.4).
+/// Length of the server's ICE user fragment, in characters. It has 71 bits, so that no two in one relay are the same.
+/// The relay takes 4 to 32 characters. RFC 8839 §5.4 requires 4 at least.
 const UFRAG_LEN: usize = 12;
-/// Length of our ICE password: 142 bits, of which RFC 8839 §5.4 asks for 128. The relay takes 22 to 64.
+/// Length of the server's ICE password, in characters. It has 142 bits. RFC 8839 §5.4 requires 128 bits at least. The
+/// relay takes 22 to 64 characters.
 const PWD_LEN: usize = 24;
 const _: () = assert!(UFRAG_LEN >= 4 && UFRAG_LEN <= 32 && PWD_LEN >= 22 && PWD_LEN <= 64);
 
-/// What a negotiation is about.
+/// The inputs of a negotiation.
 pub(super) struct Context<'a> {
     /// The server's limits.
     pub config: &'a Config,
@@ -35,31 +37,31 @@ pub(super) struct Context<'a> {
     pub room: u64,
     /// The session's codec policy.
     pub codec: ForcedVideoCodec,
-    /// Who offers to viewers in the session: what is preferred depends on it.
+    /// Decides who makes the offers to viewers in the session. The preferred video codec depends on it.
     pub media_server: MediaServer,
     /// Whether a publisher may use another codec when it does not have that one.
     pub fall_back: bool,
     /// The video codec of the streams in the session, if there are any.
     pub family: Option<CodecKind>,
-    /// Whose PeerConnection it is.
+    /// The properties of the connection that negotiates.
     pub connection: &'a ConnectionProperties,
 }
 
-/// The tracks of a stream that take part.
+/// The tracks of a stream that a negotiation is about.
 #[derive(Clone, Debug)]
 pub(super) struct Tracks {
     /// The stream's audio, if it has any.
     pub audio: Option<u64>,
     /// The stream's video, if it has any.
     pub video: Option<u64>,
-    /// Formats of its audio, the one first that is sent; empty while it is new.
+    /// Formats of its audio. The first one is sent. Empty for a new stream.
     pub audio_formats: Vec<u32>,
     /// Formats of its video.
     pub video_formats: Vec<u32>,
 }
 
 impl Tracks {
-    /// Those of a stream that is about to be.
+    /// The tracks of a stream that is not published yet.
     pub(super) fn new(options: &MediaOptions, audio: u64, video: u64) -> Self {
         Self {
             audio: options.has_audio.then_some(audio),
@@ -69,7 +71,7 @@ impl Tracks {
         }
     }
 
-    /// Those of a stream of a session.
+    /// The tracks of a published stream.
     pub(super) fn of(session: &Session, stream: &Stream) -> Self {
         Self {
             audio_formats: session.formats(stream, MediaKind::Audio),
@@ -83,7 +85,7 @@ impl Context<'_> {
     /// Answers a publisher.
     ///
     /// # Errors
-    /// When the offer cannot be used, or the relay has not told all it should.
+    /// When the offer cannot be used, or the relay has not announced a port, an address or a fingerprint.
     pub(super) fn publish(
         &self,
         offer: &str,
@@ -116,10 +118,10 @@ impl Context<'_> {
         Ok(self.agreed(agreed.answer.clone(), agreed))
     }
 
-    /// Offers a stream to a viewer: the text, and our end of it.
+    /// Makes an offer of a stream to a viewer. Returns its text and the server's end of the transport.
     ///
     /// # Errors
-    /// When the stream has nothing to offer, or the relay has not told all it should.
+    /// When the stream has nothing to offer, or the relay has not announced a port, an address or a fingerprint.
     pub(super) fn offer(&self, session: &Session, stream: &Stream) -> Result<(String, Endpoint), CallError> {
         let tracks = Tracks::of(session, stream);
         let local = self.local(&tracks)?;
@@ -136,7 +138,7 @@ impl Context<'_> {
         Ok((offered.offer, endpoint))
     }
 
-    /// Takes a viewer's answer to what was offered.
+    /// Takes a viewer's answer to `offer`.
     ///
     /// # Errors
     /// When the answer cannot be used.
@@ -158,7 +160,7 @@ impl Context<'_> {
         Agreed { local_sdp, endpoint }
     }
 
-    /// A new end of a transport.
+    /// Makes the server's end of a new transport.
     fn local(&self, tracks: &Tracks) -> Result<Local, CallError> {
         let kind = |track| KindIds { track, subscription: ids::relay() };
         Ok(Local {
@@ -171,14 +173,14 @@ impl Context<'_> {
             ice: IceCredentials { ufrag: ids::ice(UFRAG_LEN), pwd: ids::ice(PWD_LEN) },
             fingerprint: self.fingerprint()?,
             candidates: self.candidates()?,
-            // The same for the audio and the video of one stream, so that players synchronise them.
+            // Audio and video of one stream have the same CNAME, so that players synchronise them.
             cname: format!("{:016x}", tracks.audio.or(tracks.video).unwrap_or_default()),
             audio_ssrcs: ssrcs(),
             video_ssrcs: ssrcs(),
         })
     }
 
-    /// The end that was offered.
+    /// Makes the server's end of a transport again from the offer.
     fn local_of(&self, offered: &Endpoint) -> Result<Local, CallError> {
         let of = |kind: MediaKind| offered.outputs.iter().find(|it| it.kind() == kind);
         let kind_ids = |kind| of(kind).map(|it| KindIds { track: it.track, subscription: it.subscription });
@@ -251,7 +253,7 @@ impl Context<'_> {
     }
 }
 
-/// Our end of a transport, and the names of what goes over it.
+/// The server's end of a transport, and the names of the media on it.
 struct Local {
     ids: Ids,
     ice: IceCredentials,
@@ -262,11 +264,11 @@ struct Local {
     video_ssrcs: Ssrcs,
 }
 
-/// Our description, and what makes it true.
+/// The server's description, and the endpoint that belongs to it.
 pub(super) struct Agreed {
-    /// Our side of the PeerConnection, as the browser is sent it.
+    /// The server's description, as the browser gets it.
     pub local_sdp: String,
-    /// What the relay must hold first.
+    /// The endpoint that the relay must hold.
     pub endpoint: Endpoint,
 }
 

@@ -14,7 +14,7 @@ pub(super) const FORMAT: u8 = 2;
 /// Between the two connections in the name of a subscription. Neither contains it.
 const BETWEEN: char = '/';
 
-/// What the writer asks for the present values.
+/// Gives the writer the present values of records.
 pub(super) struct Records(pub(super) Arc<Registry>);
 
 impl Source for Records {
@@ -65,7 +65,7 @@ pub(super) fn restore(stored: &store::StoredSession) -> Result<(Session, Vec<Nam
     let head = stored.records.iter().find(|(name, _)| name.namespace == Namespace::Session);
     let (_, head) = head.ok_or_else(|| missing("the record of the session itself"))?;
     let mut session = Session::restore(read::<StoredSession>(head)?);
-    // What names another record follows it.
+    // A record comes after the records that it names.
     for namespace in [Namespace::Connection, Namespace::Endpoint, Namespace::Stream, Namespace::Subscription]
     {
         for (name, value) in stored.records.iter().filter(|(name, _)| name.namespace == namespace) {
@@ -77,12 +77,26 @@ pub(super) fn restore(stored: &store::StoredSession) -> Result<(Session, Vec<Nam
     Ok((session, unread))
 }
 
+/// Restores one record. Media without its participant is refused: no client could ever end it.
 fn restore_part(session: &mut Session, name: &Name, value: &Value) -> Result<(), serde_json::Error> {
+    let joined = |session: &Session, owner: &str| {
+        session.participant(owner).map(drop).map_err(|_| missing("the participant of this media"))
+    };
     match part_of(name) {
         Some(Part::Connection(_)) => session.restore_connection(read(value)?),
-        Some(Part::Endpoint(_)) => session.restore_endpoint(read::<StoredEndpoint>(value)?),
-        Some(Part::Stream(owner)) => session.restore_stream(&owner, read(value)?),
-        Some(Part::Subscription(viewer, _)) => session.restore_subscription(&viewer, read(value)?),
+        Some(Part::Endpoint(_)) => {
+            let stored: StoredEndpoint = read(value)?;
+            joined(session, &stored.owner)?;
+            session.restore_endpoint(stored);
+        }
+        Some(Part::Stream(owner)) => {
+            joined(session, &owner)?;
+            session.restore_stream(&owner, read(value)?);
+        }
+        Some(Part::Subscription(viewer, _)) => {
+            joined(session, &viewer)?;
+            session.restore_subscription(&viewer, read(value)?);
+        }
         Some(Part::Session) => {}
         None => return Err(missing("a part of that name")),
     }

@@ -1,7 +1,7 @@
 //! Participants whose media the relay has lost, or would not take back.
 //!
-//! Their browsers would notice after some seconds and ask again after some more. Viewers that can be told get an offer at once.
-//! A publisher cannot be told anything: it comes back by itself, to the tracks that its viewers wait for.
+//! A browser notices the loss only after some seconds. A viewer whose client takes offers therefore gets an offer at
+//! once. A publisher's client takes no offers. It comes back by itself, to the same tracks.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Weak};
@@ -23,7 +23,10 @@ impl App {
             let Some(app) = app.upgrade() else { return Wanted };
             // The losses are known before the link is up again.
             let deadline = Instant::now() + app.config.timing.relay_wait;
-            let Ok(relay) = app.link.ready(deadline).await else { continue };
+            let Ok(relay) = app.link.ready(deadline).await else {
+                registry.lost.extend(lost);
+                continue;
+            };
             tracing::info!(viewers = lost.len(), epoch = relay.epoch, "asking viewers to come back");
             for peer in lost {
                 app.offer_to_viewer_of(&relay, peer);
@@ -69,7 +72,7 @@ impl App {
         }
     }
 
-    /// Takes participants out whose client lives by its media alone, and whose media are all over.
+    /// Removes participants whose client shows by its media alone that it is there, after all its peers have ended.
     pub(super) async fn follow_media(app: Weak<Self>, registry: Arc<Registry>) -> Wanted {
         loop {
             let ended = registry.ended.next().await;

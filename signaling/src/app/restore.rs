@@ -1,4 +1,4 @@
-//! What a process before this one left behind.
+//! Restores the sessions of an earlier process.
 
 use std::sync::Arc;
 
@@ -10,8 +10,8 @@ use crate::registry::{Client, Liveness, Place, Registry};
 use crate::session::Session;
 use crate::store::{Operation, Store, StoreError};
 
-/// Takes up every session that the store holds. What does not read is set aside: kept for a person to look at, and reported
-/// once. Gives the sessions that an older release stored whole, which are to be stored anew.
+/// Restores every session in the store. A record that does not read is reported once and set aside for a person to
+/// look at. Returns the sessions that an older release stored whole. The caller must store them again.
 ///
 /// A participant whose dialect is not among `dialects` speaks the first of them.
 pub(super) fn restore(

@@ -1,4 +1,4 @@
-//! What clients are told of the relay's TURN server: where it is, and credentials that end.
+//! The URLs of the relay's TURN server and the short-lived credentials that clients get.
 
 use std::net::IpAddr;
 
@@ -11,19 +11,20 @@ use crate::config::Turn;
 use crate::ids;
 use crate::session::IceServer;
 
-/// Letters of a user name after the time it ends at, as in OpenVidu.
+/// Length of the random part of a TURN user name, in characters, as in OpenVidu. It follows the expiry time.
 const USER_LEN: usize = 8;
 
-/// The port of HTTPS, which networks let through that let nothing else through.
+/// The port of HTTPS. Some networks block all other ports.
 const PORT_443: u16 = 443;
 
 /// Name of the secret's file in the data directory, where the relay makes it.
 const SECRET_FILE: &str = "turn.secret";
 
 impl App {
-    /// What a client is told of the relay's TURN server now: nothing while no relay was ever there.
+    /// The relay's TURN servers for one client. Empty if TURN is off, no relay was seen yet, or there is no secret
+    /// yet.
     pub fn turn_servers(&self, now_ms: u64) -> Vec<IceServer> {
-        // First, so that no file is looked for under the lock of the caller.
+        // Check this first: `turn_secret` may read a file, and the caller holds a lock.
         if !self.config.turn.enabled {
             return Vec::new();
         }
@@ -32,7 +33,7 @@ impl App {
         };
         let addresses: Vec<IpAddr> = relay.addresses.iter().filter_map(|ip| ip.parse().ok()).collect();
         let config = &self.config.server;
-        // Browsers refuse a certificate that nobody vouches for, and say nothing.
+        // Browsers silently refuse a certificate of an unknown authority.
         let domain = config.certificate.vouched_host();
         let https_port = config.http_socket.as_ref().map(|_| config.https_port);
         let server = TurnServer {
@@ -46,7 +47,7 @@ impl App {
         turn_servers(server, now_ms, &ids::ice(USER_LEN))
     }
 
-    /// The secret that is set, else the relay's own, which it has made before it was ever there.
+    /// The configured secret, else the one in the relay's file. `None` while there is neither.
     fn turn_secret(&self) -> Option<&str> {
         if let Some(secret) = self.config.turn.secret.as_ref().or_else(|| self.turn_secret.get()) {
             return Some(secret);
@@ -57,7 +58,7 @@ impl App {
     }
 }
 
-/// What is known of the relay's TURN server.
+/// The configuration and the addresses of the relay's TURN server.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct TurnServer<'a> {
     /// What is set.
@@ -70,12 +71,12 @@ pub(super) struct TurnServer<'a> {
     pub addresses: &'a [IpAddr],
     /// The name of its certificate, if it has one.
     pub domain: Option<&'a str>,
-    /// The port of HTTPS, where the relay has that and takes TURN there too.
+    /// The port of HTTPS, if the relay serves it. The relay takes TURN there too.
     pub https_port: Option<u16>,
 }
 
-/// The servers for one `user`, with credentials that are good from `now_ms` (since 1970) for as long as is set; none
-/// when TURN is off. UDP goes first: a client takes what costs it least, and TCP where that is all there is.
+/// The servers for one `user`. The credentials expire a configured lifetime after `now_ms` (ms since 1970). Empty
+/// when TURN is off. UDP comes first because it costs a client least. TCP is for networks that block UDP.
 pub(super) fn turn_servers(server: TurnServer<'_>, now_ms: u64, user: &str) -> Vec<IceServer> {
     let options = server.options;
     if !options.enabled {
@@ -86,7 +87,8 @@ pub(super) fn turn_servers(server: TurnServer<'_>, now_ms: u64, user: &str) -> V
     let mut urls = Vec::new();
     for (ports, transport) in [
         ([Some(options.port), options.udp_443.then_some(PORT_443)], "udp"),
-        // In the clear as well, for whom only this port is left and whose browser does not know the certificate.
+        // Port 443 also takes TURN over TCP without TLS. It is for clients that reach no other port and do not trust
+        // the certificate.
         ([Some(options.port), server.https_port.filter(|port| *port == PORT_443)], "tcp"),
     ] {
         for port in ports.into_iter().flatten() {
@@ -108,18 +110,18 @@ pub(super) fn turn_servers(server: TurnServer<'_>, now_ms: u64, user: &str) -> V
         .collect()
 }
 
-/// User name and password until `expires_at_s` (since 1970): both sides make the password of the name
-/// (draft-uberti-behave-turn-rest-00 §2.2).
-fn credentials(secret: &str, expires_at_s: u64, user: &str) -> (String, String) {
+/// User name and password that are valid until `expires_at_s` (s since 1970). Both sides compute the password from
+/// the name and the secret (draft-uberti-behave-turn-rest-00 §2.2).
+pub(super) fn credentials(secret: &str, expires_at_s: u64, user: &str) -> (String, String) {
     let username = format!("{expires_at_s}:{user}");
     let key = hmac::Key::new(hmac::HMAC_SHA1_FOR_LEGACY_USE_ONLY, secret.as_bytes());
     let credential = STANDARD.encode(hmac::sign(&key, username.as_bytes()));
     (username, credential)
 }
 
-/// The best address that others can use, and the best of the other family if the whole internet can: each costs every
-/// PeerConnection of a browser two allocations. Loopback only where there is nothing else, and no address that means
-/// something else on each link.
+/// The addresses for clients: the best one, and the best one of the other IP family if it is a global address. There
+/// are no more, because each address costs a browser two allocations per PeerConnection. Loopback is used only if
+/// there is no other address. Link-local addresses are never used, because they mean another host on each link.
 fn told(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> + '_ {
     let is_linked = |ip: IpAddr| match ip {
         IpAddr::V4(v4) => v4.is_link_local(),
@@ -136,7 +138,7 @@ fn told(addresses: &[IpAddr]) -> impl Iterator<Item = IpAddr> + '_ {
     best.into_iter().chain(other)
 }
 
-/// Whether it is neither of a private network nor of this machine.
+/// Whether the address is neither private nor loopback.
 fn is_global(ip: IpAddr) -> bool {
     match ip {
         IpAddr::V4(v4) => !v4.is_private() && !v4.is_loopback(),

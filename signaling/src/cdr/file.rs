@@ -9,6 +9,7 @@ use std::thread::JoinHandle;
 use super::event::Event;
 use super::rotation::Rotation;
 use crate::clock;
+use crate::supervise::{self, Wanted};
 
 /// Most bytes of lines that wait for the disk. A disk that hangs must not use up the memory.
 const WAITING_LEN_MAX: usize = 16 * 1024 * 1024;
@@ -47,12 +48,13 @@ impl LogFile {
         let (lines, received) = mpsc::channel::<Vec<u8>>();
         let shared = Arc::new(Shared::default());
         let of_thread = Arc::clone(&shared);
-        let thread = std::thread::Builder::new().name("cdr".into()).spawn(move || {
+        let thread = supervise::thread("cdr", move || {
             for line in received {
                 let outcome = files.write(&line, clock::now_ms());
                 of_thread.waiting_len.fetch_sub(line.len(), Ordering::Relaxed);
                 of_thread.note(outcome);
             }
+            Wanted
         })?;
         Ok(Self { lines: Some(lines), shared, thread: Some(thread) })
     }

@@ -60,15 +60,18 @@ impl Outbox {
     /// Becomes the reader for one that came back, and puts `first` before all that waits. `None` when too much was
     /// lost meanwhile for the client to go on.
     pub fn resume(&self, first: Utf8Bytes) -> Option<u64> {
-        {
-            let mut inner = self.lock();
-            if inner.overflowed {
-                return None;
-            }
-            inner.len_bytes += counted(&first);
-            inner.queue.push_front(first);
+        let mut inner = self.lock();
+        if inner.overflowed {
+            return None;
         }
-        Some(self.attach())
+        // Under one lock: the reader before must not take `first`.
+        inner.reader += 1;
+        let reader = inner.reader;
+        inner.len_bytes += counted(&first);
+        inner.queue.push_front(first);
+        drop(inner);
+        self.wake.notify_waiters();
+        Some(reader)
     }
 
     /// Number of the present reader, 0 before the first.

@@ -9,7 +9,7 @@ use crate::net::Net;
 /// Whose connections count differently.
 #[derive(Clone, Debug, Default)]
 pub struct KnownAddresses {
-    /// From where the REST API may be asked. An empty list names nobody in particular.
+    /// Addresses that may use the REST API. An empty list gives no address a privilege.
     pub rest_allow: Vec<Net>,
     /// Proxies that are believed when they say whose connection or request it is.
     pub trusted_proxies: Vec<Net>,
@@ -17,7 +17,7 @@ pub struct KnownAddresses {
 
 impl From<&Addresses> for KnownAddresses {
     fn from(options: &Addresses) -> Self {
-        // `all` names nobody in particular.
+        // `all` gives no address a privilege.
         let listed = options.rest_allow.iter().filter(|net| !net.is_all());
         Self { rest_allow: listed.copied().collect(), trusted_proxies: options.trusted_proxies.clone() }
     }

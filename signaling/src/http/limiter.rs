@@ -1,8 +1,8 @@
 //! How many connections a port takes, and which one is closed when one more comes.
 //!
-//! A connection first is *waiting*: it holds a place but has shown nothing that costs its client anything. Waiting
-//! connections have a small budget of their own, so that silent ones never keep out clients that join. One that joins,
-//! or shows the right secret, is *admitted* and is never closed for another.
+//! A new connection is *waiting*: it has a place, but its client has not yet joined or shown a secret. Waiting
+//! connections have a small budget of their own, so that silent ones never keep out clients that join. A connection
+//! that joins or shows the right secret is *admitted* and is never closed for another.
 //!
 //! The relay's edge uses the same type for its ports.
 
@@ -24,8 +24,8 @@ const RESERVED_PART: usize = 20;
 
 /// How long a waiting connection is safe from a newcomer whose address has as many of them.
 ///
-/// After a restart every client comes back at once. If each newcomer closed the oldest of them, none would get as far as
-/// joining. With this time the newcomers are refused instead, and come again.
+/// After a restart every client comes back at once. If each newcomer closed the oldest waiting connection, no client
+/// would come as far as to join. This time makes the limiter refuse newcomers instead, and they try again.
 const GRACE: Duration = Duration::from_secs(2);
 
 /// How long an accepted TURN client may be quiet before it makes room for another.
@@ -117,7 +117,7 @@ pub struct Permit {
     entry: Arc<Entry>,
 }
 
-/// What became of a newcomer.
+/// The outcome for a newcomer.
 pub enum Admission {
     /// There was a place.
     Granted(Permit),
@@ -159,7 +159,7 @@ struct Table {
     connections: BTreeMap<u64, Connection>,
     /// Waiting connections of addresses without and with privilege.
     pools: [Pool; 2],
-    /// Which network each waiting connection counts for, and in which pool.
+    /// The network and the pool that each waiting connection counts for.
     waiting: BTreeMap<u64, (IpAddr, usize)>,
 }
 
@@ -171,7 +171,7 @@ struct Pool {
     by_size: BTreeSet<(usize, IpAddr)>,
 }
 
-/// Which connection goes for a newcomer.
+/// Which connection is closed for a newcomer.
 enum Verdict {
     Nobody,
     This(u64),
@@ -350,7 +350,7 @@ impl Permit {
         }
     }
 
-    /// What the connection has shown counts no more: it is waiting again.
+    /// Makes the connection a waiting one again.
     pub fn demote(&self) {
         let mut table = self.limiter.lock();
         self.entry.stage.store(Stage::Waiting as u8, Ordering::Relaxed);
@@ -423,7 +423,7 @@ const fn pool_of(source: Source) -> usize {
     source.privileged as usize
 }
 
-/// What one customer has: an IPv4 address, or an IPv6 network of 64 bits.
+/// The network of one client: an IPv4 address, or an IPv6 network of 64 bits, because one customer gets a whole /64.
 fn network(address: IpAddr) -> IpAddr {
     match address.to_canonical() {
         IpAddr::V6(ip) if !ip.is_loopback() => Ipv6Addr::from(u128::from(ip) >> 64 << 64).into(),

@@ -1,5 +1,6 @@
 //! Accepts connections. Every step before authentication has a deadline, and every connection a permit.
 
+use std::convert::Infallible;
 use std::io::{self, Write as _};
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -23,6 +24,7 @@ use super::limiter::{ConnectionLimiter, ConnectionLimits, Permit};
 use super::paced::Paced;
 use super::proxy::{self, Door};
 use super::{Via, forwarded};
+use crate::supervise;
 use crate::tls::InUse;
 
 /// From the connection to the end of its TLS handshake, the headers of proxies included.
@@ -46,7 +48,7 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// Content type of a TLS record with a handshake (RFC 8446 §5.1), the first byte of every TLS connection.
 pub const TLS_HANDSHAKE: u8 = 0x16;
 
-/// Answer where no connection is left. Clients come again.
+/// Answer when the port has no place for a connection. Clients try again after the given time.
 pub const UNAVAILABLE: &[u8] = b"HTTP/1.1 503 Service Unavailable\r\nRetry-After: 1\r\nContent-Length: 0\r\n\
     Connection: close\r\n\r\n";
 
@@ -66,7 +68,7 @@ enum Socket {
     Edge(UnixListener),
 }
 
-/// What a listener serves, and to whom.
+/// What a listener serves, and its limits.
 #[derive(Clone)]
 pub struct Served {
     /// Everything of HTTPS, or of the listener's own port.
@@ -105,15 +107,17 @@ impl Listener {
     pub fn serve(self, served: Served) -> Arc<ConnectionLimiter> {
         let limiter = ConnectionLimiter::new(served.limits);
         let service = Arc::new(Service { served, limiter: Arc::clone(&limiter) });
-        tokio::spawn(async move {
-            loop {
-                if let Err(error) = self.accept(&service).await {
-                    tracing::warn!(%error, "cannot accept a connection");
-                    sleep(ACCEPT_PAUSE).await;
-                }
-            }
-        });
+        supervise::task("listener", self.accept_all(service));
         limiter
+    }
+
+    async fn accept_all(self, service: Arc<Service>) -> Infallible {
+        loop {
+            if let Err(error) = self.accept(&service).await {
+                tracing::warn!(%error, "cannot accept a connection");
+                sleep(ACCEPT_PAUSE).await;
+            }
+        }
     }
 
     async fn accept(&self, service: &Arc<Service>) -> io::Result<()> {
@@ -129,7 +133,7 @@ impl Listener {
             Socket::Tls(socket, tls) => {
                 let (stream, remote) = socket.accept().await?;
                 let via = via(true, remote, stream.local_addr());
-                // Without a handshake there is no way to say why it is closed.
+                // Before the TLS handshake the server cannot send a reason, so the connection is only closed.
                 let Some(permit) = service.permit(via) else { return Ok(()) };
                 service.spawn(&permit, service.secure(stream, via, Arc::clone(tls), &permit));
             }
@@ -200,7 +204,8 @@ impl Service {
                     let Ok(Ok(stream)) = handshake.await else { return };
                     service.converse(stream, via, router, permit).await;
                 }
-                // As OpenVidu's development container has it. From elsewhere the secret would be readable on its way.
+                // OpenVidu's development container serves plain HTTP too. It is for loopback only, because others
+                // could read the secret in the network.
                 Ok(Some((via, false))) if via.remote.is_loopback() => {
                     service.converse(stream, Via { tls: false, ..via }, router, permit).await;
                 }
@@ -268,11 +273,11 @@ fn via(tls: bool, remote: SocketAddr, local: io::Result<SocketAddr>) -> Via {
 
 /// Answers 503, without waiting: there may be many of these.
 fn refuse(stream: TcpStream) {
-    // A new connection takes this much at once, unless it is gone.
+    // The send buffer of a new connection has room for this answer, so the write does not block.
     let _ = stream.into_std().and_then(|mut stream| stream.write(UNAVAILABLE));
 }
 
-/// A last word before the connection is closed.
+/// Sends a last answer before the connection is closed.
 async fn farewell(mut stream: impl AsyncWrite + Unpin, words: &[u8]) {
     let said = async {
         stream.write_all(words).await?;

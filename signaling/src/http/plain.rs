@@ -83,7 +83,7 @@ impl Redirect {
         Some(format!("https://{authority}{path}"))
     }
 
-    /// 308 has a client repeat its method and its body, 301 need not.
+    /// A client repeats method and body after 308. It may change the method to GET after 301 (RFC 9110 §15.4.2).
     pub fn status(method: &str) -> u16 {
         if matches!(method, "GET" | "HEAD") { 301 } else { 308 }
     }
@@ -124,7 +124,7 @@ mod tests {
         let behind = ["--public-url", "http://meet.example.org"];
         assert_eq!(redirected(&behind, "GET", "10.0.0.7", "/").await.1, "https://10.0.0.7:4443/");
         assert_eq!(redirected(&[], "GET", "a b", "/").await.0, 400);
-        // Nothing of what HTTPS serves is here.
+        // Plain HTTP does not serve the paths of HTTPS.
         assert_eq!(redirected(&[], "GET", "h", "/openvidu/api/sessions").await.0, 301);
         assert_eq!(redirected(&[], "GET", "h", "/.well-known/acme-challenge/none").await, to(404, ""));
     }

@@ -1,7 +1,7 @@
 //! HAProxy's PROXY protocol: a header in front of a connection that says whose connection it is.
 //!
 //! The relay's edge writes version 2 on the Unix socket to signaling. Proxies that the operator trusts may send version 1
-//! or 2 to any TCP port. From everybody else it is not read: its sender may claim any address.
+//! or 2 to any TCP port. A header from another address is not read, because its sender could claim any address.
 
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
@@ -156,7 +156,7 @@ async fn read_version_2(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<(u8
 /// `PROXY TCP4 192.0.2.7 198.51.100.1 50123 443`, a line of its own. `None` is a connection of an unknown kind.
 async fn read_version_1(stream: &mut (impl AsyncRead + Unpin)) -> io::Result<Option<Ends>> {
     let mut line = Vec::with_capacity(VERSION_1_LEN_MAX);
-    // Byte by byte: what follows the line is not the header's.
+    // Read byte by byte, because the bytes after the line do not belong to the header.
     while !line.ends_with(b"\r\n") {
         if line.len() == VERSION_1_LEN_MAX {
             return Err(wrong());

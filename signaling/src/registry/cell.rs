@@ -1,6 +1,6 @@
 //! One session with everything that belongs to it, behind a lock of its own.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 use std::ops::{Deref, DerefMut};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -13,8 +13,8 @@ use crate::session::Session;
 
 /// A session, its clients and what is known of its peers.
 ///
-/// The lock is never held across an await: its guard is not [`Send`]. What follows from a change outside of the session (the
-/// ledger, the indexes) is brought up to date when the guard is dropped.
+/// The lock is never held across an await, because its guard is not [`Send`]. When the guard is dropped, it updates
+/// the ledger and the indexes outside of the session.
 pub struct SessionCell {
     id: Arc<str>,
     inner: Mutex<SessionState>,
@@ -72,7 +72,7 @@ impl SessionCell {
     /// Locks the session, also one that has ended.
     pub fn lock_any(self: &Arc<Self>) -> LockedSession<'_> {
         let began = Instant::now();
-        // A panic under this lock ends the process (see the guard's drop), so nobody works on what it left.
+        // A panic under this lock ends the process (see the guard's drop), so no thread uses a half-changed session.
         let state = self.inner.lock().unwrap_or_else(PoisonError::into_inner);
         self.indexes.waits.record(began.elapsed());
         LockedSession { cell: self, state }
@@ -123,7 +123,7 @@ impl Drop for LockedSession<'_> {
 }
 
 impl SessionState {
-    /// Brings what is known of the session elsewhere up to date.
+    /// Updates the ledger, the indexes and the counters for the session.
     fn settle(&mut self, cell: &Arc<SessionCell>) {
         let indexes = &cell.indexes;
         indexes.move_endpoints(cell, &self.session.take_graph_delta());
@@ -132,11 +132,13 @@ impl SessionState {
             return;
         }
         let before = std::mem::replace(&mut self.settled, now);
-        for (shard, promised) in &before.promised {
-            indexes.ledger.promise(*shard, -i64::try_from(*promised).unwrap_or(i64::MAX));
-        }
-        for (shard, promised) in &self.settled.promised {
-            indexes.ledger.promise(*shard, i64::try_from(*promised).unwrap_or(i64::MAX));
+        // One step for each shard: another thread must not see a shard without what this session has there.
+        let mut steps: BTreeMap<u32, i64> = BTreeMap::new();
+        let signed = |promised: u64| i64::try_from(promised).unwrap_or(i64::MAX);
+        before.promised.iter().for_each(|(shard, n)| *steps.entry(*shard).or_default() -= signed(*n));
+        self.settled.promised.iter().for_each(|(shard, n)| *steps.entry(*shard).or_default() += signed(*n));
+        for (shard, step) in steps.into_iter().filter(|(_, step)| *step != 0) {
+            indexes.ledger.promise(shard, step);
         }
         indexes.count_connections(before.connections, self.settled.connections);
         indexes.count_participants(before.participants, self.settled.participants);

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::delivery::{Budget, Dialect, Outbox};
 
-/// Held by the one socket of a participant that negotiates: two at once would move the same tracks to and fro.
+/// Lets one socket of a participant negotiate at a time. Two at once would move the same tracks back and forth.
 pub type NegotiationLock = tokio::sync::Mutex<()>;
 
 /// How a participant is reached. It outlives the participant's socket.
@@ -18,7 +18,7 @@ pub struct Client {
     pub outbox: Arc<Outbox>,
     /// Held while it negotiates.
     pub negotiation: Arc<NegotiationLock>,
-    /// What it may make others be sent.
+    /// Its budget of bytes that go to other participants.
     pub budget: Budget,
     /// How it shows that it is still there.
     pub liveness: Liveness,
@@ -30,6 +30,6 @@ pub enum Liveness {
     /// By its socket: the adapter notices when it falls silent.
     #[default]
     Socket,
-    /// By its media alone: it is gone when the relay has closed all its peers.
+    /// By its media alone. The client is gone when the relay has closed all its peers.
     Media,
 }

@@ -5,13 +5,13 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use millrace_control::{Load, RelayHello, ShardInfo};
 
-/// Weight of a session on its shard before anybody publishes: someone is about to.
+/// Weight of a session on its shard before its first publisher. A publisher usually follows.
 pub(super) const SESSION_WEIGHT: u64 = 1;
 
 /// What is known of each shard, and what is promised to it.
 ///
-/// A shard takes more as long as it exists, does not drain, and is promised less than it can hold. Among those the one with the
-/// least promises is next; equal ones are taken in order of their id. A look-up reads the first entry of an ordered set.
+/// A shard takes more while it exists, does not drain, and has fewer promises than it can hold. The shard with the
+/// fewest promises is next, and the lowest id among equal ones. A look-up reads the first entry of an ordered set.
 #[derive(Debug, Default)]
 pub struct Ledger(Mutex<Accounts>);
 

@@ -54,17 +54,19 @@ pub struct Registry {
     pub lost: Queue<u64>,
     /// Peers that a relay would not take back, and why.
     pub refused: Queue<(u64, String)>,
-    /// Publishers, by session and connection, of whose new cap the relay is still to be told.
+    /// Publishers, by session and connection, whose new cap the relay does not have yet.
     pub capped: Queue<(Arc<str>, String)>,
-    /// Participants, by session and connection, whose media are all over.
+    /// Participants, by session and connection, whose client shows by its media alone that it is there, and whose
+    /// peers have all ended.
     pub ended: Queue<(Arc<str>, String)>,
-    /// Epoch of the relay that each shard was last compared with: the notes are about that one.
+    /// Epoch of the relay at the last comparison of each shard. The notes on its peers are about that relay.
     epochs: Mutex<BTreeMap<u32, u64>>,
     rebuilds: AtomicU64,
 }
 
 impl Registry {
-    /// No session yet. `on_broken` is called when a panic left a session half changed, with its id: the process must not go on.
+    /// Makes an empty registry. `on_broken` gets the id of a session that a panic left half changed. It must end the
+    /// process.
     pub fn new(on_broken: impl Fn(&str) + Send + Sync + 'static) -> Self {
         Self {
             cells: RwLock::default(),
@@ -84,7 +86,21 @@ impl Registry {
     /// # Errors
     /// When there is one of that id already ([`Refusal::SessionExists`]), or there are too many.
     pub fn insert(&self, session: Session, max: usize) -> Result<Arc<SessionCell>, Refusal> {
-        let cell = Arc::new(SessionCell::new(session, Arc::clone(&self.indexes)));
+        let cell = self.cell(session);
+        self.publish(&cell, max)?;
+        Ok(cell)
+    }
+
+    /// A cell for a session that no look-up finds yet.
+    pub fn cell(&self, session: Session) -> Arc<SessionCell> {
+        Arc::new(SessionCell::new(session, Arc::clone(&self.indexes)))
+    }
+
+    /// Makes a session known, so that look-ups find it. The caller may hold its lock: then others wait for it.
+    ///
+    /// # Errors
+    /// As for [`Self::insert`].
+    pub fn publish(&self, cell: &Arc<SessionCell>, max: usize) -> Result<(), Refusal> {
         let began = Instant::now();
         let mut cells = self.cells.write().unwrap_or_else(PoisonError::into_inner);
         self.indexes.waits.record(began.elapsed());
@@ -94,8 +110,8 @@ impl Registry {
         if cells.len() >= max {
             return Err(Refusal::Limit("sessions"));
         }
-        cells.insert(Arc::clone(cell.id()), Arc::clone(&cell));
-        Ok(cell)
+        cells.insert(Arc::clone(cell.id()), Arc::clone(cell));
+        Ok(())
     }
 
     /// The session of that id.
@@ -112,7 +128,7 @@ impl Registry {
         cells.remove(id);
     }
 
-    /// Every session at this moment, by id. To look into them each is locked by itself.
+    /// Every session at this moment, by id. The caller locks each one by itself.
     pub fn all(&self) -> Vec<Arc<SessionCell>> {
         self.cells.read().unwrap_or_else(PoisonError::into_inner).values().cloned().collect()
     }
@@ -194,8 +210,9 @@ impl Registry {
         Some(shard)
     }
 
-    /// Where one more viewer of a session that is placed goes. At most `at_home_max` go to the session's own shard, 0 for any
-    /// number of them; more go elsewhere where the relay can bridge, as all do when the own shard is full.
+    /// The shard for one more viewer of a session. At most `at_home_max` viewers go to the session's own shard, and 0
+    /// is unlimited. Further viewers go to other shards if the relay can bridge, and so do all viewers when the own
+    /// shard is full.
     pub fn shard_for_viewer(&self, session: &Session, bridges: bool, at_home_max: usize) -> Option<u32> {
         let home = self.shard_for(session)?;
         let has_room = at_home_max == 0 || session.graph().viewing_at_home() < at_home_max;

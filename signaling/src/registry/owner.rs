@@ -34,7 +34,8 @@ impl Owner for Registry {
                 Command::PutSubscription(put) => put.peer,
                 _ => continue,
             };
-            // What goes over a peer that is not there is refused as well; the first reason says more.
+            // The relay also refuses the tracks and subscriptions of a missing peer. The first reason names the
+            // cause.
             first.entry(peer).or_insert(why);
         }
         self.refused.extend(first);
@@ -86,7 +87,7 @@ impl Registry {
         held.shards().filter(|shard| epochs.insert(*shard, relay.epoch) == Some(relay.epoch)).collect()
     }
 
-    /// The shard of a session that has one. A relay that came back with fewer shards gets the homeless sessions placed anew.
+    /// The shard of a session that has one. If the relay came back without that shard, the session gets another one.
     fn home_of(&self, locked: &mut LockedSession<'_>) -> Option<u32> {
         locked.session.shard()?;
         locked.session.forget_shards(|shard| self.ledger().exists(shard));
@@ -124,7 +125,7 @@ impl Registry {
         self.lost.extend(lost.into_iter().filter(|(_, is_asked)| *is_asked).map(|(peer, _)| peer));
     }
 
-    /// These peers are gone from the relay. Viewers are asked to come back; publishers come back by themselves.
+    /// Notes peers that the relay has lost. Viewers are asked to come back. Publishers come back by themselves.
     fn lose(&self, peers: &[u64]) {
         for &peer in peers {
             let Some(cell) = self.of_endpoint(peer) else { continue };
@@ -153,7 +154,8 @@ impl Registry {
         }
     }
 
-    /// A client that lives by its media alone is gone when all its peers are.
+    /// Notes the end of a peer. A client that shows by its media alone that it is there is gone when all its peers
+    /// are.
     fn note_end(&self, locked: &LockedSession<'_>, peer: u64) {
         let graph = locked.session.graph();
         let Some((owner, _)) = graph.owned(peer) else { return };

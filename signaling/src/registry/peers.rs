@@ -21,21 +21,21 @@ pub struct Peers {
     texts_len_bytes: Arc<AtomicUsize>,
 }
 
-/// Most memory that the descriptions of all peers of all sessions may take, in bytes. Those of a viewer have about 10 000. What
-/// comes when it is used up is not kept.
+/// Most memory for the descriptions of all peers of all sessions, in bytes. A viewer's descriptions have about 10 000
+/// bytes. When the memory is used up, new descriptions are not kept.
 const TEXTS_LEN_BYTES_MAX: usize = 64 << 20;
 
 /// Most events of one peer that are kept: it has four states, and may change its address.
 const EVENTS_MAX: usize = 16;
 
-/// How a peer came about, for those who look for the reason of a bad call.
+/// The session descriptions and the events of a peer. They help to find the cause of a bad call.
 #[derive(Debug, Default)]
 pub struct Texts {
     /// Our session description.
     pub local: Box<str>,
     /// The client's.
     pub remote: Box<str>,
-    /// When it got how far, in ms since 1970.
+    /// Its events, each with its time in ms since 1970.
     pub events: Vec<(u64, &'static str)>,
 }
 
@@ -93,7 +93,7 @@ impl Peers {
         self.notes.get(&peer)
     }
 
-    /// How a peer came about, unless it did so before this process or when there was no room.
+    /// The texts of a peer. `None` if the peer is older than this process, or there was no room for its texts.
     pub fn texts(&self, peer: u64) -> Option<&Texts> {
         self.texts.get(&peer)
     }
@@ -117,7 +117,11 @@ impl Peers {
 
     /// Notes what the relay says of a peer.
     pub fn note(&mut self, peer: u64, note: PeerNote) {
-        if let Some(texts) = self.texts.get_mut(&peer)
+        // The relay also reports a change of the flow of media, once a second. That is no event.
+        let before = self.notes.get(&peer);
+        let is_event = before.is_none_or(|old| (old.state, &old.remote) != (note.state, &note.remote));
+        if is_event
+            && let Some(texts) = self.texts.get_mut(&peer)
             && texts.events.len() < EVENTS_MAX
         {
             texts.events.push((clock::now_ms(), note.state_name()));
@@ -146,10 +150,10 @@ impl Peers {
         self.get(peer).is_some_and(|note| note.state == PeerState::Closed)
     }
 
-    /// Whether a peer that the relay does not hold comes back to life when the relay is sent it again. It does not once its
-    /// handshake has begun: the keys are gone, and a relay that answers the browser's checks would only keep the browser from
-    /// noticing. A peer of which nothing is known was known to a relay of another epoch, or to this process before it was
-    /// restarted, and was established long ago.
+    /// Whether a peer that the relay does not hold works again after signaling sends it again. It does not if its
+    /// handshake has begun, because the keys are lost. The relay would still answer the browser's checks, so the
+    /// browser would notice the loss later. `same_epoch` says that this process has compared the peer's shard with
+    /// this relay before. Without that, a peer without a note counts as established.
     pub fn revives(&self, peer: u64, same_epoch: bool) -> bool {
         match self.get(peer).map(|note| note.state) {
             Some(PeerState::Ice) => true,
@@ -183,8 +187,15 @@ mod tests {
     fn what_happens_to_a_peer_is_noted_with_a_bound() {
         let mut peers = Peers::default();
         peers.describe(1, "a", "b");
-        (0..100).for_each(|_| peers.expect(1));
+        for audio_in in [true, false, true] {
+            let flow = Some(MediaFlow { audio_in, ..MediaFlow::default() });
+            peers.note(1, PeerNote { flow, ..PeerNote::at(PeerState::Live) });
+        }
+        assert_eq!(peers.texts(1).unwrap().events.len(), 1, "media that comes and goes is no event");
+        for state in [PeerState::Ice, PeerState::Live].into_iter().cycle().take(100) {
+            peers.note(1, PeerNote::at(state));
+        }
         let events = &peers.texts(1).unwrap().events;
-        assert_eq!((events.len(), events[0].1), (EVENTS_MAX, "ice"));
+        assert_eq!((events.len(), events[0].1, events[1].1), (EVENTS_MAX, "live", "ice"));
     }
 }

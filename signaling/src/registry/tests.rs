@@ -132,7 +132,7 @@ fn viewers_stay_at_home_until_there_are_many_or_it_is_full() {
     assert_eq!(place(true, 2), Some(2), "the least loaded");
     assert_eq!(place(true, 0), Some(1), "any number");
     assert_eq!(place(false, 2), Some(1), "this relay cannot");
-    // What is about to be counts too.
+    // A reserved endpoint counts too.
     cell.lock_any().session.reserve("con_2", watching(9, None));
     assert_eq!(place(true, 3), Some(2));
     let shards = (0..3).map(|shard| ShardInfo { shard, peers_max: 4, ..ShardInfo::default() }).collect();
@@ -175,13 +175,13 @@ fn a_peer_whose_keys_are_gone_is_not_said_again() {
     assert_eq!(peers(&registry.desired(&relay(1), &nothing(1))), [1], "5 is from before our time");
     assert!(is_over(&registry, 5));
 
-    // What the relay holds is wanted whatever is known of it.
+    // A peer that the relay holds is desired, with or without a note.
     let held = [2, 3, 4, 5].map(|peer| PeerInfo { shard: 0, peer, ..PeerInfo::default() });
     let mut some = Held::default();
     some.insert(0, Snapshot { peers: held.into(), ..Snapshot::default() });
     assert_eq!(peers(&registry.desired(&relay(2), &some)), [1, 2, 3, 4, 5]);
 
-    // Without a note: as long as the relay is the same one, nothing can have been lost.
+    // Without a note, a peer is not lost as long as the relay is the same one.
     (1..=5).for_each(|peer| cell(&registry, 0).lock_any().peers.forget(peer));
     assert_eq!(peers(&registry.desired(&relay(2), &nothing(1))), [1, 2, 3, 4, 5]);
     assert_eq!(peers(&registry.desired(&relay(3), &nothing(1))), [] as [u64; 0]);

@@ -278,7 +278,7 @@ impl Connection {
         self.waiters.len()
     }
 
-    /// The link is broken: everybody who waits is told.
+    /// The link is broken. Every caller that waits gets an error.
     pub(super) fn abandon(&mut self) {
         for waiter in std::mem::take(&mut self.waiters).into_values() {
             if let Waiter::Order(answer) = waiter {
@@ -307,7 +307,7 @@ impl Connection {
         if let Reply::Snapshot(page) = reply {
             return self.handle_page(request, page, owner).await;
         }
-        // An answer that nobody waits for came too late.
+        // An answer without a waiter came too late.
         match self.waiters.remove(&request) {
             Some(Waiter::Order(answer)) => {
                 let _ = answer.send(match reply {

@@ -12,6 +12,7 @@ use super::link::{Keeper, Order, Status};
 use super::reconcile::removals;
 use super::rounds::Pace;
 use super::{LinkError, Owner};
+use crate::supervise;
 
 /// Most orders that wait to be sent. More of them wait at the caller.
 const ORDERS_MAX: usize = 1_024;
@@ -40,7 +41,8 @@ impl Link {
         let (orders, received) = mpsc::channel(ORDERS_MAX);
         let (sender, status) = watch::channel(Status::default());
         let boot = rand::random();
-        tokio::spawn(Keeper { path, owner, pace, boot, orders: received, status: sender }.run());
+        let keeper = Keeper { path, owner, pace, boot, orders: received, status: sender };
+        supervise::task("relay link", keeper.run());
         Self { orders, status }
     }
 
@@ -91,7 +93,7 @@ impl Link {
         }
     }
 
-    /// Makes the relay forget peers, in the background. One that cannot be removed keeps none of the others.
+    /// Makes the relay forget peers, in the background. A failed removal does not stop the other removals.
     pub fn forget(&self, shard: u32, peers: Vec<u64>) {
         if peers.is_empty() {
             return;
@@ -191,7 +193,7 @@ type Answer = oneshot::Receiver<Result<Reply, LinkError>>;
 async fn wait(answer: Answer, deadline: Instant) -> Result<Reply, LinkError> {
     match timeout_at(deadline, answer).await {
         Ok(Ok(outcome)) => outcome,
-        // The order was dropped: by its own deadline, or with the link.
+        // The order was dropped, because its deadline passed or the link broke.
         Ok(Err(_)) if Instant::now() >= deadline => Err(LinkError::Timeout),
         Ok(Err(_)) => Err(LinkError::Lost),
         Err(_) => Err(LinkError::Timeout),

@@ -11,6 +11,7 @@ use tokio::time::{Instant, sleep};
 use super::connection::Connection;
 use super::rounds::Pace;
 use super::{LinkError, Owner};
+use crate::supervise::Wanted;
 
 /// First pause after a failed attempt; it doubles up to the longest.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);
@@ -46,7 +47,7 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) async fn run(mut self) {
+    pub(super) async fn run(mut self) -> Wanted {
         let mut backoff = BACKOFF_MIN;
         let mut complaint = String::new();
         while !self.orders.is_closed() {
@@ -73,10 +74,11 @@ impl Keeper {
             }
             // A relay that takes the link and drops it again is given time too.
             if !self.refuse_for(backoff).await {
-                return;
+                return Wanted;
             }
             backoff = (backoff * 2).min(BACKOFF_MAX);
         }
+        Wanted
     }
 
     async fn serve(&mut self, mut connection: Connection) {

@@ -37,10 +37,11 @@ pub trait Owner: Send + Sync + 'static {
     /// subject of a command in the last [seconds](Pace::quiet) is left alone.
     fn desired(&self, relay: &RelayHello, held: &Held) -> Vec<(u32, Command)>;
 
-    /// What the relay did not take of that, and why; called at most once after each [`Owner::desired`].
+    /// Gets the commands of [`Owner::desired`] that the relay refused, with the reasons. Called at most once after
+    /// each call of [`Owner::desired`].
     fn handle_refusals(&self, refused: Vec<(Command, String)>);
 
-    /// The relay tells something without being asked.
+    /// Gets an event that the relay sent.
     fn handle_event(&self, event: Event);
 }
 

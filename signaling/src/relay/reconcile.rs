@@ -1,4 +1,4 @@
-//! What known shards lack, and what they hold that nobody wants.
+//! The difference between what the known shards hold and what signaling desires.
 
 use std::collections::BTreeMap;
 
@@ -10,8 +10,8 @@ use super::held::Held;
 
 /// The commands that lead from `held` to `desired`: removals first, then what is missing in the order of `desired`.
 ///
-/// What a shard holds just as it is wanted is not said again: a live peer is left alone. So is everything of a shard that
-/// is not known, and what a command named a moment ago.
+/// An object that a shard holds as desired gets no command, so that live peers are not disturbed. Objects of unknown
+/// shards, and objects that a command named a moment ago, get no command either.
 pub(super) fn difference(held: &Held, desired: Vec<(u32, Command)>, version: u32) -> Vec<(u32, Command)> {
     let mut surplus = Surplus::of(held);
     let mut missing = Vec::new();

@@ -1,4 +1,4 @@
-//! How much video a publisher may send, with what its viewers may be sent in mind.
+//! How much video a publisher may send. The limits of its viewers count too.
 //!
 //! The relay forwards one encoding to all viewers. A publisher is therefore limited to what the viewer with the highest limit
 //! may be sent.
@@ -28,14 +28,14 @@ impl Caps {
     }
 }
 
-/// 0 as the largest number there is.
+/// Replaces 0, which means unlimited, by [`u32::MAX`].
 const fn limit(kbps: u32) -> u32 {
     if kbps == 0 { u32::MAX } else { kbps }
 }
 
 impl Session {
-    /// Brings the caps of publishers in line with their viewers, where these have changed since the last call. Gives the
-    /// connections whose cap is new.
+    /// Adapts the caps of the publishers whose viewers have changed since the last call. Returns the connections
+    /// whose cap changed.
     pub fn adapt_caps(&mut self, server: Caps) -> Vec<String> {
         let touched = self.watching.take_touched();
         touched.into_iter().filter(|publisher| self.adapt_cap(publisher, server).unwrap_or(false)).collect()
@@ -44,7 +44,7 @@ impl Session {
     fn adapt_cap(&mut self, publisher: &str, server: Caps) -> Option<bool> {
         let connection = self.roster.get(publisher)?;
         let stream = connection.participant.as_ref()?.stream.as_ref()?;
-        // Without video there is nothing to hold back, and the relay was never told of a cap.
+        // A stream without video has no cap, and the relay never got one for it.
         self.input(stream, MediaKind::Video).filter(|input| !input.codecs.is_empty())?;
         let (endpoint, own_kbps) = (stream.endpoint, server.receive_max_kbps(connection));
         let largest = self.watching.largest_kbps(publisher, server);

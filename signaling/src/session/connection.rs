@@ -20,11 +20,11 @@ pub struct Connection {
     /// Its place among the connections of its session, the oldest lowest. The roster sets it.
     #[serde(default)]
     pub order: u64,
-    /// Who joined with it; nobody yet while it is pending.
+    /// The participant that joined with it. `None` while the connection is pending.
     pub participant: Option<Participant>,
 }
 
-/// Somebody who joined.
+/// A client that joined.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub struct Participant {
     /// When, in ms since 1970.
@@ -51,14 +51,15 @@ pub struct Participant {
     pub subscriptions: Vec<Subscription>,
 }
 
-/// What stands between the client's and the server's data when there are both.
+/// Separator between the client's and the server's data, when both exist.
 const DATA_SEPARATOR: &str = "%/%";
 
-/// Connection id of whoever records a session.
+/// Connection id of the recorder of a session.
 pub const RECORDER: &str = "RECORDER";
 
 impl Connection {
-    /// Whether nobody is to know of it: who records is no part of what is recorded.
+    /// Whether it is the recorder's connection. Other participants do not see the recorder, because it is no part of
+    /// the call.
     pub fn is_hidden(&self) -> bool {
         self.id == RECORDER
     }

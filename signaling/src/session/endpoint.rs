@@ -8,9 +8,9 @@ use serde::{Deserialize, Serialize};
 
 /// The desired state of one transport and of what goes over it.
 ///
-/// It holds the very messages that bring it about in the relay, so that they can be sent again to a relay that has
-/// forgotten. An OpenVidu publisher is an endpoint with inputs, a viewer is one with outputs, and an endpoint of Kurento has
-/// both. An output and the input that it shows are joined by the input's track id: that is an edge of the graph.
+/// It holds the messages that make it in the relay, so that they can be sent again to a relay that lost its state. A
+/// publisher of OpenVidu is an endpoint with inputs. A viewer is an endpoint with outputs. An endpoint of Kurento has
+/// both. An output names the track id of the input that it shows. This is an edge of the graph.
 #[derive(Clone, PartialEq, Message, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct Endpoint {
@@ -86,7 +86,7 @@ impl Endpoint {
     }
 }
 
-/// In the store it is one short text, not a tree of field names.
+/// The store keeps an endpoint as one short text without field names.
 impl From<Endpoint> for String {
     fn from(endpoint: Endpoint) -> Self {
         STANDARD_NO_PAD.encode(endpoint.encode_to_vec())

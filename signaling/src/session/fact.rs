@@ -1,8 +1,8 @@
-//! What happened, for those who keep records of it: more than any client is told.
+//! The facts for the webhook and the records. They say more than the notices to clients.
 
 use super::{Connection, MediaOptions, Participant, RECORDER, Reason, Signal, Stream, Subscription};
 
-/// Something that happened in a session. When, and in which, whoever carries it out knows.
+/// An event in a session. The caller that carries out the change adds the session and the time.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Fact {
     /// The session was made.
@@ -12,29 +12,30 @@ pub enum Fact {
         /// Why.
         reason: Reason,
     },
-    /// Somebody joined.
+    /// A participant joined.
     Joined(Person),
-    /// Somebody is gone.
+    /// A participant left.
     Left {
         /// Who.
         person: Person,
         /// Why.
         reason: Reason,
     },
-    /// Media of a stream has a way between a participant and us. Coming back on another PeerConnection is no new one.
+    /// A stream began to flow between a participant and the relay. A publisher that comes back on another
+    /// PeerConnection makes no new fact.
     Flowing(Flow),
-    /// It has no more.
+    /// A flow ended.
     Ended {
-        /// What.
+        /// The flow.
         flow: Flow,
         /// Why.
         reason: Reason,
     },
     /// A message was sent.
     Signalled {
-        /// Connection id of the sender; nobody when it came by REST.
+        /// Connection id of the sender. `None` when the signal came by REST.
         from: Option<String>,
-        /// What, and to whom as the sender named them.
+        /// The signal, with the receivers that the sender named.
         signal: Signal,
     },
 }
@@ -63,7 +64,7 @@ pub struct Flow {
     pub connection: String,
     /// The stream.
     pub stream: String,
-    /// Connection of the stream's publisher, where that is somebody else: it is a viewer's.
+    /// Connection of the stream's publisher, if this is the flow to a viewer. `None` for the publisher's own flow.
     pub from: Option<String>,
     /// Since when, in ms since 1970.
     pub created_at_ms: u64,
@@ -72,7 +73,7 @@ pub struct Flow {
 }
 
 impl Fact {
-    /// Whether it is about somebody of whom nobody is to know.
+    /// Whether the fact is about the recorder. Such facts do not go to the webhook or the records.
     pub fn is_hidden(&self) -> bool {
         let connection = match self {
             Self::Joined(person) | Self::Left { person, .. } => &person.connection,

@@ -9,7 +9,7 @@ use super::Endpoint;
 /// How far an endpoint got.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Stage {
-    /// The relay was sent it, and the model has not agreed yet. It is not stored.
+    /// An operation is sending it to the relay, or has sent it. It is not part of the session yet and is not stored.
     Reserved,
     /// It is part of the session.
     Agreed,
@@ -23,7 +23,7 @@ struct Node {
     stage: Stage,
 }
 
-/// What an index outside of the session has to learn.
+/// The changes that an index outside of the session must follow.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct GraphDelta {
     /// Endpoints that came.
@@ -84,14 +84,14 @@ impl Graph {
         Some((node.owner.as_str(), &node.endpoint))
     }
 
-    /// Changes what an endpoint may receive at most, in bit/s. Gives whether that is new.
+    /// Sets the receive limit of an endpoint, in bit/s. Returns whether the limit changed.
     pub fn cap(&mut self, id: u64, receive_max_bps: u64) -> bool {
         let Some(node) = self.nodes.get_mut(&id) else { return false };
         std::mem::replace(&mut node.endpoint.peer.receive_max_bps, receive_max_bps) != receive_max_bps
     }
 
-    /// Joins the outputs of an endpoint that show one of the tracks `from` to the track of the same place in `to`. Gives the
-    /// endpoint as it is then.
+    /// Points the outputs of an endpoint at other tracks. An output of a track in `from` gets the track in the same
+    /// place of `to`. Returns the changed endpoint.
     pub fn repoint(&mut self, id: u64, from: [u64; 2], to: [u64; 2]) -> Option<&Endpoint> {
         let node = self.nodes.get_mut(&id)?;
         for output in &mut node.endpoint.outputs {
@@ -102,7 +102,7 @@ impl Graph {
         Some(&node.endpoint)
     }
 
-    /// Every endpoint that the relay is to hold: what is agreed and what is about to be.
+    /// Every endpoint that the relay must hold: the agreed and the reserved ones.
     pub fn endpoints(&self) -> impl Iterator<Item = &Endpoint> {
         self.nodes.values().map(|node| &node.endpoint)
     }

@@ -1,8 +1,8 @@
-//! Somebody uses a token.
+//! A client joins with a token.
 
 use super::{Changes, Fact, Notice, Part, Participant, Person, Refusal, Session, told_of};
 
-/// Who arrives, with the ids drawn for them.
+/// A client that joins, with the new ids for it.
 #[derive(Clone, Debug)]
 pub struct Arrival {
     /// New private key by which its client takes up its place again.
@@ -22,10 +22,10 @@ pub struct Arrival {
 }
 
 impl Session {
-    /// Uses `token`, which is good for one join only. Gives the connection it stands for.
+    /// Joins with `token`, which works for one join only. Returns the id of its connection.
     ///
     /// # Errors
-    /// When the token is unknown or used; the two look the same from outside.
+    /// When the token is unknown or used. Both cases give the same error.
     pub fn join(&mut self, token: &str, arrival: Arrival) -> Result<(String, Changes), Refusal> {
         let id = self.roster.of_token(token).map(|connection| connection.id.clone()).unwrap_or_default();
         let now_ms = arrival.now_ms;

@@ -1,4 +1,4 @@
-//! Somebody goes, or is put out; the last one closes the door.
+//! Participants leave or are removed. The session ends with its last participant.
 
 use super::{
     Audience, Changes, Endpoint, Fact, Flow, Notice, Part, Person, RECORDER, Reason, Refusal, Session,
@@ -6,7 +6,7 @@ use super::{
 };
 
 impl Session {
-    /// Takes a participant out of the session, with its stream and its subscriptions. The others are told.
+    /// Removes a participant with its stream and its subscriptions. The other participants get a notice.
     ///
     /// # Errors
     /// When the participant is not there (any more).
@@ -16,7 +16,8 @@ impl Session {
         Ok(changes)
     }
 
-    /// A moderator or the application puts a participant out. Everybody is told, the victim too.
+    /// Removes a participant for a moderator or the application. Every participant gets a notice, the removed one
+    /// too. Only the recorder gets the notice of its own removal, because it is hidden from the others.
     ///
     /// # Errors
     /// When there is no such participant.
@@ -28,7 +29,7 @@ impl Session {
         Ok(changes)
     }
 
-    /// `by` puts out the participant `id`.
+    /// The moderator `by` removes the participant `id`.
     ///
     /// # Errors
     /// When `by` is no moderator or there is no such participant.
@@ -37,7 +38,7 @@ impl Session {
         self.evict(id, Reason::ForceDisconnectByUser)
     }
 
-    /// Forgets a token nobody has used. Gives back whether there was one.
+    /// Removes a connection whose token was not used. Returns whether there was one.
     pub fn remove_pending(&mut self, id: &str) -> bool {
         let is_pending = self.roster.get(id).is_some_and(|connection| connection.participant.is_none());
         if is_pending {
@@ -47,7 +48,7 @@ impl Session {
         is_pending
     }
 
-    /// Ends the session for everybody. Each one is told of its own end only: all of them go at once.
+    /// Ends the session. Each participant gets a notice of its own removal only, because all are removed at once.
     pub fn close(&mut self, reason: Reason) -> Changes {
         let mut changes = Changes { closed: true, ..Changes::default() };
         changes.removed_peers = self.graph.endpoints().map(Endpoint::placed).collect();

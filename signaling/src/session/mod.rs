@@ -1,8 +1,9 @@
 //! The model: sessions, connections, tokens, streams, roles, and the graph of their media.
 //!
-//! Pure: no IO, no clock, no randomness, no protocol. The caller brings the time and the ids that were drawn, and carries out
-//! the [`Changes`] that come back: send these notices, make the relay forget those peers. What a change has touched is a
-//! set of [`Part`]s, each of which the store keeps as a record of its own.
+//! The model does no IO, and has no clock, no random numbers and no protocol. The caller passes in the time and the
+//! new ids. The caller also carries out the [`Changes`] that a method returns: it sends the notices, and it makes the
+//! relay forget peers. A change notes the [`Part`]s that it touched. The store keeps each part as a record of its
+//! own.
 //!
 //! ```text
 //!   Session ── Roster ── Connection ── Participant ── Stream ─────────► Endpoint ── inputs (tracks)
@@ -57,7 +58,7 @@ pub use stored::{StoredEndpoint, StoredSession};
 pub use stream::{MediaOptions, Stream, Subscription};
 use watching::Watching;
 
-/// Connections remembered after they are gone.
+/// How many connections a session remembers after they left.
 const GONE_MAX: usize = 64;
 
 /// A session: the people in one call and what they send each other.
@@ -67,7 +68,7 @@ pub struct Session {
     pub id: String,
     /// The relay's id of it.
     pub room: u64,
-    /// The shard it lives on, once somebody has joined.
+    /// The shard of its media. `None` until the first participant joins.
     shard: Option<u32>,
     /// When it was made, in ms since 1970.
     pub created_at_ms: u64,
@@ -76,16 +77,18 @@ pub struct Session {
     roster: Roster,
     graph: Graph,
     watching: Watching,
-    /// Connections that were here, the latest of them: what clients still say of them is late, not wrong.
+    /// The last `GONE_MAX` connections that left. A client may still name one of them, because its message was on the
+    /// way.
     gone: VecDeque<String>,
-    /// Offers of ours that wait for an answer. A client that gets none after a restart asks again.
+    /// Offers of the server that wait for an answer. The store does not keep them: after a restart the client asks
+    /// again.
     pub offers: Offers,
-    /// What has changed and is not stored.
+    /// The parts that changed since the last call of [`Session::take_touched`].
     touched: BTreeSet<Part>,
 }
 
 impl Session {
-    /// A session nobody has joined.
+    /// Makes a session without connections.
     pub fn new(id: String, room: u64, properties: SessionProperties, now_ms: u64) -> Self {
         Self {
             id,
@@ -102,13 +105,13 @@ impl Session {
         }
     }
 
-    /// What follows from its being made.
+    /// Notes the new session for the store, and returns [`Fact::Opened`].
     pub fn open(&mut self) -> Changes {
         self.touch(Part::Session);
         Changes { facts: vec![Fact::Opened], ..Changes::default() }
     }
 
-    /// The shard it lives on, once somebody has joined.
+    /// The shard of its media. `None` until the first participant joins.
     pub const fn shard(&self) -> Option<u32> {
         self.shard
     }
@@ -133,7 +136,7 @@ impl Session {
         Ok(())
     }
 
-    /// Whether that connection is, or was lately, one of this session.
+    /// Whether a connection is in this session, or is one of the last `GONE_MAX` participants that left it.
     pub fn knows(&self, id: &str) -> bool {
         self.connection(id).is_some() || self.gone.iter().any(|gone| gone == id)
     }
@@ -165,12 +168,12 @@ impl Session {
         self.roster.get(id)
     }
 
-    /// Everybody who has joined, oldest connection first.
+    /// Every participant, oldest connection first.
     pub fn participants(&self) -> impl Iterator<Item = (&Connection, &Participant)> {
         self.roster.iter().filter_map(|connection| Some((connection, connection.participant.as_ref()?)))
     }
 
-    /// Whether anybody is in it. The last one who leaves ends it.
+    /// Whether it has participants. The session ends when the last one leaves.
     pub const fn active(&self) -> bool {
         self.roster.participants() > 0
     }
@@ -212,7 +215,8 @@ impl Session {
         Ok((connection, connection.participant.as_ref().ok_or(Refusal::UserClosed)?))
     }
 
-    /// What follows from the relay's not taking some peers back: their participants are told, once each.
+    /// Makes a [`Notice::MediaFailed`] for each owner of the `refused` peers, which the relay did not restore. An
+    /// owner of several peers gets one notice.
     pub fn lose_media(&self, refused: &BTreeMap<u64, String>) -> Changes {
         let mut told = BTreeMap::new();
         for (&peer, why) in refused {
@@ -228,17 +232,18 @@ impl Session {
         changes
     }
 
-    /// Endpoints on a shard that is no more go to the session's own, where they are made again.
+    /// Moves each endpoint on a shard that no longer exists to the session's own shard.
     pub fn forget_shards(&mut self, exists: impl Fn(u32) -> bool) {
         self.graph.forget_shards(exists);
     }
 
-    /// Keeps an endpoint of a connection for an operation under way: a reconciliation in between keeps it too.
+    /// Reserves an endpoint for an operation in progress, so that a reconciliation does not remove its peer
+    /// meanwhile.
     pub fn reserve(&mut self, owner: &str, endpoint: Endpoint) {
         self.graph.reserve(owner, endpoint);
     }
 
-    /// Ends a reservation; gives whether there was one.
+    /// Removes a reservation. Returns whether there was one.
     pub fn release(&mut self, peer: u64) -> bool {
         self.graph.release(peer)
     }
@@ -269,7 +274,7 @@ impl Session {
         }
     }
 
-    /// Forgets everybody and all media.
+    /// Removes all connections and all media.
     fn clear(&mut self) {
         let endpoints: Vec<u64> = self.graph.endpoints().map(Endpoint::id).collect();
         for id in endpoints {
@@ -284,7 +289,7 @@ impl Session {
     }
 }
 
-/// The participants who are told what happens to `id`: all others, and nobody if it is hidden.
+/// The receivers of a notice about `id`: all other participants. A notice about the recorder has no receivers.
 fn told_of(id: &str) -> Audience {
     if id == RECORDER { Audience::Only(Vec::new()) } else { Audience::Others(id.to_owned()) }
 }

@@ -1,10 +1,10 @@
-//! What the model tells the world after a change.
+//! The notices to clients and the other effects of a change.
 
 use serde_json::Value;
 
 use super::{Fact, MediaOptions, PlacedPeer};
 
-/// Why somebody or something is gone, in the words the clients know.
+/// Why a participant, a stream or a session ended, in the words of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Left of its own will.
@@ -39,7 +39,7 @@ pub enum Reason {
     MediaServerReconnect,
     /// The machine is gone.
     NodeCrashed,
-    /// This server was told to end.
+    /// This server shuts down.
     ServerStopped,
 }
 
@@ -68,10 +68,10 @@ impl Reason {
     }
 }
 
-/// Something clients are told. How it looks on the wire is not known here.
+/// A notice to clients. The dialect of a client encodes it for the wire.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Notice {
-    /// Somebody joined.
+    /// A participant joined.
     Joined {
         /// Who.
         connection: String,
@@ -80,14 +80,14 @@ pub enum Notice {
         /// Client's and server's data.
         metadata: String,
     },
-    /// Somebody is gone, and with them their stream.
+    /// A participant left, and its stream ended.
     Left {
         /// Who.
         connection: String,
         /// Why.
         reason: Reason,
     },
-    /// The receiver, or somebody else, was put out.
+    /// A participant was removed, or its session was closed. The receiver may be that participant.
     Evicted {
         /// Who.
         connection: String,
@@ -112,7 +112,7 @@ pub enum Notice {
         /// Why.
         reason: Reason,
     },
-    /// The receiver's transport for a stream is lost; it is to answer this offer with a new one.
+    /// The receiver's transport for a stream is lost. The receiver must answer this offer over a new transport.
     Recalled {
         /// Whose stream.
         publisher: String,
@@ -136,12 +136,12 @@ pub enum Notice {
     },
     /// The receiver's media do not flow any more.
     MediaFailed {
-        /// What went wrong, for whoever reads logs.
+        /// The error text, for logs.
         error: String,
     },
     /// A message among participants.
     Signal {
-        /// Who sent it; nobody when it came by REST.
+        /// Connection id of the sender. `None` when the signal came by REST.
         from: Option<String>,
         /// Its type as given.
         kind: Option<String>,
@@ -167,7 +167,7 @@ impl Audience {
         Self::Only(vec![connection.into()])
     }
 
-    /// Whether it is certain that nobody is in it.
+    /// Whether it is an empty list of connections. The result `false` does not say that there is a receiver.
     pub const fn is_empty(&self) -> bool {
         matches!(self, Self::Only(connections) if connections.is_empty())
     }
@@ -178,7 +178,7 @@ impl Audience {
 pub struct Notification {
     /// The receivers.
     pub to: Audience,
-    /// What they are told.
+    /// The notice.
     pub notice: Notice,
 }
 
@@ -186,7 +186,7 @@ pub struct Notification {
 #[derive(Clone, Debug, Default, PartialEq)]
 #[must_use]
 pub struct Changes {
-    /// Whom to tell what, in this order.
+    /// The notices with their receivers, in the order of sending.
     pub notifications: Vec<Notification>,
     /// Peers the relay must forget.
     pub removed_peers: Vec<PlacedPeer>,

@@ -1,16 +1,18 @@
-//! Offers of ours that wait for an answer.
+//! Offers of the server that wait for an answer.
 
 use super::Endpoint;
 
-/// How long an answer is waited for, in ms. Clients answer at once; who comes back on another socket does so later.
+/// How long an offer waits for its answer, in ms. A client answers at once, or later when it comes back on another
+/// socket.
 const OFFER_LIFE_MS: u64 = 30_000;
 
-/// Whose idea a subscription was. A client may be at one of each at a time, and says with its answer which one it is.
+/// Who began the attempt to watch a stream. A client can have one attempt of each kind at a time. Its answer names
+/// the kind.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Attempt {
-    /// The client's.
+    /// The client asked for the stream.
     Own,
-    /// Ours: the transport that it had is lost.
+    /// The server began it, because the client's transport is lost.
     Forced,
 }
 
@@ -23,15 +25,16 @@ pub struct Offer {
     pub stream: String,
     /// Connection of its publisher.
     pub publisher: String,
-    /// Whose idea it was.
+    /// Who began the attempt.
     pub attempt: Attempt,
     /// When, in ms since 1970.
     pub made_at_ms: u64,
-    /// Our side of it. The relay does not know of it yet: the browser's side is in the answer.
+    /// The server's end of the transport. The relay does not have it yet, because the browser's end comes with the
+    /// answer.
     pub local: Endpoint,
     /// The text that was sent.
     pub local_sdp: String,
-    /// The relay it is about.
+    /// Epoch of the relay that the offer was made for.
     pub relay_epoch: u64,
 }
 
@@ -45,7 +48,8 @@ impl Offers {
         Self(Vec::new())
     }
 
-    /// Puts one in place of an older one of its kind.
+    /// Adds an offer. It replaces an offer of the same viewer, stream and attempt. Offers that are too old are
+    /// removed.
     pub fn put(&mut self, offer: Offer) {
         let now_ms = offer.made_at_ms;
         self.0.retain(|old| {
@@ -56,7 +60,8 @@ impl Offers {
         self.0.push(offer);
     }
 
-    /// Takes the one that an answer is to: it is good for one.
+    /// Removes and returns the offer that an answer is for. An offer takes one answer. `None` if it is missing or too
+    /// old.
     pub fn take(&mut self, viewer: &str, stream: &str, attempt: Attempt, now_ms: u64) -> Option<Offer> {
         let is_wanted = |offer: &Offer| {
             (offer.viewer.as_str(), offer.stream.as_str(), offer.attempt) == (viewer, stream, attempt)
@@ -65,17 +70,17 @@ impl Offers {
         Some(self.0.swap_remove(position)).filter(|offer| is_alive(offer, now_ms))
     }
 
-    /// Somebody is gone, or what they published: nobody waits for these any more.
+    /// Forgets the offers to `connection`, and the offers of its stream.
     pub(super) fn forget_all_of(&mut self, connection: &str) {
         self.0.retain(|offer| offer.viewer != connection && offer.publisher != connection);
     }
 
-    /// A stream is gone.
+    /// Forgets the offers of the stream that `publisher` sent.
     pub(super) fn forget_stream_of(&mut self, publisher: &str) {
         self.0.retain(|offer| offer.publisher != publisher);
     }
 
-    /// Somebody no longer watches what `publisher` sends.
+    /// Forgets the offers of `publisher`'s stream to `viewer`.
     pub(super) fn forget(&mut self, viewer: &str, publisher: &str) {
         self.0.retain(|offer| offer.viewer != viewer || offer.publisher != publisher);
     }

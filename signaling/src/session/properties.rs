@@ -12,7 +12,7 @@ pub struct SessionProperties {
     pub media_mode: String,
     /// `MANUAL` or `ALWAYS`.
     pub recording_mode: String,
-    /// The id the application chose, empty when it left that to us.
+    /// The id that the application chose. Empty when the server chooses it.
     pub custom_session_id: String,
     /// Kept and given back as it came, with its defaults filled in.
     pub default_recording_properties: Value,
@@ -21,7 +21,7 @@ pub struct SessionProperties {
     /// Whether a publisher without the forced codec may use another one. Nothing is ever transcoded: a viewer who does
     /// not have what is sent is refused.
     pub allow_transcoding: bool,
-    /// Who offers when somebody watches.
+    /// Whether the viewer or the server makes the offer to watch a stream.
     #[serde(default)]
     pub media_server: MediaServer,
 }
@@ -52,10 +52,11 @@ pub fn default_recording_properties() -> Value {
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "SCREAMING_SNAKE_CASE")]
 pub enum ForcedVideoCodec {
-    /// Ours to choose: VP8, which every browser has; where the server offers, as `None`.
+    /// The server chooses VP8, because every browser has it. If the server makes the offers to viewers, this means
+    /// `None`.
     #[default]
     MediaServerPreferred,
-    /// Whatever the publisher and its viewers have in common.
+    /// Any codec that the publisher and its viewers share.
     None,
     /// RFC 7741.
     Vp8,
@@ -88,7 +89,7 @@ impl ForcedVideoCodec {
     }
 }
 
-/// The media server of OpenVidu whose way of negotiating is spoken. Publishers offer to both.
+/// The OpenVidu media server whose negotiation the session follows. With both, publishers make the offer.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum MediaServer {
@@ -127,7 +128,8 @@ pub struct ConnectionProperties {
     pub kurento_options: Option<KurentoOptions>,
     /// ICE servers for this connection in place of our own.
     pub custom_ice_servers: Vec<IceServer>,
-    /// Whether it entered by the secret, with no token of an application: it may do all, whatever its role says.
+    /// Whether the client joined with the server's secret and without a token of an application. Its role does not
+    /// limit it.
     #[serde(default)]
     pub by_secret: bool,
 }
@@ -176,7 +178,7 @@ pub struct IceServer {
     /// Password, for TURN.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub credential: Option<String>,
-    /// Secret that short-lived TURN credentials are made from. Never leaves towards a client.
+    /// Secret for making short-lived TURN credentials. Clients never get it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub static_auth_secret: Option<String>,
 }

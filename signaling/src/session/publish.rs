@@ -24,7 +24,8 @@ impl Session {
         Ok(())
     }
 
-    /// The relay takes the stream, which comes in over `endpoint`: now it exists, and the others are told.
+    /// Adds a stream that comes in over `endpoint`. The relay has taken the stream before. The other participants get
+    /// a notice.
     ///
     /// # Errors
     /// As [`Self::check_publish`].
@@ -46,7 +47,8 @@ impl Session {
         Ok(changes)
     }
 
-    /// The publisher is back on another PeerConnection. The stream stays what it is, and nobody is told.
+    /// Moves a stream to another PeerConnection of its publisher. The stream keeps its id and its tracks, so no
+    /// notice is sent.
     ///
     /// # Errors
     /// When `id` does not publish.
@@ -75,7 +77,7 @@ impl Session {
         self.end_stream(id, Audience::Others(id.to_owned()), Reason::Unpublish)
     }
 
-    /// A moderator ends somebody's stream. The owner is told too.
+    /// Ends a stream for the moderator `by`. Every participant gets the notice, the owner too.
     ///
     /// # Errors
     /// When `by` is no moderator or there is no such stream.
@@ -84,7 +86,7 @@ impl Session {
         self.force_unpublish(stream, Reason::ForceUnpublishByUser)
     }
 
-    /// Somebody's stream is ended for them. The owner is told too.
+    /// Ends a stream. Every participant gets the notice, the owner too.
     ///
     /// # Errors
     /// When there is no such stream.
@@ -93,7 +95,8 @@ impl Session {
         self.end_stream(&owner.ok_or(Refusal::NotStreaming)?, Audience::Everybody, reason)
     }
 
-    /// A property of the caller's own stream changed; whatever stream the client names does not matter.
+    /// Changes a property of the caller's own stream. It needs no stream id, because a connection publishes one
+    /// stream at most.
     ///
     /// # Errors
     /// When `id` does not publish.
@@ -128,7 +131,7 @@ impl Session {
         Ok(changes)
     }
 
-    /// What `owner` publishes ends, and with it everything that shows it. `None` when it publishes nothing.
+    /// Ends the stream of `owner` and every subscription to it. `None` when `owner` publishes nothing.
     pub(super) fn drop_stream(&mut self, owner: &str, reason: Reason, changes: &mut Changes) -> Option<()> {
         let stream = self.participant(owner).ok()?.1.stream.clone()?;
         changes.record(Fact::Ended { flow: Flow::published(owner, &stream), reason });

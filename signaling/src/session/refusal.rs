@@ -1,9 +1,9 @@
-//! Why the model says no.
+//! Why the model refuses a request.
 
 /// A request the model refuses. It changed nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum Refusal {
-    /// Nobody of that connection id is in the session.
+    /// No participant of the session has that connection id.
     #[error("no participant with that connection id is in the session")]
     UserNotFound,
     /// The caller has left or was evicted.
@@ -24,7 +24,7 @@ pub enum Refusal {
     /// The token is unknown or used, or the role does not allow it.
     #[error("unauthorized: {0}")]
     Unauthorized(&'static str),
-    /// A signal names somebody who is not there; none of it was sent.
+    /// A receiver of the signal is not in the session. The signal was sent to no one.
     #[error("a receiver of the signal is not in the session")]
     SignalTo,
     /// The viewer has not agreed to a format that the stream is sent in, or watches its publisher already.

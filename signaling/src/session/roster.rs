@@ -6,8 +6,8 @@ use super::{Connection, Participant, Stream};
 
 /// All connections of a session.
 ///
-/// The indexes hash with random keys, so that a stranger cannot make look-ups slow, and the time of a look-up says nothing
-/// of how much of a token was right.
+/// The indexes hash with random keys. A stranger therefore cannot make look-ups slow. The time of a look-up does not
+/// show how much of a token was right.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
     by_age: BTreeMap<u64, Connection>,

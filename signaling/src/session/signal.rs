@@ -7,7 +7,7 @@ use super::{Audience, Changes, Fact, Notice, Refusal, Session};
 /// A message to some or all.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Signal {
-    /// Connection ids, each once; nobody means everybody, the sender included.
+    /// Connection ids of the receivers. An empty set means every participant, the sender included.
     pub to: BTreeSet<String>,
     /// Type, as given.
     pub kind: Option<String>,
@@ -19,7 +19,7 @@ impl Session {
     /// Sends a signal from a participant, or from the application when `from` is absent.
     ///
     /// # Errors
-    /// When a receiver is not there; then nobody gets it.
+    /// When the sender or a receiver is not in the session. Then the signal has no receivers at all.
     pub fn signal(&self, from: Option<&str>, signal: Signal) -> Result<Changes, Refusal> {
         if let Some(id) = from {
             self.participant(id)?;

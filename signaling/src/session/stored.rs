@@ -1,7 +1,7 @@
 //! A session as the store keeps it: one small record for each part.
 //!
-//! Records of the release before must still read, or everybody in them is thrown out at an update: each field that is added
-//! is an `Option` or has `#[serde(default)]`.
+//! This release must read the records of the release before. Otherwise an update ends their sessions. Each new field
+//! is therefore an `Option` or has `#[serde(default)]`.
 
 use serde::{Deserialize, Serialize};
 

@@ -11,14 +11,14 @@ impl Session {
     /// The stream `id` asks to watch.
     ///
     /// # Errors
-    /// When the caller has left, or nobody publishes that stream.
+    /// When the caller has left, or no participant publishes that stream.
     pub fn check_subscribe(&self, id: &str, stream: &str) -> Result<&Stream, Refusal> {
         self.participant(id)?;
         self.publisher(stream).map(|(_, stream)| stream).ok_or(Refusal::NotStreaming)
     }
 
-    /// The relay takes the subscription, which goes out over `endpoint`. An older one of the same viewer to the same publisher
-    /// is replaced.
+    /// Adds a subscription that goes out over `endpoint`. The relay has taken it before. It replaces an older
+    /// subscription of the same viewer to the same publisher.
     ///
     /// # Errors
     /// As [`Self::check_subscribe`].
@@ -43,10 +43,10 @@ impl Session {
         Ok(changes)
     }
 
-    /// The viewer `id` does not, or no longer, watch what `publisher` sends.
+    /// Ends the subscription of the viewer `id` to the stream of `publisher`. A missing subscription is no error.
     ///
     /// # Errors
-    /// When the caller has left, or `publisher` never was in this session.
+    /// When the caller has left, or the session does not know `publisher` (see [`Session::knows`]).
     pub fn unsubscribe(&mut self, id: &str, publisher: &str) -> Result<Changes, Refusal> {
         self.participant(id)?;
         if !self.knows(publisher) {
@@ -61,12 +61,12 @@ impl Session {
         Ok(changes)
     }
 
-    /// The viewer `id` watches the stream `to` in place of the stream `from`, over the endpoint it has. Gives that endpoint as
-    /// it is then: the relay is to be sent its outputs.
+    /// Points the viewer `id` at the stream `to` in place of the stream `from`, over the same endpoint. Returns the
+    /// changed endpoint. The caller must send its outputs to the relay.
     ///
     /// # Errors
-    /// When the viewer has left or does not watch `from`, nobody publishes `to`, or the viewer has not agreed to a format
-    /// that `to` is sent in.
+    /// When the viewer has left or does not watch `from`, or no participant publishes `to`. Also when the viewer
+    /// already watches the publisher of `to` by another stream, or has not agreed to the format that `to` is sent in.
     pub fn repoint(
         &mut self,
         id: &str,
@@ -115,10 +115,10 @@ impl Session {
         })
     }
 
-    /// The viewer `id` is asked to watch `stream` over a new transport, with this offer.
+    /// Makes a notice that asks the viewer `id` to watch `stream` over a new transport. `sdp` is the offer.
     ///
     /// # Errors
-    /// When it has left, does not watch the stream, or the stream is gone.
+    /// When the viewer has left or does not watch the stream.
     pub fn ask_back(&self, id: &str, stream: &str, sdp: String) -> Result<Changes, Refusal> {
         let (_, viewer) = self.participant(id)?;
         let watched = viewer.subscriptions.iter().find(|watched| watched.stream == stream);
@@ -129,7 +129,7 @@ impl Session {
         Ok(changes)
     }
 
-    /// Every subscription to `stream`, which `publisher` sends, ends.
+    /// Ends every subscription to `stream`, which `publisher` sends.
     pub(super) fn drop_viewers(
         &mut self,
         publisher: &str,
@@ -146,7 +146,7 @@ impl Session {
         }
     }
 
-    /// Everything that `viewer` watches ends.
+    /// Ends every subscription of `viewer`.
     pub(super) fn drop_watched(&mut self, viewer: &str, reason: Reason, changes: &mut Changes) {
         let watched: Vec<Subscription> = self
             .participant(viewer)

@@ -13,7 +13,7 @@ struct Watchers {
     viewers: BTreeMap<String, Option<Limit>>,
     /// The publisher's own limit, where it receives its own video over the endpoint that it publishes with.
     itself: Option<Limit>,
-    /// How many receive video under each limit.
+    /// How many connections receive video with each limit.
     limits: BTreeMap<Limit, usize>,
 }
 
@@ -49,7 +49,7 @@ impl Watching {
         }
     }
 
-    /// Whether a publisher receives its own video, and under which limit.
+    /// Notes whether a publisher receives its own video, and with which limit.
     pub(super) fn set_itself(&mut self, publisher: &str, video: Option<Limit>) {
         let watchers = self.of.entry(publisher.to_owned()).or_default();
         let before = std::mem::replace(&mut watchers.itself, video);
@@ -69,8 +69,8 @@ impl Watching {
         self.touched.remove(publisher);
     }
 
-    /// The largest limit under which video of `publisher` is received, in kbit/s; [`u32::MAX`] is unlimited. `None` when nobody
-    /// receives it.
+    /// The largest limit of all receivers of video of `publisher`, in kbit/s. [`u32::MAX`] is unlimited. `None` if
+    /// the video has no receiver.
     pub(super) fn largest_kbps(&self, publisher: &str, server: Caps) -> Option<u32> {
         let limits = self.of.get(publisher)?.limits.keys();
         limits.map(|limit| server.send_or(*limit)).max()

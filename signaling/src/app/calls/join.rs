@@ -24,13 +24,13 @@ pub struct JoinRequest<'a> {
     pub platform: String,
     /// Address it comes from.
     pub ip: String,
-    /// What it reads.
+    /// The dialect that it reads.
     pub dialect: &'static Dialect,
-    /// Where it is sent things. A client without a socket has one that nobody reads.
+    /// The queue of messages to it. The queue of a client without a socket has no reader.
     pub outbox: Arc<Outbox>,
     /// How it shows that it is still there.
     pub liveness: Liveness,
-    /// Until when the answer is of use.
+    /// The answer is of no use after this time.
     pub deadline: Instant,
 }
 
@@ -45,7 +45,8 @@ pub struct Joined<'a> {
 }
 
 impl App {
-    /// A client uses a token. `answer` is made under the lock, and leaves with the change; when it fails nobody has joined.
+    /// A client joins with a token. `answer` runs under the session's lock, and its result is sent with the change.
+    /// If `answer` fails, the client has not joined, but its token is used up.
     ///
     /// # Errors
     /// When the session, the token or a shard is missing, or there are too many participants.
@@ -54,7 +55,7 @@ impl App {
         request: JoinRequest<'_>,
         answer: impl FnOnce(&Joined<'_>) -> Result<Option<Answer>, E>,
     ) -> Result<Member, E> {
-        // A client is told of the relay's ports, so nobody joins before there is a relay.
+        // The answer needs the relay's ports, so no client can join before the first relay.
         let relay = match self.link.last_relay() {
             Some(relay) => relay,
             None => {
@@ -77,7 +78,7 @@ impl App {
         if self.registry.participants() >= self.config.limits.participants_max {
             return Err(refused(Refusal::Limit("participants")));
         }
-        // A place first: the token is good for one join, and without a place this is none.
+        // Find a shard before the token is used, because a token works for one join only.
         let shard = self.registry.shard_for(&locked.session).ok_or_else(|| E::from(CallError::no_shard()))?;
         let resume_key = ids::rpc_session();
         let arrival = Arrival {
@@ -112,7 +113,7 @@ impl App {
         let answer = match answer(&Joined { locked: &locked, member: &member, media_port: port }) {
             Ok(answer) => answer,
             Err(error) => {
-                // Nobody was told of it, so nobody is told of its end.
+                // No notice of the join was sent, so no notice of the leave is sent either.
                 locked.clients.remove(&connection);
                 let _ = locked.session.leave(&connection, Reason::Disconnect);
                 return Err(error);
@@ -124,8 +125,8 @@ impl App {
         Ok(member)
     }
 
-    /// A client takes up its place again. `resume` attaches its new socket to the outbox, under the lock, and gives the number of
-    /// the reader; `None` when too much was lost meanwhile.
+    /// A client takes its place again. Under the session's lock, `resume` attaches the new socket to the outbox and
+    /// returns the number of the reader. It returns `None` when too much was lost meanwhile.
     ///
     /// # Errors
     /// When there is no such place any more.

@@ -1,4 +1,4 @@
-//! What participants say to each other and do to each other, and what an application does to them.
+//! Signals, changed properties, and forced ends by participants and applications.
 
 use serde_json::Value;
 use tokio::sync::oneshot;
@@ -14,16 +14,16 @@ pub enum SignalError {
     /// The model refuses.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// The member has used up what it may make others be sent.
+    /// The member has used up its budget of bytes to other participants.
     #[error("too many messages, or too large ones")]
     TooMuch,
 }
 
 impl App {
-    /// A member sends a signal, which takes `len_bytes` of what it may make others be sent.
+    /// A member sends a signal. It takes `len_bytes` from the member's budget.
     ///
     /// # Errors
-    /// When a receiver is not there, or it says too much.
+    /// When a receiver is not in the session, or the member's budget is used up.
     pub fn signal(
         &self,
         who: &Member,
@@ -38,10 +38,10 @@ impl App {
         Ok(())
     }
 
-    /// A property of the member's own stream changed, of which the others are sent `len_bytes`.
+    /// A property of the member's own stream changed. The notice takes `len_bytes` from the member's budget.
     ///
     /// # Errors
-    /// When it does not publish, or it says too much.
+    /// When the member does not publish, or its budget is used up.
     pub fn change_property(
         &self,
         who: &Member,
@@ -56,7 +56,7 @@ impl App {
         Ok(())
     }
 
-    /// A moderator puts another participant out.
+    /// A moderator removes another participant.
     ///
     /// # Errors
     /// When it is no moderator, or there is no such participant.
@@ -80,7 +80,8 @@ impl App {
     /// An application sends a signal, without a sender.
     ///
     /// # Errors
-    /// When there is no such session ([`Refusal::SessionNotFound`]), nobody is in it, or a receiver is not there.
+    /// When there is no such session ([`Refusal::SessionNotFound`]), it has no participant, or a receiver is not in
+    /// it.
     pub fn signal_as_application(&self, session: &str, signal: Signal) -> Result<(), Refusal> {
         self.change_as_application(session, |session| {
             if !session.active() {
@@ -91,7 +92,7 @@ impl App {
         .map(drop)
     }
 
-    /// An application puts a participant out, or takes back a token that nobody has used.
+    /// An application removes a participant, or a connection whose token was not used.
     ///
     /// # Errors
     /// When there is no such session ([`Refusal::SessionNotFound`]), or no such connection.

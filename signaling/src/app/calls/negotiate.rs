@@ -1,8 +1,10 @@
 //! The path of every negotiation.
 //!
-//! Under the session's lock: may the caller do it, and which ids take part. Without it: negotiate. Under the lock: reserve, so
-//! that the relay keeps what it is about to be told. Then tell the relay. Under the lock again: is it all still so; then it is
-//! part of the model, is stored, and answer and notices leave.
+//! 1. Under the session's lock, it checks that the caller may do this, and copies the facts from the model.
+//! 2. Without the lock, it negotiates.
+//! 3. Under the lock, it reserves the endpoint, so that a reconciliation does not remove it from the relay.
+//! 4. Without the lock, it sends the endpoint to the relay.
+//! 5. Under the lock, it checks again and changes the model. The change is stored, then answer and notices are sent.
 
 use std::time::Duration;
 
@@ -16,10 +18,10 @@ use crate::session::{
     Changes, ConnectionProperties, Endpoint, ForcedVideoCodec, MediaServer, Refusal, Session,
 };
 
-/// How long the answer to a failed republish waits until the stream is put back.
+/// How long the answer to a failed republish waits until the relay has the old endpoint again.
 const UNDO_WAIT: Duration = Duration::from_secs(1);
 
-/// What of the model a negotiation needs.
+/// The facts of the model that a negotiation needs.
 pub(super) struct Facts {
     room: u64,
     codec: ForcedVideoCodec,
@@ -70,11 +72,11 @@ impl Facts {
 pub(super) enum Side {
     /// On the session's own shard, so that no track has more than one source of packets.
     Publisher,
-    /// Elsewhere when there are many.
+    /// May be on another shard when the session has many viewers.
     Viewer,
 }
 
-/// A negotiation that the relay has carried out and the model does not know of yet.
+/// A negotiation that the relay has carried out and the model does not contain yet.
 pub(super) struct Applied {
     pub(super) agreed: Agreed,
     /// The session's shard.
@@ -82,7 +84,7 @@ pub(super) struct Applied {
 }
 
 impl App {
-    /// Looks at the model before a negotiation.
+    /// Copies the facts from the model before a negotiation.
     pub(super) fn facts<T>(
         &self,
         who: &Member,
@@ -136,7 +138,7 @@ impl App {
         Ok(Applied { agreed, home })
     }
 
-    /// The session's shard, and that of one more transport. `None` when no shard takes it.
+    /// The session's shard, and the shard for one more transport. `None` when no shard takes it.
     fn place(&self, who: &Member, side: Side, relay: &RelayHello) -> Result<Option<(u32, u32)>, Refusal> {
         let mut locked = who.lock()?;
         let Some(home) = self.registry.place(&mut locked.session) else { return Ok(None) };
@@ -172,8 +174,8 @@ impl App {
         Ok(())
     }
 
-    /// Takes back what the relay carried out, in part or whole, of an endpoint. Tracks that a republish had moved to it go back
-    /// to the endpoint of the model, if that is still of use.
+    /// Removes an endpoint that the relay has in part or whole. If a republish moved tracks to it, they go back to
+    /// the endpoint of the model, unless that one is closed.
     async fn undo(&self, who: &Member, home: u32, endpoint: &Endpoint) {
         let (peer, shard) = (endpoint.id(), endpoint.shard_or(home));
         let is_moved = |track: &PutTrack| endpoint.inputs.iter().any(|moved| moved.track == track.track);
@@ -193,7 +195,7 @@ impl App {
         if let Err(error) = self.link.apply(shard, &commands, Instant::now() + UNDO_WAIT).await {
             tracing::debug!(shard, %error, "putting a stream back is left to the next reconciliation");
         }
-        // The stream may have ended meanwhile, and what was said of it must not stay behind.
+        // If the stream ended or moved meanwhile, the relay must not keep the endpoint that these commands made.
         let locked = who.cell.lock_any();
         if own_endpoint(&locked.session, who).is_none_or(|own| own.id() != back.id()) {
             self.link.forget(shard, vec![back.id()]);

@@ -14,11 +14,11 @@ use crate::session::{MediaOptions, Refusal, Stream};
 pub struct PublishRequest<'a> {
     /// Its offer.
     pub offer: &'a str,
-    /// What it says of the stream.
+    /// What it states about the stream.
     pub options: MediaOptions,
     /// Whether it is sent its own stream over the same transport.
     pub loopback: bool,
-    /// Until when the answer is of use.
+    /// The answer is of no use after this time.
     pub deadline: Instant,
 }
 
@@ -87,7 +87,7 @@ impl App {
             let (_, participant) = session.participant(&who.connection)?;
             let own =
                 participant.stream.as_ref().filter(|own| own.id == stream).ok_or(Refusal::NotStreaming)?;
-            // What a publisher receives over its own transport is itself.
+            // A publisher's endpoint has outputs only if it receives its own stream.
             let endpoint = session.graph().get(own.endpoint);
             let loopback = endpoint.is_some_and(|endpoint| !endpoint.outputs.is_empty());
             Ok((Tracks::of(session, own), loopback))
@@ -99,7 +99,7 @@ impl App {
             .await?;
         self.conclude(who, &applied, |session| {
             who.require_current()?;
-            // Another stream in the meantime is not the one that these tracks belong to.
+            // The tracks belong to this stream. A new stream of the member has other tracks.
             session.publisher(stream).ok_or(Refusal::NotStreaming)?;
             let (stream, changes) = session.republish(&who.connection, applied.agreed.endpoint.clone())?;
             let local_sdp = applied.agreed.local_sdp.clone();

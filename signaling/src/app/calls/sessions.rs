@@ -27,7 +27,7 @@ pub struct NewConnection {
 }
 
 impl App {
-    /// Makes a session. An empty custom id leaves the id to us.
+    /// Makes a session. With an empty custom id, the server chooses the id.
     ///
     /// # Errors
     /// When there is one of that id ([`Refusal::SessionExists`]), or there are too many.
@@ -40,16 +40,21 @@ impl App {
             custom => custom.to_owned(),
         };
         let session = Session::new(id, ids::relay(), properties, clock::now_ms());
-        let cell = self.registry.insert(session, self.config.limits.sessions_max)?;
-        // A client that finds the session first waits for no more than this.
-        let mut locked = cell.lock().ok_or(Refusal::SessionNotFound)?;
+        let cell = self.registry.cell(session);
+        // Locked before it is known: the event that opens it comes before every other event of it.
+        let mut locked = cell.lock_any();
+        if let Err(refusal) = self.registry.publish(&cell, self.config.limits.sessions_max) {
+            // It never existed, so it counts for nothing.
+            locked.is_over = true;
+            return Err(refusal);
+        }
         let changes = locked.session.open();
         let durable = self.carry_out_and_tell(&mut locked, changes);
         drop(locked);
         Ok((cell, durable))
     }
 
-    /// Adds a connection that waits for its token to be used. Gives it as it is then.
+    /// Adds a connection that waits for its token to be used. Returns a copy of it.
     ///
     /// # Errors
     /// When there is no such session ([`Refusal::SessionNotFound`]), it is full, too many connections wait, or there is one of
@@ -84,7 +89,7 @@ impl App {
         Ok((connection, durable))
     }
 
-    /// Ends a session for everybody.
+    /// Ends a session and removes all its participants.
     ///
     /// # Errors
     /// When there is no such session.

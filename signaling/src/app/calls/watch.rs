@@ -17,7 +17,7 @@ impl App {
     /// A member watches a stream, with an offer of its own. `answer` is made of our answer, and leaves with the change.
     ///
     /// # Errors
-    /// When nobody publishes that stream, the offer cannot be used, or the relay does not take it.
+    /// When no participant publishes that stream, the offer cannot be used, or the relay does not take the endpoint.
     pub async fn watch(
         &self,
         who: &Member,
@@ -45,17 +45,17 @@ impl App {
         .await
     }
 
-    /// Offers a stream to a member that asks for it. Gives our offer.
+    /// Offers a stream to a member that asks for it. Returns the offer.
     ///
     /// # Errors
-    /// When nobody publishes that stream, or there is no place for one more viewer.
+    /// When no participant publishes that stream, or no shard takes one more viewer.
     pub async fn offer(&self, who: &Member, stream: &str, deadline: Instant) -> Result<String, CallError> {
         who.require_current()?;
         let relay = self.link.ready(deadline).await.map_err(|error| CallError::unreachable(&error))?;
         self.make_offer(&relay, &who.cell, &who.connection, stream, Attempt::Own)
     }
 
-    /// Makes our end of a new transport for a viewer. The relay is told of it with the answer.
+    /// Makes the server's end of a new transport for a viewer. The relay gets it after the viewer's answer.
     pub(in super::super) fn make_offer(
         &self,
         relay: &RelayHello,
@@ -88,7 +88,7 @@ impl App {
         Ok(local_sdp)
     }
 
-    /// A member answers an offer of ours.
+    /// A member answers an offer of the server.
     ///
     /// # Errors
     /// When there is no such offer, its stream or its relay is gone, the answer cannot be used, or the relay does not take it.
@@ -132,7 +132,8 @@ impl App {
     /// changes: sequence numbers and timestamps go on.
     ///
     /// # Errors
-    /// When it does not watch `from`, nobody publishes `to`, the viewer has no format of `to`, or the relay does not take it.
+    /// When the member does not watch `from`, no participant publishes `to`, the member has no format of `to`, or the
+    /// relay does not take the change.
     pub async fn repoint(
         &self,
         who: &Member,
@@ -148,7 +149,7 @@ impl App {
             self.carry_out(&mut locked, changes, answer);
             (endpoint.shard_or(home), endpoint.output_commands(home).collect::<Vec<_>>())
         };
-        // The model says what the relay is to hold. Should the relay not be told now, the next reconciliation does it.
+        // The model contains the change already. If the relay does not get it now, the next reconciliation sends it.
         match self.link.apply(shard, &commands, deadline).await {
             Ok(()) => Ok(()),
             Err(error @ LinkError::Rejected(..)) => Err(CallError::MediaEndpoint(error.to_string())),
@@ -159,7 +160,7 @@ impl App {
     /// A member no longer watches what the connection `publisher` sends.
     ///
     /// # Errors
-    /// When that connection never was in the session.
+    /// When the session does not know that connection.
     pub fn unwatch(&self, who: &Member, publisher: &str, answer: Option<Answer>) -> Result<(), Refusal> {
         self.change(who, |session| Ok((session.unsubscribe(&who.connection, publisher)?, answer)))
     }
