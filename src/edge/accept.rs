@@ -1,4 +1,4 @@
-//! A listener, and what a new connection turns out to be by its first bytes.
+//! Accepts connections, and finds the protocol of each by its first bytes.
 
 use std::io;
 use std::net::SocketAddr;
@@ -113,7 +113,7 @@ impl Door {
             let shared = Rc::clone(&newcomer.shared);
             let ended = tokio::select! {
                 ended = newcomer.serve(stream, &permit) => ended,
-                // Counted when it was decided.
+                // The newcomer that took the place has counted this.
                 () = permit.displaced() => None,
             };
             if let Some(reason) = ended {
@@ -257,7 +257,8 @@ impl Newcomer {
     }
 }
 
-/// Nothing is held back to be sent together, and little waits where it cannot be counted.
+/// Turns off Nagle's algorithm, so that small messages leave at once. Limits the unsent bytes in the kernel, since
+/// the edge cannot count them.
 fn prepare(stream: &TcpStream) -> io::Result<SocketAddr> {
     let socket = SockRef::from(stream);
     socket.set_tcp_nodelay(true)?;

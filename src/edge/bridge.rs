@@ -45,7 +45,7 @@ pub(super) struct Client<S> {
     pub(super) since: Instant,
 }
 
-/// The side of the shard. It hears a goodbye however the connection ends.
+/// The side of the shard. The shard gets a goodbye whenever the connection ends.
 struct Shard<'a> {
     socket: UdpSocket,
     hello: Hello,
@@ -81,7 +81,7 @@ async fn connect(shard: SocketAddr) -> io::Result<UdpSocket> {
 }
 
 impl Shard<'_> {
-    /// From the client.
+    /// Carries messages from the client to the shard.
     async fn up<S: AsyncRead>(&self, mut reader: ReadHalf<S>, mut read: Vec<u8>) -> Count {
         if self.say_hello().await.is_err() {
             return Count::ClosedUnserved;
@@ -127,7 +127,7 @@ impl Shard<'_> {
         }
     }
 
-    /// To the client.
+    /// Carries messages from the shard to the client.
     async fn down<S: AsyncWrite>(&self, mut writer: WriteHalf<S>) -> Count {
         let one_by_one = self.hello.transport == Transport::Tls;
         let mut queue = Queue::new(self.framing, one_by_one);

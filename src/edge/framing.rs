@@ -121,7 +121,7 @@ mod tests {
             let mut stream = VecDeque::new();
             messages.iter().for_each(|message| framing.wrap(message, &mut stream));
             let stream: Vec<u8> = stream.into();
-            // Padding stays with the message: whoever reads ChannelData goes by its length.
+            // Padding stays with the message, because a reader of ChannelData uses the length field.
             let padded = |message: &Vec<u8>| {
                 let mut message = message.clone();
                 message.resize(message.len().next_multiple_of(4), 0);

@@ -22,7 +22,7 @@ const TRY_INTERVAL: Duration = Duration::from_millis(50);
 const TO_SIGNALING_LEN: usize = 4 << 10;
 const TO_CLIENT_LEN: usize = 8 << 10;
 
-/// What signaling is told of a connection.
+/// The origin of a connection, for the PROXY header.
 #[derive(Clone, Copy)]
 pub(super) struct Origin {
     /// Address of the client.
@@ -46,7 +46,8 @@ pub(super) async fn run(
         say(client, UNAVAILABLE, shared.timing.stalled).await;
         return Count::HttpUnavailable;
     };
-    // From here on signaling counts it, closes it if it does not join, and so frees its place here.
+    // From here on signaling counts the connection. If the client does not join, signaling closes it, which frees its
+    // place here.
     permit.promote(Stage::Admitted);
     shared.count(Count::Http);
     let ends = Ends { remote: origin.remote, local: origin.local };
@@ -79,20 +80,20 @@ async fn pipe(
 ) {
     let (from_client, to_client) = tokio::io::split(client);
     let (from_signaling, to_signaling) = signaling.split();
-    // Either end may break off at any time; that is theirs to know.
+    // Either end may break off at any time. This is no error of the edge.
     let mut up = pin!(pour::<TO_SIGNALING_LEN>(from_client, to_signaling, stalled));
     let mut down = pin!(pour::<TO_CLIENT_LEN>(from_signaling, to_client, stalled));
     tokio::select! {
         _ = &mut up => drop(down.await),
         _ = &mut down => {
-            // The place is for the next one that comes.
+            // A newcomer may take the place now.
             permit.demote();
             drop(timeout(stalled, up).await);
         }
     }
 }
 
-/// One way, and its end passed on.
+/// Carries bytes one way, and passes the end of the stream on.
 async fn pour<const LEN: usize>(
     mut from: impl AsyncRead + Unpin,
     mut to: impl AsyncWrite + Unpin,
@@ -118,7 +119,7 @@ async fn pour<const LEN: usize>(
     poured
 }
 
-/// Signaling may be on its way back.
+/// Connects to signaling. Retries until `deadline`, because signaling may be restarting.
 async fn connect(socket: &Path, deadline: Instant) -> Option<UnixStream> {
     loop {
         match UnixStream::connect(socket).await {

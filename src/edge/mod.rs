@@ -12,9 +12,10 @@
 //!   a media port ── RFC 4571 (ICE-TCP) ───────► bridge ── UDP on loopback, hello first ──► that media port
 //! ```
 //!
-//! A shard therefore has nothing to do with streams, slow readers and half messages. To it such a client is one more source
-//! of datagrams, and [`edge_hello`](crate::wire::edge_hello) says whose they are. The edge is not on the fast path: clients
-//! with UDP never come here. Connections of TURN outlive signaling. All connections end with the relay.
+//! A shard therefore handles no streams, slow readers or partial messages. For a shard, such a client is one more
+//! source of datagrams, and [`edge_hello`](crate::wire::edge_hello) gives the address of the client. The edge is not
+//! on the fast path, because clients with UDP do not use it. Connections of TURN outlive signaling. All connections
+//! end with the relay.
 
 mod accept;
 mod bridge;
@@ -62,7 +63,7 @@ pub struct Config {
     pub turn: Option<SocketAddr>,
     /// Port of TURN over TCP.
     pub turn_tcp_port: Option<u16>,
-    /// Whether the edge does not start without that port.
+    /// Whether the edge refuses to start without that port.
     pub turn_tcp_must: bool,
     /// Port of TURN over TLS.
     pub turn_tls_port: Option<u16>,
@@ -94,7 +95,7 @@ pub struct Https {
 pub struct PlainHttp {
     /// Its port.
     pub port: u16,
-    /// Whether there is no start without that port. Otherwise it is tried again until it can be had.
+    /// Whether the edge does not start without that port. Otherwise the edge tries again until the port is free.
     pub must: bool,
     /// `host` or `host:port` of the public URL. Without it the name in a request counts.
     pub authority: Option<String>,
@@ -179,7 +180,7 @@ pub enum StartError {
     /// The certificate cannot be used.
     #[error(transparent)]
     Tls(#[from] TlsError),
-    /// The thread or its runtime.
+    /// The system gives no thread or no runtime.
     #[error("{0}")]
     Io(#[from] io::Error),
 }
@@ -342,7 +343,7 @@ const fn loopback(port: u16) -> SocketAddr {
     SocketAddr::new(std::net::IpAddr::V4(Ipv4Addr::LOCALHOST), port)
 }
 
-/// Tries until the port can be had.
+/// Tries until the port is free.
 async fn listen_sometime(port: u16, interval: Duration) -> TcpListener {
     loop {
         sleep(interval).await;

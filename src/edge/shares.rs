@@ -64,7 +64,7 @@ impl Shares {
         Self { https, redirect, turn_tcp, turn_tls, ice_tcp }
     }
 
-    /// What is wrong with them for so many participants, in words for an operator.
+    /// Says in words for an operator why the shares are too small for so many participants. `None` if they suffice.
     pub fn fault(&self, sockets_max: usize, participants_max: usize) -> Option<String> {
         if self.https == 0 || self.https >= participants_max {
             return None;

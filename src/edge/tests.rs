@@ -1,4 +1,4 @@
-//! The edge over real sockets, with a shard that only echoes and a signaling that only tells what it was sent.
+//! Tests of the edge over real sockets, with a fake shard and a fake signaling.
 
 mod http;
 mod limits;
@@ -17,7 +17,7 @@ use rustls::{ClientConfig, ClientConnection, RootCertStore, StreamOwned};
 use super::*;
 use crate::wire::edge_hello::{self, Hello, Word};
 
-/// Nothing here takes as long, unless it never comes.
+/// Longest wait of a test. Only an event that never comes takes as long.
 const PATIENCE: Duration = Duration::from_secs(60);
 
 fn key() -> Arc<HmacSha256Key> {
@@ -45,7 +45,7 @@ impl FakeShard {
         (datagram, from)
     }
 
-    /// The next message, whatever hellos come before it.
+    /// The next message. Skips the hellos before it.
     fn message(&self) -> Vec<u8> {
         loop {
             let (datagram, _) = self.receive();
@@ -67,7 +67,7 @@ impl FakeShard {
         }
     }
 
-    /// Waits for the goodbye of a client, whatever comes before it.
+    /// Waits for the goodbye of a client. Skips other datagrams before it.
     fn goodbye(&self) {
         while self.word().0 != Some(Word::Goodbye) {}
     }

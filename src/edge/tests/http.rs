@@ -214,10 +214,10 @@ fn a_connection_that_signaling_has_closed_makes_room_at_once() {
     let mut silent = world.tls();
     say(&mut silent, REQUEST);
     let (stream, _) = take(&signaling);
-    // Signaling has it, so nobody takes its place.
+    // Signaling has the connection, so no newcomer takes its place.
     assert!(is_closed(&mut tcp(world.edge.https_port)));
     wait_for(&world.edge, Count::Refused, 1);
-    // Its client keeps its end, but signaling has had enough.
+    // The client keeps its end open, but signaling has closed.
     drop(stream);
     assert_eq!(silent.read(&mut [0; 99]).unwrap_or(0), 0);
     let mut next = world.tls();
@@ -247,7 +247,7 @@ fn a_request_waits_for_signaling_and_gets_503_if_that_does_not_come() {
     assert!(answer.starts_with("HTTP/1.1 503 "), "{answer}");
     wait_for(&nobody.edge, Count::HttpUnavailable, 1);
 
-    // A socket that a killed process has left is like none, and is taken again by the next.
+    // The socket of a killed process counts as missing. The next process replaces it.
     drop((signaling, stream));
     let mut client = world.tls();
     say(&mut client, REQUEST);
@@ -306,7 +306,7 @@ fn a_new_certificate_is_taken_without_a_restart_and_a_broken_one_is_not() {
         let mut client = tls(world.edge.https_port, files);
         client.conn.complete_io(&mut client.sock).is_ok()
     };
-    // The files are looked at when somebody comes, at most once a second.
+    // The edge looks at the files when a connection comes, at most once a second.
     let until = |what: Count, number: u64| {
         let start = std::time::Instant::now();
         while world.edge.counters().get(what) < number {

@@ -1,4 +1,4 @@
-//! Who takes too long, too much or too many places.
+//! Clients that take too long, send too much, or open too many connections.
 
 use super::*;
 
@@ -25,7 +25,7 @@ fn a_reader_who_does_not_read_is_dropped() {
     }
     shard.goodbye();
     assert!(is_closed(&mut client));
-    // Another one does not notice.
+    // The slow client does not disturb another client.
     let mut other = tcp(edge.turn_tcp_port);
     say(&mut other, &stun(4));
     assert_eq!(shard.message(), stun(4));

@@ -115,7 +115,7 @@ fn ice_over_tcp_reaches_the_media_port() {
         shard.send(packet, from);
         assert_eq!(read(&mut client, packet.len() + 2), framed(packet));
     }
-    // Whoever does not begin with a check is no browser.
+    // A client that does not begin with a connectivity check is no browser.
     let mut stranger = tcp(edge.ice_tcp_ports.first().copied());
     say(&mut stranger, &framed(b"\x80\x60rtp"));
     assert!(is_closed(&mut stranger));
