@@ -62,6 +62,7 @@ impl App {
         }
         self.forget_media(locked, &changes.removed_peers);
         self.adapt_caps(locked);
+        self.note_attendance(locked);
         let facts: Vec<Fact> = changes.facts.into_iter().filter(|fact| !fact.is_hidden()).collect();
         let moment = Moment {
             session: locked.session.id.clone(),

@@ -112,8 +112,10 @@ impl App {
     /// Gives each restored participant the time of `restart_grace` to come back. Then it is removed.
     fn await_restored(self: &Arc<Self>) {
         for cell in self.registry.all() {
-            let keys: Vec<String> =
-                cell.lock_any().clients.values().map(|client| client.resume_key.clone()).collect();
+            let mut locked = cell.lock_any();
+            self.note_attendance(&mut locked);
+            let keys: Vec<String> = locked.clients.values().map(|client| client.resume_key.clone()).collect();
+            drop(locked);
             for key in keys {
                 self.await_return(key, 0, self.config.timing.restart_grace);
             }
@@ -125,6 +127,7 @@ impl App {
         parts.task("viewers", Self::recover_viewers(app.clone(), Arc::clone(registry)));
         parts.task("media errors", Self::tell_media_errors(app.clone(), Arc::clone(registry)));
         parts.task("media ends", Self::follow_media(app.clone(), Arc::clone(registry)));
+        parts.task("unattended", Self::end_unattended(app.clone(), Arc::clone(registry)));
         parts.task("caps", Self::keep_caps(app.clone(), Arc::clone(registry)));
         parts.task("shrink", Self::every(app.clone(), SHRINK_INTERVAL, |app| app.registry.shrink()));
         let garbage_interval = Duration::from_secs(self.config.garbage.interval_s);

@@ -41,7 +41,7 @@ pub(super) fn restore(
     Ok(stale)
 }
 
-fn take_up(registry: &Registry, session: Session, dialects: &[&'static Dialect]) {
+fn take_up(registry: &Registry, mut session: Session, dialects: &[&'static Dialect]) {
     let dialect_of = |name: &str| {
         let found = dialects.iter().find(|dialect| dialect.name == name);
         *found.unwrap_or(&dialects[0])
@@ -60,6 +60,7 @@ fn take_up(registry: &Registry, session: Session, dialects: &[&'static Dialect])
             (connection.id.clone(), client)
         })
         .collect();
+    session.begin_away();
     let Ok(cell) = registry.insert(session, usize::MAX) else { return };
     for (connection, client) in &participants {
         let place = Place { cell: Arc::clone(&cell), connection: connection.clone() };

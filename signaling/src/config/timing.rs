@@ -9,6 +9,8 @@ pub struct Timing {
     pub reconnect_grace: Duration,
     /// Time for all participants to come back after a restart of this process.
     pub restart_grace: Duration,
+    /// A session whose only participant is the recorder ends after this time, as in OpenVidu.
+    pub unattended: Duration,
     /// Maximum wait of an RPC for the relay. Clients give up after 10 s.
     pub relay_wait: Duration,
     /// Time for a client that has left to close its WebSocket.
@@ -35,6 +37,7 @@ impl Default for Timing {
         Self {
             reconnect_grace: Duration::from_secs(10),
             restart_grace: Duration::from_secs(30),
+            unattended: Duration::from_secs(120),
             relay_wait: Duration::from_secs(8),
             farewell: Duration::from_secs(10),
             join_wait: Duration::from_secs(10),

@@ -29,6 +29,8 @@ pub struct SessionState {
     pub clients: HashMap<String, Client>,
     /// How far its peers got in the relay.
     pub peers: Peers,
+    /// Since when the recorder is its only participant.
+    pub unattended_since: Option<Instant>,
     /// Whether it has ended. Nothing more happens in it.
     pub is_over: bool,
     /// What the ledger and the counters were last given.
@@ -51,6 +53,7 @@ impl SessionCell {
                 session,
                 clients: HashMap::new(),
                 peers: Peers::sharing(indexes.texts()),
+                unattended_since: None,
                 is_over: false,
                 settled: Settled::default(),
             }),

@@ -59,6 +59,8 @@ pub struct Registry {
     /// Participants, by session and connection, whose client shows by its media alone that it is there, and whose
     /// peers have all ended.
     pub ended: Queue<(Arc<str>, String)>,
+    /// Sessions whose only participant is the recorder.
+    pub unattended: Queue<Arc<str>>,
     /// Epoch of the relay at the last comparison of each shard. The notes on its peers are about that relay.
     epochs: Mutex<BTreeMap<u32, u64>>,
     rebuilds: AtomicU64,
@@ -76,6 +78,7 @@ impl Registry {
             refused: Queue::default(),
             capped: Queue::default(),
             ended: Queue::default(),
+            unattended: Queue::default(),
             epochs: Mutex::default(),
             rebuilds: AtomicU64::new(0),
         }

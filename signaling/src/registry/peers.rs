@@ -7,6 +7,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use millrace_control::{MediaFlow, PeerState};
 
 use crate::clock;
+use crate::session::Endpoint;
 
 /// The reason of a peer that the relay no longer holds.
 pub(super) const LOST: &str = "the relay lost its keys";
@@ -148,6 +149,13 @@ impl Peers {
     /// Whether the relay has closed or lost that peer.
     pub fn is_over(&self, peer: u64) -> bool {
         self.get(peer).is_some_and(|note| note.state == PeerState::Closed)
+    }
+
+    /// Whether media flow over the peer of that endpoint. A silent publisher does not count; a viewer need not send.
+    pub fn carries(&self, endpoint: &Endpoint) -> bool {
+        let Some(note) = self.get(endpoint.id()) else { return false };
+        let is_silent = note.flow.is_some_and(|flow| !flow.audio_in && !flow.video_in);
+        note.state == PeerState::Live && (endpoint.inputs.is_empty() || !is_silent)
     }
 
     /// Whether a peer that the relay does not hold works again after signaling sends it again. It does not if its

@@ -1,6 +1,6 @@
 //! A client joins with a token.
 
-use super::{Changes, Fact, Notice, Part, Participant, Person, Refusal, Session, told_of};
+use super::{Changes, Fact, Notice, Part, Participant, Person, Refusal, Session};
 
 /// A client that joins, with the new ids for it.
 #[derive(Clone, Debug)]
@@ -48,8 +48,9 @@ impl Session {
         let joined = connection.participant.iter().map(|participant| Person::of(connection, participant));
         changes.facts.extend(joined.map(Fact::Joined));
         self.touch(Part::Connection(id.clone()));
-        changes
-            .tell(told_of(&id), Notice::Joined { connection: id.clone(), created_at_ms: now_ms, metadata });
+        self.away.withhold_from(&id);
+        let notice = Notice::Joined { connection: id.clone(), created_at_ms: now_ms, metadata };
+        changes.tell(self.others_of(&id), notice);
         Ok((id, changes))
     }
 }

@@ -1,9 +1,6 @@
 //! Participants leave or are removed. The session ends with its last participant.
 
-use super::{
-    Audience, Changes, Endpoint, Fact, Flow, Notice, Part, Person, RECORDER, Reason, Refusal, Session,
-    told_of,
-};
+use super::{Audience, Changes, Endpoint, Fact, Flow, Notice, Part, Person, Reason, Refusal, Session};
 
 impl Session {
     /// Removes a participant with its stream and its subscriptions. The other participants get a notice.
@@ -22,7 +19,7 @@ impl Session {
     /// # Errors
     /// When there is no such participant.
     pub fn evict(&mut self, id: &str, reason: Reason) -> Result<Changes, Refusal> {
-        let told = if id == RECORDER { Audience::one(id) } else { Audience::Everybody };
+        let told = self.all_of(id);
         let mut changes = Changes::default();
         self.take_out(id, reason, &mut changes).map_err(|_| Refusal::UserNotFound)?;
         changes.tell(told, Notice::Evicted { connection: id.to_owned(), reason });
@@ -84,6 +81,8 @@ impl Session {
     fn take_out(&mut self, id: &str, reason: Reason, changes: &mut Changes) -> Result<(), Refusal> {
         let (connection, participant) = self.participant(id)?;
         let person = Person::of(connection, participant);
+        let others = self.others_of(id);
+        self.away.forget(id);
         self.drop_stream(id, reason, changes);
         self.drop_watched(id, reason, changes);
         self.offers.forget_all_of(id);
@@ -91,7 +90,7 @@ impl Session {
         self.touch(Part::Connection(id.to_owned()));
         self.remember_gone(id.to_owned());
         changes.departed.push(id.to_owned());
-        changes.tell(told_of(id), Notice::Left { connection: id.to_owned(), reason });
+        changes.tell(others, Notice::Left { connection: id.to_owned(), reason });
         changes.closed = !self.active();
         changes.record(Fact::Left { person, reason });
         if changes.closed {

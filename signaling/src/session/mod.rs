@@ -12,6 +12,7 @@
 //!                                            an output shows one input: an edge ◄──────┘
 //! ```
 
+mod away;
 mod caps;
 mod connection;
 mod endpoint;
@@ -37,6 +38,7 @@ use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use millrace_control::{Codec, CodecKind, MediaKind, PutTrack};
 
+use away::Away;
 pub use caps::Caps;
 pub use connection::{Connection, Participant, RECORDER};
 pub use endpoint::{Endpoint, PlacedPeer};
@@ -75,6 +77,7 @@ pub struct Session {
     /// What the application asked for.
     pub properties: SessionProperties,
     roster: Roster,
+    away: Away,
     graph: Graph,
     watching: Watching,
     /// The last `GONE_MAX` connections that left. A client may still name one of them, because its message was on the
@@ -97,6 +100,7 @@ impl Session {
             created_at_ms: now_ms,
             properties,
             roster: Roster::default(),
+            away: Away::default(),
             graph: Graph::default(),
             watching: Watching::default(),
             gone: VecDeque::new(),
@@ -176,6 +180,11 @@ impl Session {
     /// Whether it has participants. The session ends when the last one leaves.
     pub const fn active(&self) -> bool {
         self.roster.participants() > 0
+    }
+
+    /// Whether the recorder is the only participant.
+    pub fn is_unattended(&self) -> bool {
+        self.roster.participants() == 1 && self.participant(RECORDER).is_ok()
     }
 
     /// The participant who publishes that stream.
@@ -281,17 +290,13 @@ impl Session {
             self.graph.remove(id);
         }
         self.roster = Roster::default();
+        self.away = Away::default();
         self.watching = Watching::default();
     }
 
     fn participant_mut(&mut self, id: &str) -> Result<&mut Participant, Refusal> {
         self.roster.participant_mut(id).ok_or(Refusal::UserClosed)
     }
-}
-
-/// The receivers of a notice about `id`: all other participants. A notice about the recorder has no receivers.
-fn told_of(id: &str) -> Audience {
-    if id == RECORDER { Audience::Only(Vec::new()) } else { Audience::Others(id.to_owned()) }
 }
 
 #[cfg(test)]

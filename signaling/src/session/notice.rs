@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Fact, MediaOptions, PlacedPeer};
+use super::{Fact, MediaOptions, PlacedPeer, Stream};
 
 /// Why a participant, a stream or a session ended, in the words of the protocol.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -148,6 +148,18 @@ pub enum Notice {
         /// Its text as given.
         data: Option<String>,
     },
+}
+
+impl Notice {
+    /// The notice of a stream that `connection` publishes.
+    pub fn published(connection: &str, stream: &Stream) -> Self {
+        Self::Published {
+            connection: connection.to_owned(),
+            stream: stream.id.clone(),
+            created_at_ms: stream.created_at_ms,
+            options: stream.options.clone(),
+        }
+    }
 }
 
 /// Which participants of a session are sent a notice.

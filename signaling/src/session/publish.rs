@@ -33,13 +33,7 @@ impl Session {
         self.check_publish(id)?;
         debug_assert_eq!(stream.endpoint, endpoint.id(), "a stream names the endpoint that it comes in over");
         let mut changes = Changes::default();
-        let notice = Notice::Published {
-            connection: id.to_owned(),
-            stream: stream.id.clone(),
-            created_at_ms: stream.created_at_ms,
-            options: stream.options.clone(),
-        };
-        changes.tell(Audience::Others(id.to_owned()), notice);
+        changes.tell(self.others_of(id), Notice::published(id, &stream));
         changes.record(Fact::Flowing(Flow::published(id, &stream)));
         self.roster.set_stream(id, Some(stream));
         self.touch(Part::Stream(id.to_owned()));
@@ -74,7 +68,7 @@ impl Session {
     /// # Errors
     /// When `id` does not publish.
     pub fn unpublish(&mut self, id: &str) -> Result<Changes, Refusal> {
-        self.end_stream(id, Audience::Others(id.to_owned()), Reason::Unpublish)
+        self.end_stream(id, self.others_of(id), Reason::Unpublish)
     }
 
     /// Ends a stream for the moderator `by`. Every participant gets the notice, the owner too.
@@ -91,8 +85,9 @@ impl Session {
     /// # Errors
     /// When there is no such stream.
     pub fn force_unpublish(&mut self, stream: &str, reason: Reason) -> Result<Changes, Refusal> {
-        let owner = self.publisher(stream).map(|(connection, _)| connection.id.clone());
-        self.end_stream(&owner.ok_or(Refusal::NotStreaming)?, Audience::Everybody, reason)
+        let (connection, _) = self.publisher(stream).ok_or(Refusal::NotStreaming)?;
+        let owner = connection.id.clone();
+        self.end_stream(&owner, self.all_of(&owner), reason)
     }
 
     /// Changes a property of the caller's own stream. It needs no stream id, because a connection publishes one
@@ -117,10 +112,8 @@ impl Session {
         let stream = stream.id.clone();
         let mut changes = Changes::default();
         self.touch(Part::Stream(id.to_owned()));
-        changes.tell(
-            Audience::Others(id.to_owned()),
-            Notice::PropertyChanged { connection: id.to_owned(), stream, property, value, reason },
-        );
+        let notice = Notice::PropertyChanged { connection: id.to_owned(), stream, property, value, reason };
+        changes.tell(self.others_of(id), notice);
         Ok(changes)
     }
 

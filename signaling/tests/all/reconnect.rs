@@ -481,6 +481,43 @@ async fn a_killed_signaling_comes_back_and_the_calls_never_noticed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_restart_of_both_a_newcomer_is_shown_who_comes_back_and_nobody_else() {
+    let dir = scratch();
+    let relay = FakeRelay::start(&dir, 1);
+    let process = Process::start(&dir).await;
+    let id = session(process.port).await;
+    let token_a = token(process.port, &id, "PUBLISHER").await;
+    let (mut a, joined_a) = Client::join(process.port, &id, &token_a).await;
+    let stream = a.publish().await["id"].clone();
+    let token_b = token(process.port, &id, "PUBLISHER").await;
+    let (mut b, joined_b) = Client::join(process.port, &id, &token_b).await;
+    b.publish().await;
+    let unused = token(process.port, &id, "SUBSCRIBER").await;
+    process.kill();
+    drop(relay);
+    let relay = FakeRelay::start(&dir, 1);
+    let process = Process::start(&dir).await;
+
+    let (mut newcomer, joined) = Client::join(process.port, &id, &unused).await;
+    assert_eq!(joined["value"], json!([]), "nobody is back yet");
+    let mut a = Client::open(process.port).await;
+    a.ok("connect", connect(&joined_a["sessionId"])).await;
+    assert_eq!(newcomer.told("participantJoined").await["id"], joined_a["id"]);
+    let told = newcomer.told("participantPublished").await;
+    assert_eq!((&told["id"], &told["streams"][0]["id"]), (&joined_a["id"], &stream));
+    // B's page is gone: the others, who had it, are told; the newcomer never had it.
+    let path = format!("/openvidu/api/sessions/{id}/connection/{}", joined_b["id"].as_str().unwrap());
+    let answer =
+        support::request(process.port, "DELETE", &path, Some(&support::basic(support::SECRET)), "").await;
+    assert_eq!(answer.status, 204);
+    assert_eq!(a.told("participantJoined").await["id"], joined["id"]);
+    assert_eq!(a.told("participantLeft").await["connectionId"], joined_b["id"]);
+    assert!(newcomer.hears_nothing().await);
+    drop(relay);
+    assert!(process.terminate());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn after_a_restart_who_stays_away_is_gone_after_the_grace() {
     let dir = scratch();
     let relay = FakeRelay::start(&dir, 1);

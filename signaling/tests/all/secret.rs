@@ -2,6 +2,8 @@
 
 use crate::support;
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 use support::{Client, SECRET, World, basic, join_params, request};
 
@@ -79,6 +81,21 @@ async fn who_records_is_not_seen() {
     let path = format!("/openvidu/cdr/{}", name.expect("there is a file of records"));
     let records = world.rest("GET", &path, "").await.body;
     assert!(records.contains("participantJoined") && !records.contains("RECORDER"), "{records}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recorder_that_is_left_alone_ends_the_session_after_some_time() {
+    let world = World::with(1, |config| config.timing.unattended = Duration::from_millis(1)).await;
+    let session = world.session().await;
+    let (there, _) = world.join(&session, "PUBLISHER").await;
+    let mut recorder = Client::open(world.port).await;
+    recorder.ok("joinRoom", params(&session, SECRET, true)).await;
+    assert!(recorder.hears_nothing().await, "it has company");
+    there.close(4102).await;
+    recorder.told("participantLeft").await;
+    let told = recorder.told("participantEvicted").await;
+    assert_eq!(told, json!({"connectionId": "RECORDER", "reason": "automaticStop"}));
+    assert_eq!(world.rest("GET", &format!("{API}/{session}"), "").await.status, 404);
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,5 +1,6 @@
 //! Joining, coming back, and leaving.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use millrace_control::RelayHello;
@@ -80,6 +81,7 @@ impl App {
         }
         // Find a shard before the token is used, because a token works for one join only.
         let shard = self.registry.shard_for(&locked.session).ok_or_else(|| E::from(CallError::no_shard()))?;
+        self.recognise(&mut locked);
         let resume_key = ids::rpc_session();
         let arrival = Arrival {
             resume_key: resume_key.clone(),
@@ -125,8 +127,29 @@ impl App {
         Ok(member)
     }
 
+    /// Ends the absence of participants whose media still flow. Their clients have not noticed the restart of signaling.
+    fn recognise(&self, locked: &mut LockedSession<'_>) {
+        if locked.session.away().next().is_none() {
+            return;
+        }
+        let carrying = locked.session.graph().agreed().filter(|(_, endpoint)| locked.peers.carries(endpoint));
+        let there: BTreeSet<String> = carrying.map(|(owner, _)| owner.to_owned()).collect();
+        for id in there {
+            self.welcome(locked, &id);
+        }
+    }
+
+    /// Ends the absence of a participant, if it is away.
+    fn welcome(&self, locked: &mut LockedSession<'_>, id: &str) {
+        let changes = locked.session.come_back(id);
+        if !changes.notifications.is_empty() {
+            self.carry_out(locked, changes, None);
+        }
+    }
+
     /// A client takes its place again. Under the session's lock, `resume` attaches the new socket to the outbox and
-    /// returns the number of the reader. It returns `None` when too much was lost meanwhile.
+    /// returns the number of the reader. It returns `None` when too much was lost meanwhile. After a restart, newcomers
+    /// get to know the participant only now.
     ///
     /// # Errors
     /// When there is no such place any more.
@@ -136,11 +159,12 @@ impl App {
         resume: impl FnOnce(&Outbox) -> Option<u64>,
     ) -> Result<Member, Refusal> {
         let Place { cell, connection } = self.registry.place_of(resume_key).ok_or(Refusal::UserClosed)?;
-        let locked = cell.lock().ok_or(Refusal::UserClosed)?;
+        let mut locked = cell.lock().ok_or(Refusal::UserClosed)?;
         let client = locked.clients.get(&connection).ok_or(Refusal::UserClosed)?;
         let reader = resume(&client.outbox).ok_or(Refusal::UserClosed)?;
         tracing::info!(session = %cell.id(), connection, "came back");
         let (outbox, negotiation) = (Arc::clone(&client.outbox), Arc::clone(&client.negotiation));
+        self.welcome(&mut locked, &connection);
         drop(locked);
         Ok(Member { cell, connection, resume_key: resume_key.to_owned(), outbox, negotiation, reader })
     }

@@ -268,7 +268,7 @@ struct Terms<'a> {
 fn joined(session: &Session, own: &Connection, participant: &Participant, terms: Terms<'_>) -> Value {
     let others: Vec<Value> = session
         .participants()
-        .filter(|(connection, _)| connection.id != own.id && !connection.is_hidden())
+        .filter(|(connection, _)| connection.id != own.id && session.is_shown(&connection.id))
         .map(|(connection, participant)| shapes::participant(connection, participant, terms.generation))
         .collect();
     let mut result = Map::new();
