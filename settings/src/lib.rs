@@ -6,6 +6,7 @@
 //!
 //! * [`keys`] is the table; a new option needs its line there.
 //! * `file` reads the TOML, `load` chooses among the sources, `apply` gives the values to clap.
+//! * [`wait_before_start`] slows down a program that fails at every start.
 //! * [`openvidu`] translates the variables of an `.env` file, [`coturn`] the lines of a `turnserver.conf`.
 
 #![deny(unsafe_code)]
@@ -16,8 +17,10 @@ mod file;
 pub mod keys;
 mod load;
 pub mod openvidu;
+mod restarts;
 mod suggest;
 
 pub use apply::{EXIT_CONFIG, Failure, environment, faults, parse};
 pub use file::DEFAULT_FILE;
 pub use load::{Environment, FILE_VARIABLE, Origin, Problems, Settings, Value, setting_variables};
+pub use restarts::wait_before_start;

@@ -12,5 +12,6 @@ fn main() -> std::process::ExitCode {
     for warning in &settings.warnings {
         tracing::warn!("{warning}");
     }
+    std::thread::sleep(millrace_settings::wait_before_start(&config.server.data_dir, "signaling"));
     server::run_to_the_end(config)
 }

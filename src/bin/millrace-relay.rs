@@ -7,7 +7,10 @@ static ALLOCATOR: millrace::io::alloc::CountingAllocator = millrace::io::alloc::
 
 fn main() -> ExitCode {
     match millrace_settings::parse::<millrace::config::Config>(std::env::args_os()) {
-        Ok((config, _)) => millrace::relay::main(&config),
+        Ok((config, _)) => {
+            std::thread::sleep(millrace_settings::wait_before_start(&config.server.data_dir, "relay"));
+            millrace::relay::main(&config)
+        }
         Err(failure) => failure.report("millrace-relay"),
     }
 }
