@@ -21,7 +21,7 @@ use crate::{readiness, stats, web};
 
 /// What is read of a WebSocket at once, in bytes. The library's own 128 KiB are most of what a participant costs, and
 /// clients send little but an offer now and then.
-const READ_BUFFER_LEN: usize = 4 << 10;
+const READ_BUFFER_LEN: usize = 1 << 10;
 
 /// Everything that is served.
 pub(crate) fn router(app: &Arc<App>) -> Router {

@@ -3,13 +3,13 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use axum::Json;
 use axum::extract;
 use millrace_control::{Counter, Counters, RelayHello, ShardInfo};
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
 use crate::clock;
+use crate::http::long_list::{JsonText, LongList};
 use crate::registry::{Account, PeerNote, SessionState};
 use crate::session::{Connection, Participant};
 
@@ -17,24 +17,26 @@ use crate::session::{Connection, Participant};
 const SESSIONS_AT_ONCE: usize = 64;
 
 /// The statistics as JSON. Sessions are copied one by one: none waits for the others.
-pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> Json<Value> {
+pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> JsonText {
     let counters = app.link.counters(app.relay_deadline()).await.unwrap_or_default();
     let up = app.link.relay().is_some();
     let relay = app.link.last_relay().unwrap_or_default();
     let store = app.store_stats();
     let registry = &app.registry;
-    let mut sessions = Vec::new();
+    let mut sessions = LongList::default();
     let mut on_shard: BTreeMap<u32, usize> = BTreeMap::new();
     for cells in registry.all().chunks(SESSIONS_AT_ONCE) {
         for locked in cells.iter().filter_map(|cell| cell.lock()) {
             if let Some(shard) = locked.session.shard() {
                 *on_shard.entry(shard).or_default() += 1;
             }
-            sessions.push(session_json(&locked));
+            let session = session_json(&locked);
+            drop(locked);
+            sessions.push(&session);
         }
         tokio::task::yield_now().await;
     }
-    Json(json!({
+    let head = json!({
         "version": env!("CARGO_PKG_VERSION"),
         "backend": relay.backend,
         "relay": relay_json(&relay, up, registry.rebuilds()),
@@ -53,8 +55,8 @@ pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> Json<Value>
         },
         "edge": counters_json(&counters.edge),
         "shards": shards_json(&relay.shards, &counters, &on_shard, &registry.ledger().accounts()),
-        "sessions": sessions,
-    }))
+    });
+    sessions.inside(&head, "sessions")
 }
 
 fn relay_json(relay: &RelayHello, up: bool, rebuilds: u64) -> Value {

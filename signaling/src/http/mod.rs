@@ -4,6 +4,7 @@ mod forwarded;
 mod known;
 pub mod limiter;
 mod listener;
+pub mod long_list;
 mod paced;
 pub mod plain;
 pub mod proxy;

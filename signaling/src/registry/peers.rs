@@ -24,7 +24,7 @@ pub struct Peers {
 
 /// Most memory for the descriptions of all peers of all sessions, in bytes. A viewer's descriptions have about 10 000
 /// bytes. When the memory is used up, new descriptions are not kept.
-const TEXTS_LEN_BYTES_MAX: usize = 64 << 20;
+const TEXTS_LEN_BYTES_MAX: usize = 16 << 20;
 
 /// Most events of one peer that are kept: it has four states, and may change its address.
 const EVENTS_MAX: usize = 16;

@@ -10,7 +10,8 @@ use super::{Connection, Participant, Stream};
 /// show how much of a token was right.
 #[derive(Clone, Debug, Default)]
 pub struct Roster {
-    by_age: BTreeMap<u64, Connection>,
+    /// Boxed: a node of the map has places for eleven, and most rooms are small.
+    by_age: BTreeMap<u64, Box<Connection>>,
     by_id: HashMap<String, u64>,
     by_token: HashMap<String, u64>,
     by_stream: HashMap<String, u64>,
@@ -38,7 +39,7 @@ impl Roster {
                 self.by_stream.insert(stream.id.clone(), age);
             }
         }
-        self.by_age.insert(age, connection);
+        self.by_age.insert(age, Box::new(connection));
     }
 
     /// Removes a connection.
@@ -51,22 +52,22 @@ impl Roster {
                 self.by_stream.remove(&stream.id);
             }
         }
-        Some(gone)
+        Some(*gone)
     }
 
     /// The connection of that id.
     pub fn get(&self, id: &str) -> Option<&Connection> {
-        self.by_age.get(self.by_id.get(id)?)
+        self.by_age.get(self.by_id.get(id)?).map(Box::as_ref)
     }
 
     /// The connection that a token stands for.
     pub fn of_token(&self, token: &str) -> Option<&Connection> {
-        self.by_age.get(self.by_token.get(token)?)
+        self.by_age.get(self.by_token.get(token)?).map(Box::as_ref)
     }
 
     /// The connection that publishes a stream.
     pub fn of_stream(&self, stream: &str) -> Option<&Connection> {
-        self.by_age.get(self.by_stream.get(stream)?)
+        self.by_age.get(self.by_stream.get(stream)?).map(Box::as_ref)
     }
 
     /// The participant of that connection, to be changed in all but its stream.
@@ -101,7 +102,7 @@ impl Roster {
 
     /// Every connection, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Connection> {
-        self.by_age.values()
+        self.by_age.values().map(Box::as_ref)
     }
 
     /// How many connections there are, pending ones included.

@@ -64,13 +64,13 @@ impl Session {
             if let Some(mut stream) = stream {
                 let endpoint = stream.stored_endpoint.take().unwrap_or_default();
                 stream.endpoint = endpoint.id();
-                restored.restore_endpoint(StoredEndpoint { owner: id.clone(), endpoint });
+                restored.restore_endpoint(StoredEndpoint { owner: id.clone(), endpoint: *endpoint });
                 restored.restore_stream(&id, stream);
             }
             for mut subscription in subscriptions {
                 let endpoint = subscription.stored_endpoint.take().unwrap_or_default();
                 subscription.endpoint = endpoint.id();
-                restored.restore_endpoint(StoredEndpoint { owner: id.clone(), endpoint });
+                restored.restore_endpoint(StoredEndpoint { owner: id.clone(), endpoint: *endpoint });
                 restored.restore_subscription(&id, subscription);
             }
         }

@@ -57,7 +57,7 @@ pub struct Stream {
     pub endpoint: u64,
     /// What releases up to 0.1 stored in place of the endpoint's id.
     #[serde(default, rename = "media", skip_serializing)]
-    pub(super) stored_endpoint: Option<Endpoint>,
+    pub(super) stored_endpoint: Option<Box<Endpoint>>,
 }
 
 impl Stream {
@@ -100,7 +100,7 @@ pub struct Subscription {
     pub endpoint: u64,
     /// What releases up to 0.1 stored in place of the endpoint's id.
     #[serde(default, rename = "media", skip_serializing)]
-    pub(super) stored_endpoint: Option<Endpoint>,
+    pub(super) stored_endpoint: Option<Box<Endpoint>>,
 }
 
 impl Subscription {

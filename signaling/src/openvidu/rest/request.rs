@@ -46,12 +46,17 @@ impl Shown {
         self.web_rtc_stats.then_some(&state.peers)
     }
 
-    /// The answer, without what whoever asks may not see.
-    pub(super) fn answer(self, mut answer: Value) -> Json<Value> {
+    /// The answer, without what the caller may not see.
+    pub(super) fn answer(self, answer: Value) -> Json<Value> {
+        Json(self.visible(answer))
+    }
+
+    /// What the caller may see of that.
+    pub(super) fn visible(self, mut answer: Value) -> Value {
         if !self.credentials {
             hidden::hide(&mut answer);
         }
-        Json(answer)
+        answer
     }
 
     /// Whether pending connections are shown.

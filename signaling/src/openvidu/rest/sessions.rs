@@ -5,7 +5,7 @@ use std::sync::Arc;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::super::shapes;
 use super::body::{Body, not_found};
@@ -14,7 +14,9 @@ use super::request::{Named, Raw, Shown};
 use super::{Failure, until_settled};
 use crate::app::App;
 use crate::config::Streams;
+use crate::http::long_list::{JsonText, LongList};
 use crate::ids;
+use crate::registry::SessionCell;
 use crate::session::{
     ForcedVideoCodec, MediaServer, Reason, Refusal, SessionProperties, default_recording_properties,
 };
@@ -53,16 +55,18 @@ pub(super) async fn get(
 }
 
 /// Copies session by session: no session waits for the list, and no session waits for another.
-pub(super) async fn list(State(app): State<Arc<App>>, shown: Shown) -> Json<Value> {
-    let mut sessions = Vec::new();
+pub(super) async fn list(State(app): State<Arc<App>>, shown: Shown) -> JsonText {
+    let mut sessions = LongList::default();
     for cells in app.registry.all().chunks(SESSIONS_AT_ONCE) {
-        sessions.extend(cells.iter().filter_map(|cell| {
+        let of_cell = |cell: &Arc<SessionCell>| {
             let locked = cell.lock()?;
             Some(shapes::session(&locked.session, shown.pending(false), shown.peers(&locked)))
-        }));
+        };
+        cells.iter().filter_map(of_cell).for_each(|session| sessions.push(&shown.visible(session)));
         tokio::task::yield_now().await;
     }
-    shown.answer(shapes::list(sessions))
+    let head = json!({"numberOfElements": sessions.len()});
+    sessions.inside(&head, "content")
 }
 
 pub(super) async fn close(

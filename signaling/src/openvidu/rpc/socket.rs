@@ -107,6 +107,7 @@ pub async fn serve(
         is_entering: AtomicBool::new(false),
         refused_joins: AtomicU32::new(0),
     });
+    // The channel allocates 32 places at a time; a box keeps them small.
     let (requests, queue) = mpsc::channel(REQUESTS_MAX);
     let worker = tokio::spawn(work(Arc::clone(&caller), queue));
     let (sink, stream) = socket.split();
@@ -124,7 +125,7 @@ pub async fn serve(
 }
 
 /// Carries out requests one after the other, for as long as they are of any use.
-async fn work(caller: Arc<Caller>, mut queue: mpsc::Receiver<Call>) {
+async fn work(caller: Arc<Caller>, mut queue: mpsc::Receiver<Box<Call>>) {
     while !caller.is_guessing()
         && let Some(call) = queue.recv().await
     {
@@ -180,7 +181,7 @@ async fn is_ending(ending: &mut watch::Receiver<bool>) {
 struct Socket {
     caller: Arc<Caller>,
     sink: SplitSink<WebSocket, Message>,
-    requests: mpsc::Sender<Call>,
+    requests: mpsc::Sender<Box<Call>>,
     /// Number of this socket at the outbox it reads.
     reader: u64,
     garbage: u32,
@@ -202,7 +203,7 @@ impl Socket {
     fn new(
         caller: Arc<Caller>,
         sink: SplitSink<WebSocket, Message>,
-        requests: mpsc::Sender<Call>,
+        requests: mpsc::Sender<Box<Call>>,
         permit: Arc<Permit>,
     ) -> Self {
         let now = Instant::now();
@@ -352,7 +353,7 @@ impl Socket {
             }
             _ => {
                 let call = Call { method, id, params, deadline: self.caller.app.relay_deadline() };
-                self.requests.try_send(call).map_err(|_| End::Abuse)?;
+                self.requests.try_send(Box::new(call)).map_err(|_| End::Abuse)?;
             }
         }
         Ok(())
