@@ -14,7 +14,7 @@ use crate::registry::{Account, PeerNote, SessionState};
 use crate::session::{Connection, Participant};
 
 /// Sessions that are copied before other requests have a turn.
-const SESSIONS_AT_ONCE: usize = 64;
+const SESSIONS_AT_ONCE: usize = 4;
 
 /// The statistics as JSON. Sessions are copied one by one: none waits for the others.
 pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> JsonText {

@@ -22,7 +22,7 @@ use crate::session::{
 };
 
 /// Sessions that a list copies before other requests have a turn.
-const SESSIONS_AT_ONCE: usize = 64;
+const SESSIONS_AT_ONCE: usize = 4;
 
 pub(super) async fn create(State(app): State<Arc<App>>, Raw(body): Raw) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
