@@ -110,7 +110,7 @@ impl Telegraph {
 
     async fn reads(&self) -> String {
         match timeout(PATIENCE, self.who.outbox.pull(self.who.reader)).await.unwrap() {
-            Pull::Text(text) => text.to_string(),
+            Pull::Text { text, .. } => text.to_string(),
             other => panic!("{other:?}"),
         }
     }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use axum::extract;
 use millrace_control::{Counter, Counters, RelayHello, ShardInfo};
+use serde::ser::{Serialize, SerializeMap, Serializer};
 use serde_json::{Map, Value, json};
 
 use crate::app::App;
@@ -30,9 +31,7 @@ pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> JsonText {
             if let Some(shard) = locked.session.shard() {
                 *on_shard.entry(shard).or_default() += 1;
             }
-            let session = session_json(&locked);
-            drop(locked);
-            sessions.push(&session);
+            sessions.push(&SessionFigures(&locked));
         }
         tokio::task::yield_now().await;
     }
@@ -105,38 +104,66 @@ fn counters_json<'a>(counters: impl IntoIterator<Item = &'a Counter>) -> Value {
     Value::Object(counters.into_iter().map(pair).collect::<Map<_, _>>())
 }
 
-fn session_json(state: &SessionState) -> Value {
-    let session = &state.session;
-    let participant = |(connection, active)| participant_json(connection, active, state);
-    json!({
-        "id": session.id,
-        "shard": session.shard(),
-        "connections": session.roster().len(),
-        "participants": session.participants().map(participant).collect::<Vec<_>>(),
-    })
+/// One session. It is written under the lock of its session.
+struct SessionFigures<'a>(&'a SessionState);
+
+impl Serialize for SessionFigures<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let session = &self.0.session;
+        let participants = session.participants().map(|(connection, participant)| ParticipantFigures {
+            connection,
+            participant,
+            state: self.0,
+        });
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("id", &session.id)?;
+        object.serialize_entry("shard", &session.shard())?;
+        object.serialize_entry("connections", &session.roster().len())?;
+        object.serialize_entry("participants", &participants.collect::<Vec<_>>())?;
+        object.end()
+    }
 }
 
-fn participant_json(connection: &Connection, participant: &Participant, state: &SessionState) -> Value {
-    let publisher = participant.stream.iter().map(|stream| (&stream.id, stream.endpoint, "publisher"));
-    let subscribers = participant.subscriptions.iter().map(|it| (&it.stream, it.endpoint, "subscriber"));
-    let peers: Vec<Value> = publisher
-        .chain(subscribers)
-        .map(|(stream, endpoint, kind)| peer_json(kind, stream, endpoint, state))
-        .collect();
-    json!({"connection": connection.id, "role": connection.properties.role.as_str(), "peers": peers})
+struct ParticipantFigures<'a> {
+    connection: &'a Connection,
+    participant: &'a Participant,
+    state: &'a SessionState,
 }
 
-fn peer_json(kind: &str, stream: &str, endpoint: u64, state: &SessionState) -> Value {
-    let note = state.peers.get(endpoint);
-    let shard = state.session.graph().get(endpoint).and_then(|endpoint| endpoint.shard);
-    json!({
+impl Serialize for ParticipantFigures<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { connection, participant, state } = *self;
+        let peer = |stream, endpoint, kind| PeerFigures { stream, endpoint, kind, state };
+        let published = participant.stream.iter().map(|it| peer(&it.id, it.endpoint, "publisher"));
+        let watched = participant.subscriptions.iter().map(|it| peer(&it.stream, it.endpoint, "subscriber"));
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("connection", &connection.id)?;
+        object.serialize_entry("role", connection.properties.role.as_str())?;
+        object.serialize_entry("peers", &published.chain(watched).collect::<Vec<_>>())?;
+        object.end()
+    }
+}
+
+struct PeerFigures<'a> {
+    stream: &'a str,
+    endpoint: u64,
+    kind: &'static str,
+    state: &'a SessionState,
+}
+
+impl Serialize for PeerFigures<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let note = self.state.peers.get(self.endpoint);
+        let shard = self.state.session.graph().get(self.endpoint).and_then(|endpoint| endpoint.shard);
+        let mut object = serializer.serialize_map(None)?;
         // A text: numbers beyond 2^53 lose digits in JavaScript.
-        "peer": endpoint.to_string(),
-        "kind": kind,
-        "shard": shard.or(state.session.shard()),
-        "stream": stream,
-        "state": note.map_or("unknown", PeerNote::state_name),
-        "remote": note.map_or("", |note| note.remote.as_str()),
-        "reason": note.map_or("", |note| note.reason.as_str()),
-    })
+        object.serialize_entry("peer", &self.endpoint.to_string())?;
+        object.serialize_entry("kind", self.kind)?;
+        object.serialize_entry("shard", &shard.or(self.state.session.shard()))?;
+        object.serialize_entry("stream", self.stream)?;
+        object.serialize_entry("state", note.map_or("unknown", PeerNote::state_name))?;
+        object.serialize_entry("remote", note.map_or("", |note| note.remote.as_str()))?;
+        object.serialize_entry("reason", note.map_or("", |note| note.reason.as_str()))?;
+        object.end()
+    }
 }

@@ -3,12 +3,17 @@
 //! An outbox belongs to the participant, not to the socket: while a socket is lost, answers and notifications wait in
 //! it for the next one. What was written to a socket before anybody noticed that it was dead is gone. Whoever attaches
 //! last reads; the reader before learns that it was replaced.
+//!
+//! Answers leave at once. Notices of a large room gather for some milliseconds, so that one write carries several: when
+//! 200 people a second enter a room of 2 000, each of them is sent 200 notices a second.
 
 use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
+use tokio::time::{Instant, timeout_at};
 
 /// Most bytes that wait. A client that reads so slowly is gone.
 pub(super) const LEN_BYTES_MAX: usize = 256 * 1024;
@@ -29,15 +34,36 @@ struct Inner {
     queue: VecDeque<Utf8Bytes>,
     len_bytes: usize,
     reader: u64,
+    /// Whether something waits that must not gather.
+    urgent: bool,
+    /// Time between two writes of notices, and when the last one was.
+    gather: Duration,
+    written_at: Option<Instant>,
+    /// Whether the reader waits for that time, so that a notice need not wake it.
+    is_gathering: bool,
     overflowed: bool,
     finished: bool,
+}
+
+/// What a look finds.
+#[derive(Debug, PartialEq, Eq)]
+enum Look {
+    Found(Pull),
+    Nothing,
+    /// Nothing before this time.
+    Gathering(Instant),
 }
 
 /// What a reader finds.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pull {
     /// The next text frame.
-    Text(Utf8Bytes),
+    Text {
+        /// The frame.
+        text: Utf8Bytes,
+        /// Whether another one can be pulled at once: the two can be written together.
+        more: bool,
+    },
     /// Everything is sent, and nothing more will come: the participant is gone. Said once.
     Finished,
     /// Too much waits.
@@ -51,6 +77,7 @@ impl Outbox {
     pub fn attach(&self) -> u64 {
         let mut inner = self.lock();
         inner.reader += 1;
+        inner.is_gathering = false;
         let reader = inner.reader;
         drop(inner);
         self.wake.notify_waiters();
@@ -66,6 +93,8 @@ impl Outbox {
         }
         // Under one lock: the reader before must not take `first`.
         inner.reader += 1;
+        inner.is_gathering = false;
+        inner.urgent = true;
         let reader = inner.reader;
         inner.len_bytes += counted(&first);
         inner.queue.push_front(first);
@@ -79,21 +108,25 @@ impl Outbox {
         self.lock().reader
     }
 
-    /// Adds a text frame. Beyond the limit of bytes all of it is given up.
+    /// Adds a text frame that leaves at once. Beyond the limit of bytes all of it is given up.
     pub fn push(&self, text: Utf8Bytes) {
-        {
-            let mut inner = self.lock();
-            if inner.overflowed {
-                return;
-            }
-            inner.len_bytes += counted(&text);
-            inner.queue.push_back(text);
-            if inner.len_bytes > LEN_BYTES_MAX {
-                inner.overflowed = true;
-                inner.queue = VecDeque::new();
-            }
-        }
+        let mut inner = self.lock();
+        inner.urgent = true;
+        inner.push(text);
+        drop(inner);
         self.wake.notify_waiters();
+    }
+
+    /// The same for a notice. It leaves not sooner than `gather` after the last write.
+    pub fn push_notice(&self, text: Utf8Bytes, gather: Duration) {
+        let mut inner = self.lock();
+        inner.gather = gather;
+        inner.push(text);
+        let sleeps_on = inner.is_gathering && !inner.overflowed;
+        drop(inner);
+        if !sleeps_on {
+            self.wake.notify_waiters();
+        }
     }
 
     /// Nothing more will come.
@@ -104,44 +137,84 @@ impl Outbox {
 
     /// Waits for what `reader` is to do next. Safe to drop while it waits.
     pub async fn pull(&self, reader: u64) -> Pull {
-        self.wait_for(|outbox| outbox.look(reader)).await
+        self.wait_for(|inner| inner.look(reader, Instant::now())).await
     }
 
     /// Waits until too much waits: a reader that is stuck with one frame learns of it too.
     pub async fn overflow(&self) {
-        self.wait_for(|outbox| outbox.lock().overflowed.then_some(())).await;
+        let look =
+            |inner: &mut Inner| if inner.overflowed { Look::Found(Pull::Overflow) } else { Look::Nothing };
+        self.wait_for(look).await;
     }
 
-    async fn wait_for<T>(&self, look: impl Fn(&Self) -> Option<T>) -> T {
+    async fn wait_for(&self, look: impl Fn(&mut Inner) -> Look) -> Pull {
         loop {
             let woken = self.wake.notified();
             tokio::pin!(woken);
             // Registered before the look: a push in between is not missed.
             woken.as_mut().enable();
-            if let Some(found) = look(self) {
-                return found;
+            let found = look(&mut self.lock());
+            match found {
+                Look::Found(pull) => return pull,
+                Look::Nothing => woken.await,
+                Look::Gathering(until) => drop(timeout_at(until, woken).await),
             }
-            woken.await;
         }
-    }
-
-    fn look(&self, reader: u64) -> Option<Pull> {
-        let mut inner = self.lock();
-        if inner.reader != reader {
-            return Some(Pull::Replaced);
-        }
-        if inner.overflowed {
-            return Some(Pull::Overflow);
-        }
-        if let Some(text) = inner.queue.pop_front() {
-            inner.len_bytes -= counted(&text);
-            return Some(Pull::Text(text));
-        }
-        std::mem::take(&mut inner.finished).then_some(Pull::Finished)
     }
 
     fn lock(&self) -> MutexGuard<'_, Inner> {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl Inner {
+    fn push(&mut self, text: Utf8Bytes) {
+        if self.overflowed {
+            return;
+        }
+        self.len_bytes += counted(&text);
+        self.queue.push_back(text);
+        if self.len_bytes > LEN_BYTES_MAX {
+            self.overflowed = true;
+            self.queue = VecDeque::new();
+        }
+    }
+
+    fn look(&mut self, reader: u64, now: Instant) -> Look {
+        if self.reader != reader {
+            return Look::Found(Pull::Replaced);
+        }
+        self.is_gathering = false;
+        if self.overflowed {
+            return Look::Found(Pull::Overflow);
+        }
+        if self.queue.is_empty() {
+            let is_over = std::mem::take(&mut self.finished);
+            return if is_over { Look::Found(Pull::Finished) } else { Look::Nothing };
+        }
+        if let Some(until) = self.gathers_until(now) {
+            self.is_gathering = true;
+            return Look::Gathering(until);
+        }
+        // All that waits leaves now.
+        self.urgent = true;
+        let Some(text) = self.queue.pop_front() else { return Look::Nothing };
+        self.len_bytes -= counted(&text);
+        let more = !self.queue.is_empty();
+        if !more {
+            self.urgent = false;
+            self.written_at = Some(now);
+        }
+        Look::Found(Pull::Text { text, more })
+    }
+
+    /// The time before which nothing leaves. `None` if it leaves now.
+    fn gathers_until(&self, now: Instant) -> Option<Instant> {
+        if self.urgent || self.finished {
+            return None;
+        }
+        let until = self.written_at? + self.gather;
+        (until > now).then_some(until)
     }
 }
 
@@ -157,7 +230,66 @@ mod tests {
     use super::*;
 
     fn text(text: &str) -> Pull {
-        Pull::Text(text.into())
+        Pull::Text { text: text.into(), more: false }
+    }
+
+    fn one_of_several(text: &str) -> Pull {
+        Pull::Text { text: text.into(), more: true }
+    }
+
+    #[test]
+    fn notices_of_a_large_room_gather_and_an_answer_takes_them_along() {
+        let outbox = Outbox::default();
+        let reader = outbox.attach();
+        let start = Instant::now();
+        let ms = Duration::from_millis;
+        let notice = |text: &str| outbox.push_notice(text.into(), ms(50));
+        let look = |after| outbox.lock().look(reader, start + after);
+        notice("1");
+        assert_eq!(look(ms(0)), Look::Found(text("1")), "the first one waits for nothing");
+        notice("2");
+        notice("3");
+        assert_eq!(look(ms(49)), Look::Gathering(start + ms(50)));
+        assert_eq!(look(ms(50)), Look::Found(one_of_several("2")));
+        assert_eq!(look(ms(50)), Look::Found(text("3")));
+        notice("4");
+        outbox.push("answer".into());
+        assert_eq!(look(ms(51)), Look::Found(one_of_several("4")));
+        assert_eq!(look(ms(51)), Look::Found(text("answer")));
+        notice("5");
+        assert_eq!(look(ms(52)), Look::Gathering(start + ms(101)));
+        outbox.finish();
+        assert_eq!(look(ms(52)), Look::Found(text("5")), "an end is urgent");
+        assert_eq!(look(ms(52)), Look::Found(Pull::Finished));
+        outbox.push_notice("6".into(), Duration::ZERO);
+        assert_eq!(look(ms(52)), Look::Found(text("6")), "in a small room nothing waits");
+    }
+
+    #[tokio::test]
+    async fn a_reader_that_gathers_is_woken_by_an_answer_and_by_too_much() {
+        let hour = Duration::from_secs(3_600);
+        let fill = |outbox: &Outbox| {
+            (0..3).for_each(|_| outbox.push_notice("x".repeat(FRAME_LEN_BYTES_MAX).into(), hour));
+        };
+        for (wake, found) in [
+            ((&|outbox: &Outbox| outbox.push("answer".into())) as &dyn Fn(&Outbox), one_of_several("2")),
+            (&fill, Pull::Overflow),
+        ] {
+            let outbox = Arc::new(Outbox::default());
+            let reader = outbox.attach();
+            outbox.push_notice("1".into(), hour);
+            assert_eq!(outbox.pull(reader).await, text("1"));
+            outbox.push_notice("2".into(), hour);
+            let pulled = tokio::spawn({
+                let outbox = Arc::clone(&outbox);
+                async move { outbox.pull(reader).await }
+            });
+            while !outbox.lock().is_gathering {
+                tokio::task::yield_now().await;
+            }
+            wake(&outbox);
+            assert_eq!(pulled.await.unwrap(), found);
+        }
     }
 
     #[tokio::test]
@@ -176,7 +308,7 @@ mod tests {
         assert_eq!(waiting.await.unwrap(), (text("a"), Pull::Replaced));
         outbox.push("b".into());
         outbox.finish();
-        assert_eq!(outbox.pull(second).await, text("welcome back"));
+        assert_eq!(outbox.pull(second).await, one_of_several("welcome back"));
         assert_eq!(outbox.pull(second).await, text("b"));
         assert_eq!(outbox.pull(second).await, Pull::Finished);
     }
@@ -202,8 +334,8 @@ mod tests {
         outbox.push("before".into());
         outbox.push(large.clone().into());
         outbox.push("behind".into());
-        assert_eq!(outbox.pull(reader).await, text("before"));
-        assert_eq!(outbox.pull(reader).await, text(&large));
+        assert_eq!(outbox.pull(reader).await, one_of_several("before"));
+        assert_eq!(outbox.pull(reader).await, one_of_several(&large));
         assert_eq!(outbox.pull(reader).await, text("behind"));
         assert_eq!(outbox.lock().len_bytes, 0);
     }
@@ -214,7 +346,7 @@ mod tests {
         let reader = outbox.attach();
         for _ in 0..10 {
             outbox.push("x".repeat(LEN_BYTES_MAX).into());
-            assert!(matches!(outbox.pull(reader).await, Pull::Text(_)));
+            assert!(matches!(outbox.pull(reader).await, Pull::Text { .. }));
         }
     }
 }

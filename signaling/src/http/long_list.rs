@@ -6,23 +6,28 @@
 use axum::body::Body;
 use axum::http::header::CONTENT_TYPE;
 use axum::response::{IntoResponse, Response};
+use serde::Serialize;
 use serde_json::Value;
 
 /// The elements of a list, as text.
 #[derive(Debug, Default)]
 pub struct LongList {
-    text: String,
+    text: Vec<u8>,
     len: usize,
 }
 
 impl LongList {
     /// Adds an element.
-    pub fn push(&mut self, element: &Value) {
+    pub fn push(&mut self, element: &impl Serialize) {
+        let end = self.text.len();
         if self.len > 0 {
-            self.text.push(',');
+            self.text.push(b',');
         }
-        self.text.push_str(&element.to_string());
-        self.len += 1;
+        match serde_json::to_writer(&mut self.text, element) {
+            Ok(()) => self.len += 1,
+            // The answers have text keys and write to memory, so this does not happen; half an element would be no JSON.
+            Err(_) => self.text.truncate(end),
+        }
     }
 
     /// How many elements there are.
@@ -41,22 +46,22 @@ impl LongList {
     /// When `head` is no object.
     pub fn inside(self, head: &Value, name: &'static str) -> JsonText {
         assert!(head.is_object(), "a list is a member of an object");
-        let mut text = head.to_string();
+        let mut text = head.to_string().into_bytes();
         text.reserve_exact(self.text.len() + name.len() + 8);
         text.pop();
         if text.len() > 1 {
-            text.push(',');
+            text.push(b',');
         }
-        text.push_str(&format!("\"{name}\":["));
-        text.push_str(&self.text);
-        text.push_str("]}");
+        text.extend(format!("\"{name}\":[").as_bytes());
+        text.extend(&self.text);
+        text.extend(b"]}");
         JsonText(text)
     }
 }
 
 /// An answer that is JSON already.
 #[derive(Debug)]
-pub struct JsonText(String);
+pub struct JsonText(Vec<u8>);
 
 impl IntoResponse for JsonText {
     fn into_response(self) -> Response {
@@ -79,7 +84,7 @@ mod tests {
                 assert_eq!((list.len(), list.is_empty()), (elements.len(), elements.is_empty()));
                 let mut tree = head.clone();
                 tree["list"] = json!(elements);
-                assert_eq!(list.inside(&head, "list").0, tree.to_string());
+                assert_eq!(list.inside(&head, "list").0, tree.to_string().as_bytes());
             }
         }
     }

@@ -29,7 +29,7 @@ fn method_and_params(notice: &Notice, generation: Generation) -> (&'static str, 
             ("participantEvicted", json!({"connectionId": connection, "reason": reason.as_str()}))
         }
         Notice::Published { connection, stream, created_at_ms, options } => {
-            let stream = shapes::stream(stream, *created_at_ms, options, generation);
+            let stream = shapes::Stream { id: stream, created_at_ms: *created_at_ms, options, generation };
             ("participantPublished", json!({"id": connection, "streams": [stream]}))
         }
         Notice::Unpublished { connection, reason } => {

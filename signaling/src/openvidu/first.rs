@@ -3,8 +3,6 @@
 //! They name a session by the whole URL they found it at, a stream by its connection too (1.0.2), and take
 //! `audioActive` for "has audio" (1.7 and 1.9), of their own streams as of others'.
 
-use serde_json::{Map, Value, json};
-
 /// Before the type of a signal, where clients of the second generation put and expect it.
 const SIGNAL_PREFIX: &str = "signal:";
 
@@ -68,14 +66,6 @@ pub fn signal_from_first(kind: &str) -> String {
     }
 }
 
-/// Makes a stream object one of theirs: a kind that is muted now is one they must ask for all the same.
-pub fn rewrite_stream(stream: &mut Map<String, Value>) {
-    for (has, active) in [("hasAudio", "audioActive"), ("hasVideo", "videoActive")] {
-        let value = stream.get(has).cloned().unwrap_or(json!(false));
-        stream.insert(active.into(), value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -121,16 +111,5 @@ mod tests {
         assert_eq!(signal_from_first("chat"), "signal:chat");
         assert_eq!(signal_from_first("signal:chat"), "signal:chat");
         assert_eq!(signal_from_first(""), "");
-    }
-
-    #[test]
-    fn a_muted_stream_is_there_to_be_asked_for() {
-        let mut stream = Map::from_iter([
-            ("hasAudio".to_owned(), json!(true)),
-            ("audioActive".to_owned(), json!(false)),
-            ("hasVideo".to_owned(), json!(false)),
-        ]);
-        rewrite_stream(&mut stream);
-        assert_eq!((&stream["audioActive"], &stream["videoActive"]), (&json!(true), &json!(false)));
     }
 }

@@ -1,155 +1,287 @@
 //! The JSON objects of REST and RPC. Keys come in a fixed order: node clients compare texts to find changes.
+//!
+//! A shape borrows from the model and is written straight into the text of an answer, because lists are long and are
+//! written under the lock of their session.
 
-use serde_json::{Map, Value, json};
+use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::{Map, Value};
 
 use super::peer_stats;
-
-use super::first;
 use crate::openvidu::Generation;
 use crate::registry::Peers;
-use crate::session::{Connection, MediaOptions, Participant, Session, Stream, Subscription};
+use crate::session::{self, MediaOptions, Participant, Subscription};
 
-/// A list with its length.
-pub fn list(content: Vec<Value>) -> Value {
-    json!({"numberOfElements": content.len(), "content": content})
+/// The tree of a shape, for answers that are changed before they leave.
+pub fn tree(shape: &impl Serialize) -> Value {
+    serde_json::to_value(shape).unwrap_or_default()
+}
+
+/// Writes the elements of an iterator as an array.
+struct Array<I>(I);
+
+impl<I: Iterator<Item: Serialize> + Clone> Serialize for Array<I> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_seq(self.0.clone())
+    }
 }
 
 /// The session object; pending connections are in it only on request, and what is known of PeerConnections if it is
 /// given.
-pub fn session(session: &Session, pending: bool, peers: Option<&Peers>) -> Value {
-    let properties = &session.properties;
-    json!({
-        "id": session.id,
-        "object": "session",
-        "sessionId": session.id,
-        "createdAt": session.created_at_ms,
-        "recording": false,
-        "broadcasting": false,
-        "mediaMode": properties.media_mode,
-        "recordingMode": properties.recording_mode,
-        "defaultRecordingProperties": properties.default_recording_properties,
-        "customSessionId": properties.custom_session_id,
-        "forcedVideoCodec": properties.forced_video_codec.as_str(),
-        "allowTranscoding": properties.allow_transcoding,
-        "connections": connections(session, pending, peers),
-    })
+#[derive(Clone, Copy)]
+pub struct Session<'a> {
+    /// The session.
+    pub session: &'a session::Session,
+    /// Whether connections are shown that no client has used yet.
+    pub pending: bool,
+    /// What is known of its PeerConnections.
+    pub peers: Option<&'a Peers>,
 }
 
-/// The connections of a session as a list.
-pub fn connections(session: &Session, pending: bool, peers: Option<&Peers>) -> Value {
-    let is_shown =
-        |connection: &&Connection| !connection.is_hidden() && (pending || connection.participant.is_some());
-    let shown = session.connections().filter(is_shown);
-    list(shown.map(|connection| self::connection(&session.id, connection, peers)).collect())
+impl Serialize for Session<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let properties = &self.session.properties;
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("id", &self.session.id)?;
+        object.serialize_entry("object", "session")?;
+        object.serialize_entry("sessionId", &self.session.id)?;
+        object.serialize_entry("createdAt", &self.session.created_at_ms)?;
+        object.serialize_entry("recording", &false)?;
+        object.serialize_entry("broadcasting", &false)?;
+        object.serialize_entry("mediaMode", &properties.media_mode)?;
+        object.serialize_entry("recordingMode", &properties.recording_mode)?;
+        object.serialize_entry("defaultRecordingProperties", &properties.default_recording_properties)?;
+        object.serialize_entry("customSessionId", &properties.custom_session_id)?;
+        object.serialize_entry("forcedVideoCodec", properties.forced_video_codec.as_str())?;
+        object.serialize_entry("allowTranscoding", &properties.allow_transcoding)?;
+        object.serialize_entry("connections", &Connections(*self))?;
+        object.end()
+    }
+}
+
+/// The connections of a session as a list with its length.
+pub struct Connections<'a>(pub Session<'a>);
+
+impl Serialize for Connections<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Session { session, pending, peers } = self.0;
+        let is_shown = |connection: &&session::Connection| {
+            !connection.is_hidden() && (pending || connection.participant.is_some())
+        };
+        let shown: Vec<Connection<'_>> = session
+            .connections()
+            .filter(is_shown)
+            .map(|connection| Connection { session: &session.id, connection, peers })
+            .collect();
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("numberOfElements", &shown.len())?;
+        object.serialize_entry("content", &shown)?;
+        object.end()
+    }
 }
 
 /// The connection object, pending or active.
-pub fn connection(session: &str, connection: &Connection, peers: Option<&Peers>) -> Value {
-    let properties = &connection.properties;
-    let active = connection.participant.as_ref();
-    json!({
-        "id": connection.id,
-        "object": "connection",
-        "status": if active.is_some() { "active" } else { "pending" },
-        "connectionId": connection.id,
-        "sessionId": session,
-        "createdAt": connection.created_at_ms,
-        "type": "WEBRTC",
-        "record": properties.record,
-        "role": properties.role.as_str(),
-        "kurentoOptions": properties.kurento_options,
-        "customIceServers": properties.custom_ice_servers,
-        "rtspUri": null,
-        "adaptativeBitrate": null,
-        "onlyPlayWithSubscribers": null,
-        "networkCache": null,
-        "serverData": properties.data,
-        "token": connection.token_url,
-        "activeAt": active.map(|active| active.active_at_ms),
-        "location": active.map(|_| "unknown"),
-        "ip": active.map(|active| &active.ip),
-        "platform": active.map(|active| &active.platform),
-        "clientData": active.map(|active| &active.client_data),
-        "publishers": active.map(|active| publishers(active, peers)),
-        "subscribers": active.map(|active| subscribers(connection, active, peers)),
-    })
+pub struct Connection<'a> {
+    /// Id of its session.
+    pub session: &'a str,
+    /// The connection.
+    pub connection: &'a session::Connection,
+    /// What is known of its PeerConnections, if it is to be shown.
+    pub peers: Option<&'a Peers>,
 }
 
-fn publishers(participant: &Participant, peers: Option<&Peers>) -> Vec<Value> {
-    let publisher = |stream: &Stream| {
-        let mut object = Map::new();
-        object.insert("createdAt".into(), json!(stream.created_at_ms));
-        object.insert("streamId".into(), json!(stream.id));
-        object.insert("mediaOptions".into(), Value::Object(media_options(&stream.options)));
-        if let Some(peers) = peers {
-            peer_stats::add(&mut object, &stream.id, stream.endpoint, peers);
+impl Serialize for Connection<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { connection, peers, .. } = *self;
+        let properties = &connection.properties;
+        let active = connection.participant.as_ref();
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("id", &connection.id)?;
+        object.serialize_entry("object", "connection")?;
+        object.serialize_entry("status", if active.is_some() { "active" } else { "pending" })?;
+        object.serialize_entry("connectionId", &connection.id)?;
+        object.serialize_entry("sessionId", self.session)?;
+        object.serialize_entry("createdAt", &connection.created_at_ms)?;
+        object.serialize_entry("type", "WEBRTC")?;
+        object.serialize_entry("record", &properties.record)?;
+        object.serialize_entry("role", properties.role.as_str())?;
+        object.serialize_entry("kurentoOptions", &properties.kurento_options)?;
+        object.serialize_entry("customIceServers", &properties.custom_ice_servers)?;
+        for of_a_camera in ["rtspUri", "adaptativeBitrate", "onlyPlayWithSubscribers", "networkCache"] {
+            object.serialize_entry(of_a_camera, &())?;
         }
-        Value::Object(object)
-    };
-    participant.stream.iter().map(publisher).collect()
+        object.serialize_entry("serverData", &properties.data)?;
+        object.serialize_entry("token", &connection.token_url)?;
+        object.serialize_entry("activeAt", &active.map(|active| active.active_at_ms))?;
+        object.serialize_entry("location", &active.map(|_| "unknown"))?;
+        object.serialize_entry("ip", &active.map(|active| &active.ip))?;
+        object.serialize_entry("platform", &active.map(|active| &active.platform))?;
+        object.serialize_entry("clientData", &active.map(|active| &active.client_data))?;
+        let publishers = active.map(|active| active.stream.iter().map(|stream| Publisher { stream, peers }));
+        object.serialize_entry("publishers", &publishers.map(Array))?;
+        let subscriber = |watched| Subscriber { connection: &connection.id, watched, peers };
+        let subscribers = active.map(|active| active.subscriptions.iter().map(subscriber));
+        object.serialize_entry("subscribers", &subscribers.map(Array))?;
+        object.end()
+    }
 }
 
-fn subscribers(connection: &Connection, participant: &Participant, peers: Option<&Peers>) -> Vec<Value> {
-    let subscriber = |watched: &Subscription| {
-        let mut object = Map::new();
-        object.insert("createdAt".into(), json!(watched.created_at_ms));
-        object.insert("streamId".into(), json!(watched.stream));
-        if let Some(peers) = peers {
-            let endpoint = format!("{}_{}", connection.id, watched.stream);
-            peer_stats::add(&mut object, &endpoint, watched.endpoint, peers);
+struct Publisher<'a> {
+    stream: &'a session::Stream,
+    peers: Option<&'a Peers>,
+}
+
+impl Serialize for Publisher<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { stream, peers } = *self;
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("createdAt", &stream.created_at_ms)?;
+        object.serialize_entry("streamId", &stream.id)?;
+        object.serialize_entry("mediaOptions", &Options(&stream.options, Generation::Second))?;
+        add_stats(&mut object, &stream.id, stream.endpoint, peers)?;
+        object.end()
+    }
+}
+
+struct Subscriber<'a> {
+    connection: &'a str,
+    watched: &'a Subscription,
+    peers: Option<&'a Peers>,
+}
+
+impl Serialize for Subscriber<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Self { connection, watched, peers } = *self;
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("createdAt", &watched.created_at_ms)?;
+        object.serialize_entry("streamId", &watched.stream)?;
+        if peers.is_some() {
+            let name = format!("{connection}_{}", watched.stream);
+            add_stats(&mut object, &name, watched.endpoint, peers)?;
         }
-        Value::Object(object)
-    };
-    participant.subscriptions.iter().map(subscriber).collect()
+        object.end()
+    }
+}
+
+fn add_stats<M: SerializeMap>(
+    object: &mut M,
+    name: &str,
+    endpoint: u64,
+    peers: Option<&Peers>,
+) -> Result<(), M::Error> {
+    let mut stats = Map::new();
+    if let Some(peers) = peers {
+        peer_stats::add(&mut stats, name, endpoint, peers);
+    }
+    stats.iter().try_for_each(|(key, value)| object.serialize_entry(key, value))
+}
+
+/// What a stream carries, for a client of that generation. What does not apply is absent.
+struct Options<'a>(&'a MediaOptions, Generation);
+
+impl Options<'_> {
+    fn add_to<M: SerializeMap>(&self, object: &mut M) -> Result<(), M::Error> {
+        let Self(options, generation) = *self;
+        object.serialize_entry("hasAudio", &options.has_audio)?;
+        object.serialize_entry("hasVideo", &options.has_video)?;
+        // A client of the first generation must ask for a kind that is muted now all the same.
+        let (audio_active, video_active) = match generation {
+            Generation::First => (Some(options.has_audio), Some(options.has_video)),
+            Generation::Second => (options.audio_active, options.video_active),
+        };
+        add(object, "audioActive", audio_active)?;
+        add(object, "videoActive", video_active)?;
+        add(object, "typeOfVideo", options.type_of_video.as_ref())?;
+        add(object, "frameRate", options.frame_rate)?;
+        add(object, "videoDimensions", options.video_dimensions.as_ref())?;
+        object.serialize_entry("filter", &options.filter)
+    }
+}
+
+fn add<M: SerializeMap>(object: &mut M, key: &str, value: Option<impl Serialize>) -> Result<(), M::Error> {
+    value.map_or(Ok(()), |value| object.serialize_entry(key, &value))
+}
+
+impl Serialize for Options<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        self.add_to(&mut object)?;
+        object.end()
+    }
 }
 
 /// The stream object of joinRoom and participantPublished, for a client of that generation.
-pub fn stream(id: &str, created_at_ms: u64, options: &MediaOptions, generation: Generation) -> Value {
-    let mut object = Map::new();
-    object.insert("id".into(), json!(id));
-    object.insert("createdAt".into(), json!(created_at_ms));
-    object.append(&mut media_options(options));
-    if generation == Generation::First {
-        first::rewrite_stream(&mut object);
-    }
-    Value::Object(object)
+pub struct Stream<'a> {
+    /// Its id.
+    pub id: &'a str,
+    /// When it was made, in ms since 1970.
+    pub created_at_ms: u64,
+    /// What it carries.
+    pub options: &'a MediaOptions,
+    /// What kind of client reads it.
+    pub generation: Generation,
 }
 
-/// What a stream carries. What does not apply is absent.
-fn media_options(options: &MediaOptions) -> Map<String, Value> {
-    let mut object = Map::new();
-    let mut put = |key: &str, value: Option<Value>| {
-        if let Some(value) = value {
-            object.insert(key.into(), value);
+impl Serialize for Stream<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("id", self.id)?;
+        object.serialize_entry("createdAt", &self.created_at_ms)?;
+        Options(self.options, self.generation).add_to(&mut object)?;
+        object.end()
+    }
+}
+
+/// Those who are in a session already, for joinRoom's `value` and a client of that generation: neither the newcomer itself
+/// nor one that is not shown.
+pub struct Others<'a> {
+    /// The session.
+    pub session: &'a session::Session,
+    /// Connection id of the newcomer.
+    pub newcomer: &'a str,
+    /// What kind of client reads it.
+    pub generation: Generation,
+}
+
+impl Serialize for Others<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let is_shown = |connection: &session::Connection| {
+            connection.id != self.newcomer && self.session.is_shown(&connection.id)
+        };
+        let others = self.session.participants().filter(|(connection, _)| is_shown(connection));
+        serializer.collect_seq(others.map(|(connection, participant)| Other {
+            connection,
+            participant,
+            generation: self.generation,
+        }))
+    }
+}
+
+struct Other<'a> {
+    connection: &'a session::Connection,
+    participant: &'a Participant,
+    generation: Generation,
+}
+
+impl Serialize for Other<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        object.serialize_entry("id", &self.connection.id)?;
+        object.serialize_entry("createdAt", &self.participant.active_at_ms)?;
+        object.serialize_entry("metadata", &self.connection.metadata())?;
+        // An empty list makes clients throw; who does not publish has no list.
+        if let Some(stream) = &self.participant.stream {
+            let session::Stream { id, created_at_ms, options, .. } = stream;
+            let stream = Stream { id, created_at_ms: *created_at_ms, options, generation: self.generation };
+            object.serialize_entry("streams", &[stream])?;
         }
-    };
-    put("hasAudio", Some(json!(options.has_audio)));
-    put("hasVideo", Some(json!(options.has_video)));
-    put("audioActive", options.audio_active.map(Value::from));
-    put("videoActive", options.video_active.map(Value::from));
-    put("typeOfVideo", options.type_of_video.clone().map(Value::from));
-    put("frameRate", options.frame_rate.map(Value::from));
-    put("videoDimensions", options.video_dimensions.clone().map(Value::from));
-    put("filter", Some(Value::Object(options.filter.clone())));
-    object
-}
-
-/// One entry of joinRoom's `value`, for a client of that generation: somebody who is there already.
-pub fn participant(connection: &Connection, participant: &Participant, generation: Generation) -> Value {
-    let mut object = Map::new();
-    object.insert("id".into(), json!(connection.id));
-    object.insert("createdAt".into(), json!(participant.active_at_ms));
-    object.insert("metadata".into(), json!(connection.metadata()));
-    // An empty list makes clients throw; who does not publish has no list.
-    if let Some(published) = &participant.stream {
-        let stream = stream(&published.id, published.created_at_ms, &published.options, generation);
-        object.insert("streams".into(), json!([stream]));
+        object.end()
     }
-    Value::Object(object)
 }
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
     use crate::session::Role;
     use crate::session::testing::{empty, invite, join, publish, watch};
@@ -162,12 +294,15 @@ mod tests {
     fn a_connection_has_the_same_keys_pending_and_active() {
         let mut session = empty();
         invite(&mut session, "con_A", Role::Publisher);
-        let pending = connection("ses_A", session.connection("con_A").unwrap(), None);
+        let shape = |session: &session::Session, id| {
+            tree(&Connection { session: "ses_A", connection: session.connection(id).unwrap(), peers: None })
+        };
+        let pending = shape(&session, "con_A");
         assert_eq!(pending["status"], "pending");
         assert_eq!(pending["activeAt"], Value::Null);
         assert_eq!(pending["customIceServers"], json!([]));
         join(&mut session, "con_B", Role::Publisher);
-        let active = connection("ses_A", session.connection("con_B").unwrap(), None);
+        let active = shape(&session, "con_B");
         assert_eq!(keys(&pending), keys(&active));
         assert_eq!((active["status"].as_str(), active["publishers"].clone()), (Some("active"), json!([])));
     }
@@ -177,17 +312,19 @@ mod tests {
         let mut session = empty();
         invite(&mut session, "con_A", Role::Publisher);
         join(&mut session, "con_B", Role::Publisher);
-        assert_eq!(super::session(&session, false, None)["connections"]["numberOfElements"], 1);
-        assert_eq!(super::session(&session, true, None)["connections"]["numberOfElements"], 2);
+        let shown = |pending| {
+            let shape = tree(&Session { session: &session, pending, peers: None });
+            shape["connections"]["numberOfElements"].clone()
+        };
+        assert_eq!((shown(false), shown(true)), (json!(1), json!(2)));
     }
 
     #[test]
     fn who_does_not_publish_has_no_streams_at_all() {
         let mut session = empty();
         join(&mut session, "con_A", Role::Publisher);
-        let shape = |session: &Session| {
-            let (connection, active) = session.participant("con_A").unwrap();
-            participant(connection, active, Generation::Second)
+        let shape = |session: &session::Session| {
+            tree(&Others { session, newcomer: "con_B", generation: Generation::Second })[0].clone()
         };
         assert_eq!(keys(&shape(&session)), ["id", "createdAt", "metadata"]);
         let _ = publish(&mut session, "con_A", 1).unwrap();
@@ -201,8 +338,19 @@ mod tests {
         join(&mut session, "con_B", Role::Publisher);
         let _ = publish(&mut session, "con_A", 1).unwrap();
         let _ = watch(&mut session, "con_B", "con_A", 2);
-        let shown = connections(&session, true, None);
+        let shown = tree(&Connections(Session { session: &session, pending: true, peers: None }));
         assert_eq!(shown["content"][0]["publishers"][0]["mediaOptions"]["hasVideo"], true);
         assert_eq!(shown["content"][1]["subscribers"][0]["streamId"], "str_CAM_Xxxx_con_A");
+    }
+
+    #[test]
+    fn a_muted_stream_is_there_for_the_first_generation_to_be_asked_for() {
+        let options = MediaOptions { has_audio: true, audio_active: Some(false), ..MediaOptions::default() };
+        let active = |generation| {
+            let stream = tree(&Stream { id: "s", created_at_ms: 1, options: &options, generation });
+            (stream["audioActive"].clone(), stream["videoActive"].clone())
+        };
+        assert_eq!(active(Generation::First), (json!(true), json!(false)));
+        assert_eq!(active(Generation::Second), (json!(false), Value::Null));
     }
 }

@@ -33,7 +33,7 @@ pub(super) async fn create(
     app.registry.get(&session).ok_or_else(not_found)?;
     let properties = properties(&body, &app.config.limits)?;
     let connection = add(&app, &via, &headers, &session, properties).await?;
-    Ok(Json(shapes::connection(&session, &connection, None)))
+    Ok(Json(shapes::tree(&shapes::Connection { session: &session, connection: &connection, peers: None })))
 }
 
 /// The call of older applications.
@@ -96,7 +96,11 @@ pub(super) async fn get(
     let cell = app.registry.get(&session).ok_or_else(no_session)?;
     let locked = cell.lock().ok_or_else(no_session)?;
     let connection = locked.session.connection(&connection).ok_or_else(not_found)?;
-    Ok(shown.answer(shapes::connection(&session, connection, shown.peers(&locked))))
+    Ok(shown.answer(shapes::tree(&shapes::Connection {
+        session: &session,
+        connection,
+        peers: shown.peers(&locked),
+    })))
 }
 
 pub(super) async fn list(
@@ -106,7 +110,7 @@ pub(super) async fn list(
 ) -> Result<Json<Value>, Failure> {
     let cell = app.registry.get(&session).ok_or_else(not_found)?;
     let locked = cell.lock().ok_or_else(not_found)?;
-    Ok(shown.answer(shapes::connections(&locked.session, shown.pending(true), shown.peers(&locked))))
+    Ok(shown.answer(shapes::tree(&shapes::Connections(shown.session(&locked, true)))))
 }
 
 /// Puts a participant out, or takes back a token nobody has used.

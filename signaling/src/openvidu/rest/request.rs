@@ -9,6 +9,7 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::super::shapes;
 use super::{Failure, hidden};
 use crate::access::Principal;
 use crate::registry::{Peers, SessionState};
@@ -49,6 +50,16 @@ impl Shown {
     /// The answer, without what the caller may not see.
     pub(super) fn answer(self, answer: Value) -> Json<Value> {
         Json(self.visible(answer))
+    }
+
+    /// The session as the caller asks for it. `pending` says whether pending connections are shown by default.
+    pub(super) fn session(self, state: &SessionState, pending: bool) -> shapes::Session<'_> {
+        shapes::Session { session: &state.session, pending: self.pending(pending), peers: self.peers(state) }
+    }
+
+    /// Whether the caller may see all that there is.
+    pub(super) const fn shows_all(self) -> bool {
+        self.credentials
     }
 
     /// What the caller may see of that.

@@ -16,7 +16,6 @@ use crate::app::App;
 use crate::config::Streams;
 use crate::http::long_list::{JsonText, LongList};
 use crate::ids;
-use crate::registry::SessionCell;
 use crate::session::{
     ForcedVideoCodec, MediaServer, Reason, Refusal, SessionProperties, default_recording_properties,
 };
@@ -39,7 +38,10 @@ pub(super) async fn make(app: &App, properties: SessionProperties) -> Result<Val
         Refusal::SessionExists => Failure::empty(StatusCode::CONFLICT),
         _ => Failure::new(StatusCode::SERVICE_UNAVAILABLE, "too many sessions"),
     })?;
-    let shape = shapes::session(&cell.lock_any().session, false, None);
+    let shape = {
+        let locked = cell.lock_any();
+        shapes::tree(&shapes::Session { session: &locked.session, pending: false, peers: None })
+    };
     until_settled(durable).await?;
     Ok(shape)
 }
@@ -51,18 +53,21 @@ pub(super) async fn get(
 ) -> Result<Json<Value>, Failure> {
     let cell = app.registry.get(&id).ok_or_else(not_found)?;
     let locked = cell.lock().ok_or_else(not_found)?;
-    Ok(shown.answer(shapes::session(&locked.session, shown.pending(false), shown.peers(&locked))))
+    Ok(shown.answer(shapes::tree(&shown.session(&locked, false))))
 }
 
 /// Copies session by session: no session waits for the list, and no session waits for another.
 pub(super) async fn list(State(app): State<Arc<App>>, shown: Shown) -> JsonText {
     let mut sessions = LongList::default();
     for cells in app.registry.all().chunks(SESSIONS_AT_ONCE) {
-        let of_cell = |cell: &Arc<SessionCell>| {
-            let locked = cell.lock()?;
-            Some(shapes::session(&locked.session, shown.pending(false), shown.peers(&locked)))
-        };
-        cells.iter().filter_map(of_cell).for_each(|session| sessions.push(&shown.visible(session)));
+        for locked in cells.iter().filter_map(|cell| cell.lock()) {
+            let session = shown.session(&locked, false);
+            if shown.shows_all() {
+                sessions.push(&session);
+            } else {
+                sessions.push(&shown.visible(shapes::tree(&session)));
+            }
+        }
         tokio::task::yield_now().await;
     }
     let head = json!({"numberOfElements": sessions.len()});

@@ -24,6 +24,7 @@ use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use axum::extract::ws::Utf8Bytes;
+use serde::Serialize;
 use serde_json::{Value, json};
 use tokio::time::{Instant, timeout_at};
 
@@ -80,8 +81,9 @@ enum Outcome {
 }
 
 /// The text of a success.
-fn success(id: &Value, result: &Value) -> Utf8Bytes {
-    json!({"id": id, "result": result, "jsonrpc": "2.0"}).to_string().into()
+fn success(id: &Value, result: &impl Serialize) -> Utf8Bytes {
+    let result = serde_json::to_string(result).unwrap_or_else(|_| "null".into());
+    format!(r#"{{"id":{id},"result":{result},"jsonrpc":"2.0"}}"#).into()
 }
 
 impl Caller {
@@ -105,7 +107,7 @@ impl Caller {
     }
 
     /// The answer to `id`, to leave with a change.
-    fn answer(&self, id: &Value, result: &Value) -> Option<Answer> {
+    fn answer(&self, id: &Value, result: &impl Serialize) -> Option<Answer> {
         Some(Answer { outbox: Arc::clone(self.outbox()), text: success(id, result) })
     }
 

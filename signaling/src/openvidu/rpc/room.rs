@@ -3,7 +3,8 @@
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 
-use serde_json::{Map, Value, json};
+use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::super::errors::{self, RpcError};
 use super::super::{first, shapes};
@@ -16,8 +17,8 @@ use crate::ids;
 use crate::openvidu::Generation;
 use crate::registry::Liveness;
 use crate::session::{
-    Connection, ConnectionProperties, IceServer, MediaServer, Participant, RECORDER, Reason, Refusal, Role,
-    Session, SessionProperties,
+    Connection, ConnectionProperties, IceServer, MediaServer, RECORDER, Reason, Refusal, Role,
+    SessionProperties,
 };
 
 /// Longest description of the client's platform that is kept, in characters.
@@ -60,8 +61,7 @@ impl Caller {
             deadline: call.deadline,
         };
         let joined = self.app.join(request, |joined| {
-            let result = self.join_result(joined, sdk_version)?;
-            let answer = self.answer(&call.id, &result);
+            let answer = self.answer(&call.id, &self.join_result(joined, sdk_version)?);
             // Set under the session's lock: a later request of this socket finds the participant or has not joined.
             self.member.set(joined.member.clone()).map_err(|_| Refusal::ExistingUser)?;
             Ok::<_, RpcError>(answer)
@@ -172,7 +172,11 @@ impl Caller {
         Ok(connection)
     }
 
-    fn join_result(&self, joined: &Joined<'_>, sdk_version: Option<&str>) -> Result<Value, RpcError> {
+    fn join_result<'a>(
+        &'a self,
+        joined: &'a Joined<'_>,
+        sdk_version: Option<&'a str>,
+    ) -> Result<JoinResult<'a>, RpcError> {
         let session = &joined.locked.session;
         let (connection, participant) = session.participant(&joined.member.connection)?;
         let ice_servers = self.app.ice_servers(IceClient {
@@ -191,9 +195,22 @@ impl Caller {
             Generation::First => MediaServer::Kurento,
             Generation::Second => session.properties.media_server,
         };
-        let media_server = media_server.as_str();
-        let terms = Terms { version, ice_servers, media_server, generation: self.generation };
-        Ok(self::joined(session, connection, participant, terms))
+        Ok(JoinResult {
+            id: &connection.id,
+            final_user_id: &participant.final_user_id,
+            created_at: participant.active_at_ms,
+            metadata: connection.metadata(),
+            value: shapes::Others { session, newcomer: &connection.id, generation: self.generation },
+            session: &session.id,
+            session_id: &participant.resume_key,
+            version,
+            media_server: media_server.as_str(),
+            video_simulcast: false,
+            record: connection.properties.record,
+            role: connection.properties.role.as_str(),
+            turn: CoturnFields::of(&ice_servers),
+            custom_ice_servers: ice_servers,
+        })
     }
 
     pub(super) fn leave_room(&self, who: &Member, call: &Call) -> Result<Outcome, RpcError> {
@@ -252,55 +269,49 @@ enum Guest {
     Recorder,
 }
 
-/// What the server tells a newcomer about itself.
-struct Terms<'a> {
-    /// The release it is told we are.
+/// The result of joinRoom.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct JoinResult<'a> {
+    id: &'a str,
+    final_user_id: &'a str,
+    created_at: u64,
+    metadata: String,
+    value: shapes::Others<'a>,
+    session: &'a str,
+    session_id: &'a str,
+    /// A client that finds no full version here hangs for ever.
     version: &'a str,
-    /// What the client is to use for ICE.
-    ice_servers: Vec<IceServer>,
     /// Name of the media server whose way of negotiating is spoken.
     media_server: &'static str,
-    /// What kind of client it is.
-    generation: Generation,
+    video_simulcast: bool,
+    record: bool,
+    role: &'static str,
+    custom_ice_servers: Vec<IceServer>,
+    #[serde(flatten)]
+    turn: Option<CoturnFields>,
 }
 
-/// The result of joinRoom.
-fn joined(session: &Session, own: &Connection, participant: &Participant, terms: Terms<'_>) -> Value {
-    let others: Vec<Value> = session
-        .participants()
-        .filter(|(connection, _)| connection.id != own.id && session.is_shown(&connection.id))
-        .map(|(connection, participant)| shapes::participant(connection, participant, terms.generation))
-        .collect();
-    let mut result = Map::new();
-    for (key, value) in [
-        ("id", json!(own.id)),
-        ("finalUserId", json!(participant.final_user_id)),
-        ("createdAt", json!(participant.active_at_ms)),
-        ("metadata", json!(own.metadata())),
-        ("value", json!(others)),
-        ("session", json!(session.id)),
-        ("sessionId", json!(participant.resume_key)),
-        // A client that finds no full version here hangs for ever.
-        ("version", json!(terms.version)),
-        ("mediaServer", json!(terms.media_server)),
-        ("videoSimulcast", json!(false)),
-        ("record", json!(own.properties.record)),
-        ("role", json!(own.properties.role.as_str())),
-        ("customIceServers", json!(terms.ice_servers)),
-    ] {
-        result.insert(key.into(), value);
+/// The TURN server once more, for clients that read these fields.
+#[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
+struct CoturnFields {
+    coturn_ip: String,
+    coturn_port: u16,
+    turn_username: String,
+    turn_credential: String,
+}
+
+impl CoturnFields {
+    fn of(servers: &[IceServer]) -> Option<Self> {
+        let turn = ice_servers::turn_of(servers)?;
+        Some(Self {
+            coturn_ip: turn.host.to_owned(),
+            coturn_port: turn.port,
+            turn_username: turn.username.to_owned(),
+            turn_credential: turn.credential.to_owned(),
+        })
     }
-    if let Some(turn) = ice_servers::turn_of(&terms.ice_servers) {
-        for (key, value) in [
-            ("coturnIp", json!(turn.host)),
-            ("coturnPort", json!(turn.port)),
-            ("turnUsername", json!(turn.username)),
-            ("turnCredential", json!(turn.credential)),
-        ] {
-            result.insert(key.into(), value);
-        }
-    }
-    Value::Object(result)
 }
 
 #[cfg(test)]

@@ -268,10 +268,14 @@ impl Socket {
 
     async fn handle_pull(&mut self, pulled: Pull) -> Result<(), End> {
         match pulled {
-            Pull::Text(text) => {
+            Pull::Text { text, more } => {
                 let outbox = Arc::clone(self.caller.outbox());
+                let message = Message::Text(text);
+                let sink = &mut self.sink;
+                // What can be pulled at once is written together.
+                let send = async { if more { sink.feed(message).await } else { sink.send(message).await } };
                 tokio::select! {
-                    sent = timeout(SEND_TIMEOUT, self.sink.send(Message::Text(text))) => match sent {
+                    sent = timeout(SEND_TIMEOUT, send) => match sent {
                         Ok(Ok(())) => Ok(()),
                         Ok(Err(_)) | Err(_) => Err(End::Lost),
                     },
@@ -386,7 +390,9 @@ impl Socket {
             if matches!(end, End::Abuse | End::Flood) {
                 // The last error answers; they may say what is wrong.
                 let outbox = Arc::clone(self.caller.outbox());
-                while let Ok(Pull::Text(text)) = timeout(Duration::ZERO, outbox.pull(self.reader)).await {
+                while let Ok(Pull::Text { text, .. }) =
+                    timeout(Duration::ZERO, outbox.pull(self.reader)).await
+                {
                     if self.sink.send(Message::Text(text)).await.is_err() {
                         return;
                     }

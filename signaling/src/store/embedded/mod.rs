@@ -41,6 +41,13 @@ type Unreadable = (String, u8, String);
 /// The readable items, and the unreadable ones.
 type Read<T> = (Vec<T>, Vec<Unreadable>);
 
+/// The library writes when it is closed, and a damaged file may make it panic then.
+impl Drop for Embedded {
+    fn drop(&mut self) {
+        self.close();
+    }
+}
+
 impl Embedded {
     /// Opens the file, or makes it. A file that is damaged is set aside and a new one made. Where no file can be made
     /// at present (the disk is full), the store begins without one and makes it later.
