@@ -5,6 +5,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::sync::watch;
 use tokio::time::{Instant, MissedTickBehavior, interval, sleep, sleep_until};
@@ -80,6 +81,29 @@ struct Call {
     id: u64,
     asked: Asked,
     at: Instant,
+}
+
+/// The answer to joinRoom.
+#[derive(Deserialize)]
+struct JoinAnswer {
+    id: u64,
+    result: Joined,
+}
+
+#[derive(Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Joined {
+    id: String,
+    session_id: String,
+    value: Vec<There>,
+}
+
+/// A participant who is there already.
+#[derive(Deserialize)]
+struct There {
+    id: String,
+    #[serde(default)]
+    streams: Vec<Value>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -262,6 +286,19 @@ impl Member {
     }
 
     async fn handle_text(&mut self, text: &str) -> Option<End> {
+        // Nothing follows from it, and a large room sends little else.
+        if text.starts_with(r#"{"method":"participantJoined""#) {
+            return None;
+        }
+        // So is the list of everyone there: a tree of it would cost more than all the rest.
+        if let Some(place) = self.calls.iter().position(|call| call.asked == Asked::Join)
+            && let Ok(answer) = serde_json::from_str::<JoinAnswer>(text)
+            && answer.id == self.calls[place].id
+        {
+            let call = self.calls.swap_remove(place);
+            self.has_joined(&call, answer.result).await;
+            return None;
+        }
         let Ok(mut message) = serde_json::from_str::<Value>(text) else {
             self.crowd.tally.failed("a message that is not JSON".into(), text);
             return None;
@@ -280,7 +317,10 @@ impl Member {
 
     async fn handle_notification(&mut self, method: &str, params: &Value) -> Option<End> {
         match method {
-            "participantPublished" => self.watch_all(params).await,
+            "participantPublished" => {
+                let id = params["id"].as_str().unwrap_or_default();
+                self.watch_all(id, params["streams"].as_array().map_or(&[], Vec::as_slice)).await;
+            }
             "participantEvicted" if params["connectionId"] == self.id.as_str() => {
                 self.crowd.tally.change(|seen| seen.evicted += 1);
                 return Some(End::Over);
@@ -309,10 +349,7 @@ impl Member {
             Asked::Ping => self.crowd.tally.took(Step::Ping, took),
             Asked::Candidate => {}
             Asked::Join => {
-                self.crowd.tally.took(Step::JoinRoom, took);
-                self.crowd.tally.took(Step::Join, self.due.elapsed());
-                self.crowd.tally.change(|seen| seen.count_join(Instant::now().into_std()));
-                self.begin(&result).await;
+                self.fail(call.asked, "bad answer", "joinRoom's answer has no id, session or list")
             }
             Asked::Publish if self.accepts(call.asked, &result, "recvonly") => {
                 self.publishes = true;
@@ -341,25 +378,27 @@ impl Member {
     }
 
     /// Publishes, and watches everyone who is there already.
-    async fn begin(&mut self, joined: &Value) {
-        let text = |key: &str| joined[key].as_str().unwrap_or_default().to_owned();
-        (self.id, self.rpc_session) = (text("id"), text("sessionId"));
+    async fn has_joined(&mut self, call: &Call, joined: Joined) {
+        self.crowd.tally.took(Step::JoinRoom, call.at.elapsed());
+        self.crowd.tally.took(Step::Join, self.due.elapsed());
+        self.crowd.tally.change(|seen| seen.count_join(Instant::now().into_std()));
+        (self.id, self.rpc_session) = (joined.id, joined.session_id);
         if self.place.publishes {
             let offer = self.offer(true);
             self.call(Asked::Publish, publish_parameters(&KINDS, &offer)).await;
             self.send_candidates(&self.id.clone()).await;
         }
-        for other in joined["value"].as_array().into_iter().flatten() {
-            self.watch_all(other).await;
+        for There { id, streams } in joined.value {
+            self.watch_all(&id, &streams).await;
         }
     }
 
-    /// Watches the streams of a participant, which is described as joinRoom and participantPublished do it.
-    async fn watch_all(&mut self, participant: &Value) {
-        for stream in participant["streams"].as_array().into_iter().flatten() {
+    /// Watches the streams of a participant.
+    async fn watch_all(&mut self, participant: &str, streams: &[Value]) {
+        for stream in streams {
             let offer = self.offer(false);
             self.call(Asked::Watch, json!({ "sender": stream["id"], "sdpOffer": offer })).await;
-            self.send_candidates(participant["id"].as_str().unwrap_or_default()).await;
+            self.send_candidates(participant).await;
         }
     }
 
