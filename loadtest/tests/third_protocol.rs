@@ -3,6 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a test")]
 
+use std::collections::VecDeque;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
@@ -16,7 +17,7 @@ use millrace_loadtest::sdp::numbers::CHROMIUM;
 use millrace_loadtest::sdp::offer::{Offer, OfferedMedia, SentSsrcs};
 use millrace_loadtest::sdp::{IceCredentials, Kind};
 use millrace_signaling::app::{App, JoinRequest, Member, NewConnection, PublishRequest};
-use millrace_signaling::delivery::{Dialect, Outbox, Pull};
+use millrace_signaling::delivery::{Dialect, Outbox, Pull, Text};
 use millrace_signaling::registry::Liveness;
 use millrace_signaling::session::{
     ConnectionProperties, MediaOptions, Notice, Reason, Role, SessionProperties,
@@ -52,6 +53,7 @@ static TELEGRAPH: Dialect = Dialect {
 struct Telegraph {
     app: Arc<App>,
     who: Member,
+    unread: VecDeque<Text>,
 }
 
 impl Telegraph {
@@ -75,7 +77,7 @@ impl Telegraph {
             deadline: deadline(),
         };
         let who = app.join(request, |_| Ok::<_, millrace_signaling::app::CallError>(None)).await.unwrap();
-        Self { app: Arc::clone(app), who }
+        Self { app: Arc::clone(app), who, unread: VecDeque::new() }
     }
 
     async fn publish(&self, offer: &str) -> (String, String) {
@@ -108,11 +110,14 @@ impl Telegraph {
         self.app.leave(&self.who, Reason::Disconnect, None).unwrap();
     }
 
-    async fn reads(&self) -> String {
-        match timeout(PATIENCE, self.who.outbox.pull(self.who.reader)).await.unwrap() {
-            Pull::Text { text, .. } => text.to_string(),
-            other => panic!("{other:?}"),
+    async fn reads(&mut self) -> String {
+        while self.unread.is_empty() {
+            match timeout(PATIENCE, self.who.outbox.pull(self.who.reader)).await.unwrap() {
+                Pull::Texts(texts) => self.unread = texts,
+                other => panic!("{other:?}"),
+            }
         }
+        self.unread.pop_front().unwrap().to_string()
     }
 }
 
@@ -241,7 +246,7 @@ async fn a_third_protocol_publishes_watches_repoints_and_leaves() {
     assert_eq!(peer.anomalies.undecryptable, 0, "every packet is opened, and none twice");
 
     clients[2].leave();
-    assert_eq!(last_of(&clients[0]).await, "cleo is gone. STOP");
+    assert_eq!(last_of(&mut clients[0]).await, "cleo is gone. STOP");
     clients.iter().take(2).for_each(Telegraph::leave);
     viewer.leave();
     assert!(app.registry.is_empty(), "the last one ends the session");
@@ -276,7 +281,7 @@ fn check(heard: &[Heard]) {
     assert_eq!(changes, REPOINTS, "each source is heard in its turn and no other");
 }
 
-async fn last_of(client: &Telegraph) -> String {
+async fn last_of(client: &mut Telegraph) -> String {
     loop {
         let text = client.reads().await;
         if text.contains("gone") {

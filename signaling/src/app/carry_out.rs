@@ -18,9 +18,9 @@ use crate::store::Durability;
 /// Assumed memory of what happens after a commit, without its messages, in bytes.
 const AFTER_LEN: usize = 512;
 
-/// Participants of a room for each millisecond that its notices gather: the writes of a room stay below 40 000 a second,
-/// and in rooms of fewer than 40 nothing waits.
-const RECEIVERS_PER_MS: u64 = 40;
+/// Participants of a room for each millisecond that its notices gather: the writes of a room stay below 20 000 a second,
+/// and in rooms of fewer than 20 nothing waits.
+const RECEIVERS_PER_MS: u64 = 20;
 
 /// Longest time that notices gather.
 const GATHER_MAX: Duration = Duration::from_millis(100);

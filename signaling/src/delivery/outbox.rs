@@ -57,13 +57,8 @@ enum Look {
 /// What a reader finds.
 #[derive(Debug, PartialEq, Eq)]
 pub enum Pull {
-    /// The next text frame.
-    Text {
-        /// The frame.
-        text: Utf8Bytes,
-        /// Whether another one can be pulled at once: the two can be written together.
-        more: bool,
-    },
+    /// The next text frames, to be written together.
+    Texts(VecDeque<Utf8Bytes>),
     /// Everything is sent, and nothing more will come: the participant is gone. Said once.
     Finished,
     /// Too much waits.
@@ -196,16 +191,10 @@ impl Inner {
             self.is_gathering = true;
             return Look::Gathering(until);
         }
-        // All that waits leaves now.
-        self.urgent = true;
-        let Some(text) = self.queue.pop_front() else { return Look::Nothing };
-        self.len_bytes -= counted(&text);
-        let more = !self.queue.is_empty();
-        if !more {
-            self.urgent = false;
-            self.written_at = Some(now);
-        }
-        Look::Found(Pull::Text { text, more })
+        self.len_bytes = 0;
+        self.urgent = false;
+        self.written_at = Some(now);
+        Look::Found(Pull::Texts(std::mem::take(&mut self.queue)))
     }
 
     /// The time before which nothing leaves. `None` if it leaves now.
@@ -229,12 +218,8 @@ mod tests {
 
     use super::*;
 
-    fn text(text: &str) -> Pull {
-        Pull::Text { text: text.into(), more: false }
-    }
-
-    fn one_of_several(text: &str) -> Pull {
-        Pull::Text { text: text.into(), more: true }
+    fn texts<const N: usize>(texts: [&str; N]) -> Pull {
+        Pull::Texts(texts.map(Utf8Bytes::from).into())
     }
 
     #[test]
@@ -246,23 +231,21 @@ mod tests {
         let notice = |text: &str| outbox.push_notice(text.into(), ms(50));
         let look = |after| outbox.lock().look(reader, start + after);
         notice("1");
-        assert_eq!(look(ms(0)), Look::Found(text("1")), "the first one waits for nothing");
+        assert_eq!(look(ms(0)), Look::Found(texts(["1"])), "the first one waits for nothing");
         notice("2");
         notice("3");
         assert_eq!(look(ms(49)), Look::Gathering(start + ms(50)));
-        assert_eq!(look(ms(50)), Look::Found(one_of_several("2")));
-        assert_eq!(look(ms(50)), Look::Found(text("3")));
+        assert_eq!(look(ms(50)), Look::Found(texts(["2", "3"])));
         notice("4");
         outbox.push("answer".into());
-        assert_eq!(look(ms(51)), Look::Found(one_of_several("4")));
-        assert_eq!(look(ms(51)), Look::Found(text("answer")));
+        assert_eq!(look(ms(51)), Look::Found(texts(["4", "answer"])));
         notice("5");
         assert_eq!(look(ms(52)), Look::Gathering(start + ms(101)));
         outbox.finish();
-        assert_eq!(look(ms(52)), Look::Found(text("5")), "an end is urgent");
+        assert_eq!(look(ms(52)), Look::Found(texts(["5"])), "an end is urgent");
         assert_eq!(look(ms(52)), Look::Found(Pull::Finished));
         outbox.push_notice("6".into(), Duration::ZERO);
-        assert_eq!(look(ms(52)), Look::Found(text("6")), "in a small room nothing waits");
+        assert_eq!(look(ms(52)), Look::Found(texts(["6"])), "in a small room nothing waits");
     }
 
     #[tokio::test]
@@ -272,13 +255,13 @@ mod tests {
             (0..3).for_each(|_| outbox.push_notice("x".repeat(FRAME_LEN_BYTES_MAX).into(), hour));
         };
         for (wake, found) in [
-            ((&|outbox: &Outbox| outbox.push("answer".into())) as &dyn Fn(&Outbox), one_of_several("2")),
+            ((&|outbox: &Outbox| outbox.push("answer".into())) as &dyn Fn(&Outbox), texts(["2", "answer"])),
             (&fill, Pull::Overflow),
         ] {
             let outbox = Arc::new(Outbox::default());
             let reader = outbox.attach();
             outbox.push_notice("1".into(), hour);
-            assert_eq!(outbox.pull(reader).await, text("1"));
+            assert_eq!(outbox.pull(reader).await, texts(["1"]));
             outbox.push_notice("2".into(), hour);
             let pulled = tokio::spawn({
                 let outbox = Arc::clone(&outbox);
@@ -305,11 +288,10 @@ mod tests {
             tokio::task::yield_now().await;
         }
         let second = outbox.resume("welcome back".into()).unwrap();
-        assert_eq!(waiting.await.unwrap(), (text("a"), Pull::Replaced));
+        assert_eq!(waiting.await.unwrap(), (texts(["a"]), Pull::Replaced));
         outbox.push("b".into());
         outbox.finish();
-        assert_eq!(outbox.pull(second).await, one_of_several("welcome back"));
-        assert_eq!(outbox.pull(second).await, text("b"));
+        assert_eq!(outbox.pull(second).await, texts(["welcome back", "b"]));
         assert_eq!(outbox.pull(second).await, Pull::Finished);
     }
 
@@ -334,9 +316,7 @@ mod tests {
         outbox.push("before".into());
         outbox.push(large.clone().into());
         outbox.push("behind".into());
-        assert_eq!(outbox.pull(reader).await, one_of_several("before"));
-        assert_eq!(outbox.pull(reader).await, one_of_several(&large));
-        assert_eq!(outbox.pull(reader).await, text("behind"));
+        assert_eq!(outbox.pull(reader).await, texts(["before", &large, "behind"]));
         assert_eq!(outbox.lock().len_bytes, 0);
     }
 
@@ -346,7 +326,7 @@ mod tests {
         let reader = outbox.attach();
         for _ in 0..10 {
             outbox.push("x".repeat(LEN_BYTES_MAX).into());
-            assert!(matches!(outbox.pull(reader).await, Pull::Text { .. }));
+            assert!(matches!(outbox.pull(reader).await, Pull::Texts(_)));
         }
     }
 }

@@ -1,11 +1,12 @@
 //! One WebSocket: its loop, its watchdog, its end.
 
+use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, WebSocket};
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
 use futures_util::stream::{SplitSink, SplitStream};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
@@ -268,14 +269,10 @@ impl Socket {
 
     async fn handle_pull(&mut self, pulled: Pull) -> Result<(), End> {
         match pulled {
-            Pull::Text { text, more } => {
+            Pull::Texts(texts) => {
                 let outbox = Arc::clone(self.caller.outbox());
-                let message = Message::Text(text);
-                let sink = &mut self.sink;
-                // What can be pulled at once is written together.
-                let send = async { if more { sink.feed(message).await } else { sink.send(message).await } };
                 tokio::select! {
-                    sent = timeout(SEND_TIMEOUT, send) => match sent {
+                    sent = timeout(SEND_TIMEOUT, write(&mut self.sink, texts)) => match sent {
                         Ok(Ok(())) => Ok(()),
                         Ok(Err(_)) | Err(_) => Err(End::Lost),
                     },
@@ -390,12 +387,10 @@ impl Socket {
             if matches!(end, End::Abuse | End::Flood) {
                 // The last error answers; they may say what is wrong.
                 let outbox = Arc::clone(self.caller.outbox());
-                while let Ok(Pull::Text { text, .. }) =
-                    timeout(Duration::ZERO, outbox.pull(self.reader)).await
+                if let Ok(Pull::Texts(texts)) = timeout(Duration::ZERO, outbox.pull(self.reader)).await
+                    && write(&mut self.sink, texts).await.is_err()
                 {
-                    if self.sink.send(Message::Text(text)).await.is_err() {
-                        return;
-                    }
+                    return;
                 }
             }
             let frame = CloseFrame { code, reason: reason.into() };
@@ -407,6 +402,17 @@ impl Socket {
         };
         let _ = timeout(SEND_TIMEOUT, closing).await;
     }
+}
+
+/// Writes text frames, with one call of the system if they fit.
+async fn write(
+    sink: &mut SplitSink<WebSocket, Message>,
+    texts: VecDeque<Utf8Bytes>,
+) -> Result<(), axum::Error> {
+    for text in texts {
+        sink.feed(Message::Text(text)).await?;
+    }
+    sink.flush().await
 }
 
 /// What it means that a message could not be read. The library's own type is not to be had here; its words are, and
