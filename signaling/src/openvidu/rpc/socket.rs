@@ -404,13 +404,21 @@ impl Socket {
     }
 }
 
-/// Writes text frames, with one call of the system if they fit.
+/// A frame longer than this is the last one of its write, in bytes. The library's buffer grows by doubling and stays, so
+/// a notice behind an answer would double what each socket takes.
+const TOGETHER_LEN_MAX: usize = 1 << 10;
+
+/// Writes text frames, short ones together.
 async fn write(
     sink: &mut SplitSink<WebSocket, Message>,
     texts: VecDeque<Utf8Bytes>,
 ) -> Result<(), axum::Error> {
     for text in texts {
+        let is_long = text.len() > TOGETHER_LEN_MAX;
         sink.feed(Message::Text(text)).await?;
+        if is_long {
+            sink.flush().await?;
+        }
     }
     sink.flush().await
 }

@@ -22,7 +22,7 @@ use file::{Failure, open_file};
 use tables::{ASIDE, FREE, RECORDS, Tables};
 
 /// Memory for pages of the file, in bytes. The library's default of 1 GiB is more than the rest of the process takes.
-const CACHE_LEN: usize = 4 << 20;
+const CACHE_LEN: usize = 1 << 20;
 
 /// A database file of this process alone.
 pub struct Embedded {
