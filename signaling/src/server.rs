@@ -22,7 +22,7 @@ use crate::descriptors;
 use crate::http::limiter::{ConnectionLimiter, ConnectionLimits};
 use crate::http::{self, KnownAddresses, Listener, Served};
 use crate::memory;
-use crate::openvidu::DIALECTS;
+use crate::openvidu::{DIALECTS, records};
 use crate::routes;
 use crate::store::{Embedded, Store, StoreError};
 use crate::tls::{Files, InUse, TlsError};
@@ -201,7 +201,7 @@ impl Server {
         // From here on the port in use, for URLs.
         config.server.https_port = https_port;
         let webhook = config.events.webhook(&config.timing)?;
-        let journal = Journal::start(webhook, config.events.cdr(&config.server.data_dir))?;
+        let journal = Journal::start(records::event, webhook, config.events.cdr(&config.server.data_dir))?;
         let answers = Arc::<Answers>::default();
         let redirects = http::plain::router(&config, Arc::clone(&answers));
         let acme = fetched_for.map(|name| acme(&config, name, answers, https.certificate.clone()));

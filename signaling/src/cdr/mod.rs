@@ -1,7 +1,7 @@
 //! Events: call detail records on disk, and an application's webhook.
 //!
 //! A change of the model makes [`crate::session::Fact`]s. They come here when they are durable, in the order of the
-//! changes, and become events with OpenVidu's names and fields. Nothing waits for a receiver or a disk: an event that
+//! changes, and an adapter's [`Encode`] makes events of them. Nothing waits for a receiver or a disk: an event that
 //! finds no room is dropped and counted.
 
 mod client;
@@ -17,8 +17,7 @@ use serde_json::{Value, json};
 
 use crate::session::Fact;
 pub(crate) use endpoint::Endpoint;
-use event::Event;
-pub(crate) use event::Moment;
+pub(crate) use event::{Encode, Event, Moment};
 use file::LogFile;
 pub(crate) use file::Settings as FileSettings;
 pub(crate) use kind::Kind;
@@ -40,8 +39,8 @@ pub enum JournalError {
 }
 
 /// The receivers of events: an application's webhook and files of call detail records.
-#[derive(Default)]
 pub struct Journal {
+    encode: Encode,
     webhook: Option<Webhook>,
     file: Option<LogFile>,
 }
@@ -51,13 +50,17 @@ impl Journal {
     ///
     /// # Errors
     /// When the webhook's certificates or the directory of the records cannot be used.
-    pub fn start(webhook: Option<WebhookSettings>, file: Option<FileSettings>) -> Result<Self, JournalError> {
+    pub fn start(
+        encode: Encode,
+        webhook: Option<WebhookSettings>,
+        file: Option<FileSettings>,
+    ) -> Result<Self, JournalError> {
         let webhook = webhook.map(Webhook::start).transpose().map_err(JournalError::Webhook)?;
         let start = |file: FileSettings| {
             let why = |error| JournalError::File(format!("{}: {error}", file.dir.display()));
             LogFile::start(&file).map_err(why)
         };
-        Ok(Self { webhook, file: file.map(start).transpose()? })
+        Ok(Self { encode, webhook, file: file.map(start).transpose()? })
     }
 
     /// Sends and writes events. Never waits.
@@ -69,7 +72,7 @@ impl Journal {
         if self.webhook.is_none() && self.file.is_none() {
             return;
         }
-        for event in facts.iter().map(|fact| Event::new(moment, fact)) {
+        for event in facts.iter().map(|fact| (self.encode)(moment, fact)) {
             if let Some(file) = &self.file {
                 file.push(&event);
             }

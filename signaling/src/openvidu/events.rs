@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{first, shapes};
+use super::{first, reasons, shapes};
 use crate::openvidu::Generation;
 use crate::session::Notice;
 
@@ -23,17 +23,17 @@ fn method_and_params(notice: &Notice, generation: Generation) -> (&'static str, 
             ("participantJoined", json!({"id": connection, "createdAt": created_at_ms, "metadata": metadata}))
         }
         Notice::Left { connection, reason } => {
-            ("participantLeft", json!({gone: connection, "reason": reason.as_str()}))
+            ("participantLeft", json!({gone: connection, "reason": reasons::word(*reason)}))
         }
         Notice::Evicted { connection, reason } => {
-            ("participantEvicted", json!({"connectionId": connection, "reason": reason.as_str()}))
+            ("participantEvicted", json!({"connectionId": connection, "reason": reasons::word(*reason)}))
         }
         Notice::Published { connection, stream, created_at_ms, options } => {
             let stream = shapes::Stream { id: stream, created_at_ms: *created_at_ms, options, generation };
             ("participantPublished", json!({"id": connection, "streams": [stream]}))
         }
         Notice::Unpublished { connection, reason } => {
-            ("participantUnpublished", json!({gone: connection, "reason": reason.as_str()}))
+            ("participantUnpublished", json!({gone: connection, "reason": reasons::word(*reason)}))
         }
         Notice::Recalled { publisher, stream, sdp } => (
             "forciblyReconnectSubscriber",

@@ -8,6 +8,8 @@ mod generation;
 pub mod info;
 pub mod json;
 pub mod peer_stats;
+mod reasons;
+pub mod records;
 pub mod rest;
 pub mod rpc;
 pub mod shapes;

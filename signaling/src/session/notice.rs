@@ -4,7 +4,7 @@ use serde_json::Value;
 
 use super::{Fact, MediaOptions, PlacedPeer, Stream};
 
-/// Why a participant, a stream or a session ended, in the words of the protocol.
+/// Why a participant, a stream or a session ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Reason {
     /// Left of its own will.
@@ -41,31 +41,6 @@ pub enum Reason {
     NodeCrashed,
     /// This server shuts down.
     ServerStopped,
-}
-
-impl Reason {
-    /// The word of the protocol.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Disconnect => "disconnect",
-            Self::ForceDisconnectByUser => "forceDisconnectByUser",
-            Self::ForceDisconnectByServer => "forceDisconnectByServer",
-            Self::SessionClosedByServer => "sessionClosedByServer",
-            Self::NetworkDisconnect => "networkDisconnect",
-            Self::Unpublish => "unpublish",
-            Self::ForceUnpublishByUser => "forceUnpublishByUser",
-            Self::ForceUnpublishByServer => "forceUnpublishByServer",
-            Self::Unsubscribe => "unsubscribe",
-            Self::LastParticipantLeft => "lastParticipantLeft",
-            Self::RecordingStoppedByServer => "recordingStoppedByServer",
-            Self::BroadcastStoppedByServer => "broadcastStoppedByServer",
-            Self::AutomaticStop => "automaticStop",
-            Self::MediaServerDisconnect => "mediaServerDisconnect",
-            Self::MediaServerReconnect => "mediaServerReconnect",
-            Self::NodeCrashed => "nodeCrashed",
-            Self::ServerStopped => "openviduServerStopped",
-        }
-    }
 }
 
 /// A notice to clients. The dialect of a client encodes it for the wire.
