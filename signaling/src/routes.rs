@@ -8,7 +8,8 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
-use axum::{Router, middleware};
+use axum::{Json, Router, middleware};
+use serde::Deserialize;
 
 use crate::app::App;
 use crate::http::Via;
@@ -29,7 +30,8 @@ pub(crate) fn router(app: &Arc<App>) -> Router {
         Router::new().route("/millrace/stats", get(stats::stats)).route("/openvidu/cdr", get(cdr::list));
     let protected = Router::new()
         .route("/openvidu/cdr/{file}", get(cdr::get))
-        .route("/millrace/debug/panic/{shard}", post(inject_panic));
+        .route("/millrace/debug/panic/{shard}", post(inject_panic))
+        .route("/millrace/debug/repoint", post(repoint));
     let protected = rest::readable(app, readable)
         .merge(rest::protected(app, protected))
         .layer(middleware::from_fn_with_state(Arc::clone(app), rest::limit_rate));
@@ -137,6 +139,31 @@ fn take_socket(
         .max_message_size(message_len_max)
         .max_frame_size(message_len_max)
         .on_upgrade(move |socket| rpc::serve(app, socket, remote, host, generation, permit))
+}
+
+/// Which viewer is pointed at another stream.
+#[derive(Deserialize)]
+struct Repoint {
+    session: String,
+    connection: String,
+    from: String,
+    to: String,
+}
+
+/// Points a viewer at another stream, where the operator allowed it: OpenVidu's clients have no message for it.
+async fn repoint(State(app): State<Arc<App>>, Json(wish): Json<Repoint>) -> Response {
+    if !app.config.server.allow_fault_injection {
+        return StatusCode::FORBIDDEN.into_response();
+    }
+    let Repoint { session, connection, from, to } = wish;
+    let pointed = match app.member(&session, &connection) {
+        Ok(viewer) => app.repoint(&viewer, &from, &to, app.relay_deadline(), None).await,
+        Err(refusal) => Err(refusal.into()),
+    };
+    match pointed {
+        Ok(()) => StatusCode::NO_CONTENT.into_response(),
+        Err(error) => (StatusCode::CONFLICT, error.to_string()).into_response(),
+    }
 }
 
 /// Makes a shard panic, where the operator allowed it.

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use crate::access::Principal;
 use crate::delivery::Outbox;
-use crate::registry::{LockedSession, NegotiationLock, SessionCell};
+use crate::registry::{Client, LockedSession, NegotiationLock, SessionCell};
 use crate::session::Refusal;
 
 /// A participant in its session, with the socket that it uses, if any.
@@ -25,6 +25,18 @@ pub struct Member {
 }
 
 impl Member {
+    /// The participant of a connection, on the socket that is the outbox's reader of that number.
+    pub(super) fn of(cell: &Arc<SessionCell>, connection: &str, client: &Client, reader: u64) -> Self {
+        Self {
+            cell: Arc::clone(cell),
+            connection: connection.to_owned(),
+            resume_key: client.resume_key.clone(),
+            outbox: Arc::clone(&client.outbox),
+            negotiation: Arc::clone(&client.negotiation),
+            reader,
+        }
+    }
+
     /// Its session's id.
     pub fn session(&self) -> &str {
         self.cell.id()

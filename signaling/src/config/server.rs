@@ -45,7 +45,8 @@ pub struct Server {
     #[arg(long, env = "MILLRACE_READY_FILE", value_name = "FILE")]
     pub ready_file: Option<PathBuf>,
 
-    /// Lets tests make parts of the server fail on purpose: `POST /millrace/debug/panic/{shard}`.
+    /// Lets tests make parts of the server fail on purpose: `POST /millrace/debug/panic/{shard}`. Also lets them
+    /// point a viewer at another stream: `POST /millrace/debug/repoint`.
     #[arg(long, env = "MILLRACE_ALLOW_FAULT_INJECTION", hide = true)]
     pub allow_fault_injection: bool,
 }

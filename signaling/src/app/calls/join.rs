@@ -102,14 +102,7 @@ impl App {
             budget: Budget::new(Instant::now()),
             liveness: request.liveness,
         };
-        let member = Member {
-            cell: Arc::clone(&cell),
-            connection: connection.clone(),
-            resume_key: resume_key.clone(),
-            outbox: Arc::clone(&client.outbox),
-            negotiation: Arc::clone(&client.negotiation),
-            reader: client.outbox.reader(),
-        };
+        let member = Member::of(&cell, &connection, &client, client.outbox.reader());
         locked.clients.insert(connection.clone(), client);
         let port = relay.shards.iter().find(|found| found.shard == shard).map_or(0, |found| found.port);
         let answer = match answer(&Joined { locked: &locked, member: &member, media_port: port }) {
@@ -163,10 +156,23 @@ impl App {
         let client = locked.clients.get(&connection).ok_or(Refusal::UserClosed)?;
         let reader = resume(&client.outbox).ok_or(Refusal::UserClosed)?;
         tracing::info!(session = %cell.id(), connection, "came back");
-        let (outbox, negotiation) = (Arc::clone(&client.outbox), Arc::clone(&client.negotiation));
+        let member = Member::of(&cell, &connection, client, reader);
         self.welcome(&mut locked, &connection);
         drop(locked);
-        Ok(Member { cell, connection, resume_key: resume_key.to_owned(), outbox, negotiation, reader })
+        Ok(member)
+    }
+
+    /// The participant of that connection, as one of its clients would act.
+    ///
+    /// # Errors
+    /// When there is no such session, or the connection has not joined.
+    pub fn member(&self, session: &str, connection: &str) -> Result<Member, Refusal> {
+        let cell = self.registry.get(session).ok_or(Refusal::SessionNotFound)?;
+        let locked = cell.lock().ok_or(Refusal::SessionNotFound)?;
+        let client = locked.clients.get(connection).ok_or(Refusal::UserNotFound)?;
+        let member = Member::of(&cell, connection, client, client.outbox.reader());
+        drop(locked);
+        Ok(member)
     }
 
     /// A member leaves.

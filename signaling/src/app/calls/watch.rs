@@ -11,7 +11,7 @@ use super::negotiate::{Facts, Side};
 use crate::clock;
 use crate::registry::SessionCell;
 use crate::relay::LinkError;
-use crate::session::{Attempt, Offer, Refusal};
+use crate::session::{Attempt, Changes, Offer, Refusal};
 
 impl App {
     /// A member watches a stream, with an offer of its own. `answer` is made of our answer, and leaves with the change.
@@ -146,15 +146,17 @@ impl App {
             let mut locked = who.lock()?;
             let home = self.registry.place(&mut locked.session).ok_or_else(CallError::no_shard)?;
             let (endpoint, changes) = locked.session.repoint(&who.connection, from, to, clock::now_ms())?;
-            self.carry_out(&mut locked, changes, answer);
+            self.carry_out(&mut locked, changes, None);
             (endpoint.shard_or(home), endpoint.output_commands(home).collect::<Vec<_>>())
         };
         // The model contains the change already. If the relay does not get it now, the next reconciliation sends it.
-        match self.link.apply(shard, &commands, deadline).await {
-            Ok(()) => Ok(()),
-            Err(error @ LinkError::Rejected(..)) => Err(CallError::MediaEndpoint(error.to_string())),
-            Err(error) => Err(CallError::unreachable(&error)),
-        }
+        self.link.apply(shard, &commands, deadline).await.map_err(|error| match error {
+            LinkError::Rejected(..) => CallError::MediaEndpoint(error.to_string()),
+            _ => CallError::unreachable(&error),
+        })?;
+        // The answer leaves now, so that a failure is the only answer.
+        self.change(who, |_| Ok((Changes::default(), answer)))?;
+        Ok(())
     }
 
     /// A member no longer watches what the connection `publisher` sends.
