@@ -12,7 +12,7 @@ use crate::sdp::{
     self, ForcedCodec, Formats, IceCredentials, Ids, KindIds, Negotiated, SdpError, Ssrcs, Terms,
 };
 use crate::session::{
-    ConnectionProperties, Endpoint, ForcedVideoCodec, MediaOptions, MediaServer, Offer, Session, Stream,
+    ConnectionProperties, Endpoint, ForcedVideoCodec, MediaOptions, Offer, Offerer, Session, Stream,
 };
 
 /// Length of the server's ICE user fragment, in characters. It has 71 bits, so that no two in one relay are the same.
@@ -38,7 +38,7 @@ pub(super) struct Context<'a> {
     /// The session's codec policy.
     pub codec: ForcedVideoCodec,
     /// Decides who makes the offers to viewers in the session. The preferred video codec depends on it.
-    pub media_server: MediaServer,
+    pub offerer: Offerer,
     /// Whether a publisher may use another codec when it does not have that one.
     pub fall_back: bool,
     /// The video codec of the streams in the session, if there are any.
@@ -206,7 +206,7 @@ impl Context<'_> {
     }
 
     fn terms<'t>(&self, local: &'t Local, stream: &'t str, tracks: &'t Tracks, loopback: bool) -> Terms<'t> {
-        let options = self.connection.kurento_options.clone().unwrap_or_default();
+        let options = self.connection.bandwidth.clone().unwrap_or_default();
         let server = &self.config.streams;
         Terms {
             ids: &local.ids,
@@ -214,7 +214,7 @@ impl Context<'_> {
             fingerprint: local.fingerprint,
             candidates: &local.candidates,
             ice_tcp: self.takes_tcp(),
-            forced_video_codec: forced(self.codec, self.media_server),
+            forced_video_codec: forced(self.codec, self.offerer),
             fall_back: self.fall_back,
             family: self.family,
             formats: Formats { audio: &tracks.audio_formats, video: &tracks.video_formats },
@@ -278,11 +278,9 @@ fn ssrcs() -> Ssrcs {
     Ssrcs { media, rtx }
 }
 
-const fn forced(codec: ForcedVideoCodec, media_server: MediaServer) -> ForcedCodec {
+const fn forced(codec: ForcedVideoCodec, offerer: Offerer) -> ForcedCodec {
     match codec {
-        ForcedVideoCodec::MediaServerPreferred if matches!(media_server, MediaServer::Mediasoup) => {
-            ForcedCodec::None
-        }
+        ForcedVideoCodec::MediaServerPreferred if matches!(offerer, Offerer::Server) => ForcedCodec::None,
         ForcedVideoCodec::MediaServerPreferred | ForcedVideoCodec::Vp8 => ForcedCodec::Vp8,
         ForcedVideoCodec::Vp9 => ForcedCodec::Vp9,
         ForcedVideoCodec::H264 => ForcedCodec::H264,

@@ -33,7 +33,7 @@ pub use plain::Plain;
 pub use rest::{Rest, SECRET_FILE, invitations};
 pub use server::Server;
 pub use sockets::Sockets;
-pub use streams::Streams;
+pub use streams::{Streams, media_server, media_server_named};
 pub use timing::Timing;
 pub use turn::Turn;
 

@@ -2,7 +2,7 @@
 
 use clap::Args;
 
-use crate::session::{ForcedVideoCodec, MediaServer};
+use crate::session::{ForcedVideoCodec, Offerer};
 
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see the group of garbage")]
@@ -37,7 +37,7 @@ pub struct Streams {
     /// Negotiation in sessions that set none: kurento (viewers send the offer) or mediasoup (the server sends the
     /// offer).
     #[arg(long, value_parser = parse_media_server, default_value = "kurento")]
-    pub media_server: MediaServer,
+    pub media_server: Offerer,
 
     /// Maximum number of viewer connections of one session on the shard of its publishers. Further ones go to the shard
     /// with the least load. 0 keeps every session on one shard.
@@ -50,6 +50,19 @@ fn parse_codec(name: &str) -> Result<ForcedVideoCodec, String> {
         .ok_or_else(|| "not one of MEDIA_SERVER_PREFERRED, NONE, VP8, VP9, H264, AV1".into())
 }
 
-fn parse_media_server(name: &str) -> Result<MediaServer, String> {
-    MediaServer::parse(name).ok_or_else(|| "neither kurento nor mediasoup".into())
+fn parse_media_server(name: &str) -> Result<Offerer, String> {
+    media_server_named(name).ok_or_else(|| "neither kurento nor mediasoup".into())
+}
+
+/// The OpenVidu media server whose clients negotiate in that way.
+pub const fn media_server(offerer: Offerer) -> &'static str {
+    match offerer {
+        Offerer::Viewer => "kurento",
+        Offerer::Server => "mediasoup",
+    }
+}
+
+/// How clients of the OpenVidu media server of that name negotiate.
+pub fn media_server_named(name: &str) -> Option<Offerer> {
+    [Offerer::Viewer, Offerer::Server].into_iter().find(|offerer| media_server(*offerer) == name)
 }

@@ -104,7 +104,7 @@ impl Serialize for Connection<'_> {
         object.serialize_entry("type", "WEBRTC")?;
         object.serialize_entry("record", &properties.record)?;
         object.serialize_entry("role", properties.role.as_str())?;
-        object.serialize_entry("kurentoOptions", &properties.kurento_options)?;
+        object.serialize_entry("kurentoOptions", &properties.bandwidth)?;
         object.serialize_entry("customIceServers", &properties.custom_ice_servers)?;
         for of_a_camera in ["rtspUri", "adaptativeBitrate", "onlyPlayWithSubscribers", "networkCache"] {
             object.serialize_entry(of_a_camera, &())?;

@@ -18,7 +18,7 @@ pub struct Caps {
 
 impl Caps {
     fn receive_max_kbps(self, connection: &Connection) -> u32 {
-        let own = connection.properties.kurento_options.as_ref();
+        let own = connection.properties.bandwidth.as_ref();
         limit(own.and_then(|own| own.video_max_recv_bandwidth).unwrap_or(self.receive_max_kbps))
     }
 
@@ -60,7 +60,7 @@ impl Session {
 
 /// The limit on what `viewer` is sent of one stream, if it has one of its own, in kbit/s.
 pub(super) fn own_send_max_kbps(viewer: &Connection) -> Option<u32> {
-    viewer.properties.kurento_options.as_ref().and_then(|own| own.video_max_send_bandwidth)
+    viewer.properties.bandwidth.as_ref().and_then(|own| own.video_max_send_bandwidth)
 }
 
 #[cfg(test)]
@@ -68,7 +68,7 @@ mod tests {
     use millrace_control::{Codec, PutSubscription, PutTrack};
 
     use super::super::testing::{empty, endpoint, join, stream};
-    use super::super::{Endpoint, KurentoOptions, Role};
+    use super::super::{BandwidthLimits, Endpoint, Role};
     use super::*;
 
     const SERVER: Caps = Caps { receive_max_kbps: 1_000, send_max_kbps: 0 };
@@ -91,10 +91,10 @@ mod tests {
 
     fn limited(session: &mut Session, id: &str, receive: Option<u32>, send: Option<u32>) {
         let mut connection = session.roster.remove(id).unwrap();
-        connection.properties.kurento_options = Some(KurentoOptions {
+        connection.properties.bandwidth = Some(BandwidthLimits {
             video_max_recv_bandwidth: receive,
             video_max_send_bandwidth: send,
-            ..KurentoOptions::default()
+            ..BandwidthLimits::default()
         });
         session.roster.push(connection);
     }

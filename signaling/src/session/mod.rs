@@ -49,7 +49,7 @@ pub use notice::{Audience, Changes, Notice, Notification, Reason};
 pub use offers::{Attempt, Offer, Offers};
 pub use part::Part;
 pub use properties::{
-    ConnectionProperties, ForcedVideoCodec, IceServer, KurentoOptions, MediaServer, SessionProperties,
+    BandwidthLimits, ConnectionProperties, ForcedVideoCodec, IceServer, Offerer, SessionProperties,
     default_recording_properties,
 };
 pub use refusal::Refusal;

@@ -22,8 +22,8 @@ pub struct SessionProperties {
     /// not have what is sent is refused.
     pub allow_transcoding: bool,
     /// Whether the viewer or the server makes the offer to watch a stream.
-    #[serde(default)]
-    pub media_server: MediaServer,
+    #[serde(default, rename = "media_server")]
+    pub offerer: Offerer,
 }
 
 impl Default for SessionProperties {
@@ -35,7 +35,7 @@ impl Default for SessionProperties {
             default_recording_properties: default_recording_properties(),
             forced_video_codec: ForcedVideoCodec::MediaServerPreferred,
             allow_transcoding: false,
-            media_server: MediaServer::default(),
+            offerer: Offerer::default(),
         }
     }
 }
@@ -89,30 +89,16 @@ impl ForcedVideoCodec {
     }
 }
 
-/// The OpenVidu media server whose negotiation the session follows. With both, publishers make the offer.
+/// Who makes the offer when a stream is watched. Publishers always make theirs.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum MediaServer {
-    /// Viewers offer.
+pub enum Offerer {
+    /// The viewer.
     #[default]
-    Kurento,
-    /// The server offers to viewers.
-    Mediasoup,
-}
-
-impl MediaServer {
-    /// The name the protocol uses.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Kurento => "kurento",
-            Self::Mediasoup => "mediasoup",
-        }
-    }
-
-    /// The one of that name.
-    pub fn parse(name: &str) -> Option<Self> {
-        [Self::Kurento, Self::Mediasoup].into_iter().find(|server| server.as_str() == name)
-    }
+    #[serde(rename = "kurento")]
+    Viewer,
+    /// The server.
+    #[serde(rename = "mediasoup")]
+    Server,
 }
 
 /// Properties of a connection, fixed when its token is made.
@@ -125,7 +111,8 @@ pub struct ConnectionProperties {
     /// Whether recordings include it.
     pub record: bool,
     /// Bandwidth limits of this connection, absent where the server's apply.
-    pub kurento_options: Option<KurentoOptions>,
+    #[serde(rename = "kurento_options")]
+    pub bandwidth: Option<BandwidthLimits>,
     /// ICE servers for this connection in place of our own.
     pub custom_ice_servers: Vec<IceServer>,
     /// Whether the client joined with the server's secret and without a token of an application. Its role does not
@@ -149,7 +136,7 @@ impl ConnectionProperties {
 /// Limits in kbit/s; "receive" is from the client to us, 0 is unlimited.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
-pub struct KurentoOptions {
+pub struct BandwidthLimits {
     /// Most that the client may send.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub video_max_recv_bandwidth: Option<u32>,

@@ -241,7 +241,7 @@ mod tests {
         assert_eq!((publisher.dialect.as_str(), publisher.resume_key.as_str()), ("", "rpc_con_A"));
         assert_eq!(publisher.stream.as_ref().unwrap().options.frame_rate, Some(30));
         let waiting = &session.connection("con_C").unwrap().properties;
-        assert_eq!(waiting.kurento_options.as_ref().unwrap().video_max_recv_bandwidth, Some(500));
+        assert_eq!(waiting.bandwidth.as_ref().unwrap().video_max_recv_bandwidth, Some(500));
         assert_eq!(waiting.custom_ice_servers[0].username.as_deref(), Some("u"));
         let restored = again(&records(&mut session));
         assert_eq!(restored.graph().endpoints().count(), 2, "and is stored anew in parts");

@@ -48,7 +48,7 @@ async fn the_mode_is_the_sessions_or_the_servers() {
     assert_eq!(bad.status, 400);
 
     let change = |config: &mut millrace_signaling::Config| {
-        config.streams.media_server = millrace_signaling::session::MediaServer::Mediasoup;
+        config.streams.media_server = millrace_signaling::session::Offerer::Server;
     };
     let world = World::with(1, change).await;
     let plain = session(&world, &json!({})).await;

@@ -14,9 +14,7 @@ use tokio::time::Instant;
 use super::super::negotiation::{Agreed, Context};
 use super::super::{Answer, App, CallError, Member};
 use crate::relay::LinkError;
-use crate::session::{
-    Changes, ConnectionProperties, Endpoint, ForcedVideoCodec, MediaServer, Refusal, Session,
-};
+use crate::session::{Changes, ConnectionProperties, Endpoint, ForcedVideoCodec, Offerer, Refusal, Session};
 
 /// How long the answer to a failed republish waits until the relay has the old endpoint again.
 const UNDO_WAIT: Duration = Duration::from_secs(1);
@@ -27,7 +25,7 @@ pub(super) struct Facts {
     codec: ForcedVideoCodec,
     fall_back: bool,
     family: Option<CodecKind>,
-    media_server: MediaServer,
+    offerer: Offerer,
     properties: ConnectionProperties,
 }
 
@@ -40,7 +38,7 @@ impl Facts {
             codec: session.properties.forced_video_codec,
             fall_back: session.properties.allow_transcoding,
             family: session.video_family(),
-            media_server: session.properties.media_server,
+            offerer: session.properties.offerer,
             properties: connection.properties.clone(),
         })
     }
@@ -59,7 +57,7 @@ impl Facts {
             home,
             room: self.room,
             codec: self.codec,
-            media_server: self.media_server,
+            offerer: self.offerer,
             fall_back: self.fall_back,
             family: self.family,
             connection: &self.properties,

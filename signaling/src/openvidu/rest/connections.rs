@@ -17,7 +17,7 @@ use crate::config::Limits;
 use crate::http::Via;
 use crate::ice_servers;
 use crate::ids;
-use crate::session::{Connection, ConnectionProperties, KurentoOptions, Refusal, Role};
+use crate::session::{BandwidthLimits, Connection, ConnectionProperties, Refusal, Role};
 
 /// What the address of an IP camera may begin with.
 const CAMERA_SCHEMES: [&str; 5] = ["file", "rtsp", "rtsps", "http", "https"];
@@ -57,7 +57,7 @@ pub(super) async fn create_token(
         "session": session,
         "data": properties.data,
         "role": properties.role.as_str(),
-        "kurentoOptions": properties.kurento_options,
+        "kurentoOptions": properties.bandwidth,
     })))
 }
 
@@ -159,7 +159,7 @@ fn properties(body: &Body, limits: &Limits) -> Result<ConnectionProperties, Fail
         role: body.choice("role", Role::parse)?.unwrap_or_default(),
         data: data.to_owned(),
         record: body.bool("record")?.unwrap_or(true),
-        kurento_options: body.value("kurentoOptions").map(kurento_options).transpose()?,
+        bandwidth: body.value("kurentoOptions").map(kurento_options).transpose()?,
         custom_ice_servers: servers.unwrap_or_default(),
         by_secret: false,
     })
@@ -185,7 +185,7 @@ fn no_ip_cameras(body: &Body) -> Failure {
     check().map_or_else(|wrong| wrong, |()| none())
 }
 
-fn kurento_options(value: &Value) -> Result<KurentoOptions, Failure> {
+fn kurento_options(value: &Value) -> Result<BandwidthLimits, Failure> {
     let body = Body::from_value(value).ok_or_else(|| Failure::bad("kurentoOptions must be an object"))?;
     let filters = match body.value("allowedFilters") {
         None => Some(Vec::new()),
@@ -194,7 +194,7 @@ fn kurento_options(value: &Value) -> Result<KurentoOptions, Failure> {
         }
         Some(_) => None,
     };
-    Ok(KurentoOptions {
+    Ok(BandwidthLimits {
         video_max_recv_bandwidth: body.u32("videoMaxRecvBandwidth")?,
         video_min_recv_bandwidth: body.u32("videoMinRecvBandwidth")?,
         video_max_send_bandwidth: body.u32("videoMaxSendBandwidth")?,

@@ -117,7 +117,7 @@ async fn open(app: &App, id: &str) -> Result<(), Failure> {
         custom_session_id: id.to_owned(),
         forced_video_codec: streams.forced_video_codec,
         allow_transcoding: streams.allow_transcoding,
-        media_server: streams.media_server,
+        offerer: streams.media_server,
         ..SessionProperties::default()
     };
     match sessions::make(app, properties).await {

@@ -13,12 +13,10 @@ use super::fields::{MEDIA_MODES, RECORDING_MODES, SESSION_PROPERTIES};
 use super::request::{Named, Raw, Shown};
 use super::{Failure, until_settled};
 use crate::app::App;
-use crate::config::Streams;
+use crate::config::{Streams, media_server_named};
 use crate::http::long_list::{JsonText, LongList};
 use crate::ids;
-use crate::session::{
-    ForcedVideoCodec, MediaServer, Reason, Refusal, SessionProperties, default_recording_properties,
-};
+use crate::session::{ForcedVideoCodec, Reason, Refusal, SessionProperties, default_recording_properties};
 
 /// Sessions that a list copies before other requests have a turn.
 const SESSIONS_AT_ONCE: usize = 4;
@@ -105,7 +103,7 @@ fn properties(body: &Body, server: &Streams) -> Result<SessionProperties, Failur
             .unwrap_or(server.forced_video_codec),
         allow_transcoding: body.bool("allowTranscoding")?.unwrap_or(server.allow_transcoding),
         // Ours: OpenVidu has one for all sessions.
-        media_server: body.choice("mediaServer", MediaServer::parse)?.unwrap_or(server.media_server),
+        offerer: body.choice("mediaServer", media_server_named)?.unwrap_or(server.media_server),
     })
 }
 

@@ -12,13 +12,13 @@ use super::{Call, Caller, Outcome, Params, success};
 use crate::access::Denied;
 use crate::app::{CallError, IceClient, JoinRequest, Joined, Member, NewConnection};
 use crate::clock;
+use crate::config::media_server;
 use crate::ice_servers;
 use crate::ids;
 use crate::openvidu::Generation;
 use crate::registry::Liveness;
 use crate::session::{
-    Connection, ConnectionProperties, IceServer, MediaServer, RECORDER, Reason, Refusal, Role,
-    SessionProperties,
+    Connection, ConnectionProperties, IceServer, Offerer, RECORDER, Reason, Refusal, Role, SessionProperties,
 };
 
 /// Longest description of the client's platform that is kept, in characters.
@@ -191,9 +191,9 @@ impl Caller {
             Generation::Second => reported.to_client(sdk_version),
         };
         // Clients of the first generation know one way only.
-        let media_server = match self.generation {
-            Generation::First => MediaServer::Kurento,
-            Generation::Second => session.properties.media_server,
+        let offerer = match self.generation {
+            Generation::First => Offerer::Viewer,
+            Generation::Second => session.properties.offerer,
         };
         Ok(JoinResult {
             id: &connection.id,
@@ -204,7 +204,7 @@ impl Caller {
             session: &session.id,
             session_id: &participant.resume_key,
             version,
-            media_server: media_server.as_str(),
+            media_server: media_server(offerer),
             video_simulcast: false,
             record: connection.properties.record,
             role: connection.properties.role.as_str(),
