@@ -93,7 +93,7 @@ fn is_host_byte(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'[' | b']' | b':')
 }
 
-/// What clients are told of a TURN server that read no list: native applications do.
+/// A TURN server for clients that read no list of servers, such as native applications.
 #[derive(Debug, PartialEq, Eq)]
 pub struct Turn<'a> {
     /// Its host, a literal of IPv6 in brackets.

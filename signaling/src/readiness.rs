@@ -17,7 +17,7 @@ use crate::supervise;
 struct Parts {
     /// Whether the relay is there.
     relay: bool,
-    /// Addresses that clients are told to send media to.
+    /// The addresses for media that clients get.
     addresses: Vec<String>,
     /// Commits the store could not make since the start. Calls go on without them, until a restart.
     store_failures: u64,

@@ -98,7 +98,7 @@ impl StartError {
     }
 }
 
-/// Runs signaling until it is told to end by SIGTERM or SIGINT.
+/// Runs signaling until SIGTERM or SIGINT.
 ///
 /// # Errors
 /// When it cannot start; the message names the setting and what to do.
@@ -296,7 +296,7 @@ enum PlainListener {
     /// There is none, or the relay's edge has it.
     Elsewhere,
     Here(TcpListener),
-    /// Somebody else has the port, or it is not allowed yet.
+    /// Another program has the port, or this process may not use it yet.
     Later(u16),
 }
 
@@ -405,7 +405,7 @@ async fn listen(option: &'static str, address: SocketAddr) -> Result<TcpListener
     TcpListener::bind(address).await.map_err(|error| StartError::Listen { option, address, error })
 }
 
-/// Tells whoever waits that everything is ready.
+/// Says that everything is ready.
 async fn announce(app: Arc<App>, https_port: u16, http_port: u16) {
     while app.link.ready(Instant::now() + RELAY_WAIT).await.is_err() {}
     let Some(path) = &app.config.server.ready_file else { return };

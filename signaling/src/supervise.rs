@@ -99,7 +99,7 @@ struct Registered {
 pub struct Part {
     /// Its name. Several may have the same.
     pub name: &'static str,
-    /// False when it has ended unexpectedly. Where an end ends the process, nobody sees that.
+    /// False when it has ended unexpectedly. If an end ends the process, no caller sees this.
     pub is_alive: bool,
 }
 

@@ -88,7 +88,7 @@ impl File {
             (CONTENT_TYPE, self.kind),
             (CONTENT_SECURITY_POLICY, POLICY),
             (X_CONTENT_TYPE_OPTIONS, "nosniff"),
-            // The address may hold the secret behind its #; no other site is told of it.
+            // The address may hold the secret behind its #. No other site may see it.
             (REFERRER_POLICY, "no-referrer"),
         ];
         let mut response = (common, of_file, form.bytes).into_response();

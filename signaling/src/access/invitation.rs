@@ -1,4 +1,4 @@
-//! Signed invitations: a text that lets whoever holds it into one session, with one role, until it expires.
+//! Signed invitations: a text that lets its holder into one session, with one role, until it expires.
 //!
 //! The server keeps no list of them. An invitation is its own proof: the claims as JSON and an HMAC-SHA256 over them, both
 //! in base64url (RFC 4648 §5), with a dot between. Everybody may read the claims; only the holder of the key can write
@@ -35,7 +35,7 @@ pub struct Invitation {
     /// Whether it makes the session when there is none.
     #[serde(default, skip_serializing_if = "is_false")]
     pub creates: bool,
-    /// What the application says of whoever enters. The other participants are shown it.
+    /// What the application says of the guest. The other participants see it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub name: Option<String>,
     /// A random text, so that no two invitations are the same.

@@ -40,7 +40,7 @@ pub struct AccessRates {
     pub entries: Option<Rate>,
 }
 
-/// Why nobody was identified.
+/// Why no principal was identified.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// The secret is wrong.
@@ -54,7 +54,7 @@ impl Access {
     /// Access by these secrets, and by invitations that are signed with this key.
     ///
     /// # Errors
-    /// When the secrets cannot be told apart or are too short.
+    /// When two secrets are equal or a secret is too short.
     pub fn new(
         secrets: &SecretTexts,
         invitations: Invitations,

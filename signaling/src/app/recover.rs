@@ -80,6 +80,10 @@ impl App {
             for (session, connection) in ended {
                 let Some(cell) = registry.get(&session) else { continue };
                 let Some(mut locked) = cell.lock() else { continue };
+                // It may have begun again meanwhile.
+                if !locked.media_are_over(&connection) {
+                    continue;
+                }
                 if let Ok(changes) = locked.session.leave(&connection, Reason::NetworkDisconnect) {
                     tracing::info!(%session, connection, "its media are over");
                     app.carry_out(&mut locked, changes, None);

@@ -6,7 +6,7 @@ use clap::Args;
 #[derive(Clone, Debug, Args)]
 #[allow(missing_docs, reason = "see above")]
 pub struct Garbage {
-    /// Seconds between two searches for sessions that nobody ever joined. 0 turns the search off.
+    /// Seconds between two searches for sessions that no client ever joined. 0 turns the search off.
     #[arg(id = "garbage_interval_s", long = "garbage-interval-s", value_name = "S", default_value_t = 900)]
     pub interval_s: u64,
 

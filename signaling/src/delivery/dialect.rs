@@ -15,7 +15,7 @@ pub type Text = Utf8Bytes;
 pub struct Dialect {
     /// Its name in the store.
     pub name: &'static str,
-    /// The text of a notice. `None` when clients of this kind are not told of it.
+    /// The text of a notice. `None` when clients of this kind get no such notice.
     pub encode: fn(&Notice) -> Option<Text>,
     /// Whether its clients answer an offer that comes without a request of theirs
     /// ([`Notice::Recalled`](crate::session::Notice::Recalled)).

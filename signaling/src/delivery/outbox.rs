@@ -1,8 +1,8 @@
 //! What a participant is to be sent.
 //!
 //! An outbox belongs to the participant, not to the socket: while a socket is lost, answers and notifications wait in
-//! it for the next one. What was written to a socket before anybody noticed that it was dead is gone. Whoever attaches
-//! last reads; the reader before learns that it was replaced.
+//! it for the next one. What was written to a dead socket is lost. The last
+//! reader that attaches reads. The reader before gets [`Pull::Replaced`].
 //!
 //! Answers leave at once. Notices of a large room gather for some milliseconds, so that one write carries several: when
 //! 200 people a second enter a room of 2 000, each of them is sent 200 notices a second.
@@ -18,8 +18,8 @@ use tokio::time::{Instant, timeout_at};
 /// Most bytes that wait. A client that reads so slowly is gone.
 pub(super) const LEN_BYTES_MAX: usize = 256 * 1024;
 
-/// Most that one frame counts of them: who joins a large room is told of everybody in one frame of any length, and has
-/// done nothing wrong.
+/// Most bytes that one frame counts. A client that joins a large room gets one frame of any length with all participants,
+/// and must not lose its place for that.
 const FRAME_LEN_BYTES_MAX: usize = LEN_BYTES_MAX / 2;
 
 /// The queue of one participant, or of a socket that has not joined.
@@ -68,7 +68,7 @@ pub enum Pull {
 }
 
 impl Outbox {
-    /// Becomes the reader, in place of whoever was. Gives the number to pull with.
+    /// Becomes the reader, in place of an earlier one. Returns the number to pull with.
     pub fn attach(&self) -> u64 {
         let mut inner = self.lock();
         inner.reader += 1;

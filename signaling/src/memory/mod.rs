@@ -55,7 +55,7 @@ struct Tide {
 }
 
 impl Tide {
-    /// Whether it is time: half of a crowd has gone, and nobody else is just going.
+    /// Whether it is time: half of a crowd has gone, and no more are going.
     fn is_out(&mut self, present: usize) -> bool {
         let is_going = present < self.last;
         self.last = present;

@@ -13,7 +13,7 @@ pub fn notification(notice: &Notice, generation: Generation) -> String {
 }
 
 fn method_and_params(notice: &Notice, generation: Generation) -> (&'static str, Value) {
-    // How somebody is named who, or whose stream, is gone.
+    // The key of the connection that left, or whose stream ended.
     let gone = match generation {
         Generation::First => "name",
         Generation::Second => "connectionId",

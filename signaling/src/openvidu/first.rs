@@ -19,7 +19,7 @@ pub fn session_and_secret(url: &str) -> (&str, Option<&str>) {
         None => (url, None),
     };
     let path = match url.split_once("://") {
-        // A URL without a path names no session, and nobody finds the empty one.
+        // A URL without a path names no session. There is no session with an empty name.
         Some((_, rest)) => rest.split_once('/').map_or("", |(_, path)| path),
         None => url,
     };

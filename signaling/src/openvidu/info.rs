@@ -4,7 +4,7 @@ use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade, close_code};
 use axum::response::{Html, IntoResponse as _, Response};
 
-/// Longest message somebody who watches may send, in bytes. None is read.
+/// Longest message that a client of this socket may send, in bytes. The server reads none.
 const MESSAGE_LEN_MAX: usize = 1_024;
 
 /// Said to who asks for the log. The original sends the log itself, to everybody; ours stays with its operator.

@@ -30,7 +30,7 @@ fn candidates(sdp: &str) -> Vec<&str> {
     sdp.lines().filter_map(|line| line.strip_prefix("a=")).filter(|it| it.starts_with("candidate:")).collect()
 }
 
-/// The one of our candidates that somebody at `remote` can have used: there is one for each family, or the first of
+/// The one of our candidates that a client at `remote` can have used: there is one for each family, or the first of
 /// several counts.
 fn chosen<'a>(ours: &[&'a str], remote: IpAddr) -> Option<&'a str> {
     let is_of_family = |candidate: &&&str| {

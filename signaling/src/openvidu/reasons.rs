@@ -1,4 +1,4 @@
-//! Why somebody or something is gone, in OpenVidu's words.
+//! Why a participant, a stream or a session ended, in OpenVidu's words.
 
 use crate::session::Reason;
 

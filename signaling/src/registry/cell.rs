@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use super::indexes::Indexes;
 use super::ledger::SESSION_WEIGHT;
-use super::{Client, Peers};
+use super::{Client, Liveness, Peers};
 use crate::session::Session;
 
 /// A session, its clients and what is known of its peers.
@@ -126,6 +126,14 @@ impl Drop for LockedSession<'_> {
 }
 
 impl SessionState {
+    /// Whether the client of that connection shows by its media alone that it is there, and all its media are over. A peer
+    /// that is being negotiated is not over.
+    pub fn media_are_over(&self, id: &str) -> bool {
+        let is_by_media = self.clients.get(id).is_some_and(|client| client.liveness == Liveness::Media);
+        let mut own = self.session.graph().owned_by(id).peekable();
+        is_by_media && own.peek().is_some() && own.all(|endpoint| self.peers.is_over(endpoint.id()))
+    }
+
     /// Updates the ledger, the indexes and the counters for the session.
     fn settle(&mut self, cell: &Arc<SessionCell>) {
         let indexes = &cell.indexes;

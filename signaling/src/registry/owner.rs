@@ -7,7 +7,7 @@ use std::sync::atomic::Ordering;
 
 use millrace_control::{Command, Event, EventKind, PeerEvent, PeerState, RelayHello};
 
-use super::{Liveness, LockedSession, PeerNote, Registry};
+use super::{LockedSession, PeerNote, Registry};
 use crate::relay::{Held, Owner, Presence};
 use crate::session::Endpoint;
 
@@ -120,7 +120,8 @@ impl Registry {
             }
         }
         for (peer, _) in &lost {
-            state.peers.note_lost(*peer);
+            locked.peers.note_lost(*peer);
+            self.note_end(locked, *peer);
         }
         self.lost.extend(lost.into_iter().filter(|(_, is_asked)| *is_asked).map(|(peer, _)| peer));
     }
@@ -154,14 +155,10 @@ impl Registry {
         }
     }
 
-    /// Notes the end of a peer. A client that shows by its media alone that it is there is gone when all its peers
-    /// are.
+    /// Notes the end of a peer, which may be the end of its participant's media.
     fn note_end(&self, locked: &LockedSession<'_>, peer: u64) {
-        let graph = locked.session.graph();
-        let Some((owner, _)) = graph.owned(peer) else { return };
-        let is_by_media = locked.clients.get(owner).is_some_and(|client| client.liveness == Liveness::Media);
-        let mut own = graph.agreed().filter(|(its, _)| *its == owner);
-        if is_by_media && own.all(|(_, endpoint)| locked.peers.is_over(endpoint.id())) {
+        let Some((owner, _)) = locked.session.graph().owned(peer) else { return };
+        if locked.media_are_over(owner) {
             self.ended.extend([(Arc::clone(locked.cell().id()), owner.to_owned())]);
         }
     }

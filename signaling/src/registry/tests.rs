@@ -232,6 +232,9 @@ fn a_client_without_a_socket_is_gone_when_all_its_media_are() {
     cell.lock_any().clients.insert("con_3".into(), client(Liveness::Socket));
     (2..=3).for_each(|peer| note(&registry, peer, PeerState::Closed));
     assert_eq!(registry.ended.take(), BTreeSet::from([(Arc::clone(cell.id()), "con_2".to_owned())]));
+    assert!(cell.lock_any().media_are_over("con_2") && !cell.lock_any().media_are_over("con_3"));
+    cell.lock_any().session.reserve("con_2", endpoint(9));
+    assert!(!cell.lock_any().media_are_over("con_2"), "it begins again");
 }
 
 #[test]

@@ -30,7 +30,7 @@ const NAMES: [(ExtensionKind, &str); 15] = [
     ),
 ];
 
-/// What a viewer gets: facts about a packet or its frame, true whoever forwards it, and MID, which the relay writes
+/// What a viewer gets: facts about a packet or its frame, which forwarding does not change, and MID, which the relay writes
 /// from the subscription. Everything else tells of one hop or of one publisher's encodings.
 const FORWARDED: [ExtensionKind; 9] = [
     ExtensionKind::Mid,

@@ -24,7 +24,7 @@ const PUBLISHER: Feedback = Feedback { nack: true, pli: true, fir: true, transpo
 const VIEWER: Feedback = Feedback { nack: true, pli: true, fir: true, transport_cc: true, remb: false };
 
 impl Feedback {
-    /// What the relay can do with somebody of that role.
+    /// What the relay can do with a client of that role.
     pub(super) const fn supported(role: Role) -> Self {
         match role {
             Role::Publish => PUBLISHER,

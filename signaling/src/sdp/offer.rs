@@ -72,7 +72,7 @@ pub fn offer_subscribe(audio: &[Codec], video: &[Codec], terms: &Terms<'_>) -> R
     Ok(Offered { offer: answer::write(&layout, "actpass", terms), peer, subscriptions })
 }
 
-/// Reads the answer to what was `offered`, with the terms that it was made with. The text in the outcome is for nobody.
+/// Reads the answer to what was `offered`, with the terms that it was made with. The text in the outcome has no reader.
 ///
 /// # Errors
 /// As for an offer; [`SdpError::NoCodec`] when a section was declined, and [`SdpError::Malformed`] when it answers

@@ -13,7 +13,7 @@ use super::{Audience, Changes, Notice, RECORDER, Session};
 pub(super) struct Away(BTreeMap<String, BTreeSet<String>>);
 
 impl Away {
-    /// `newcomer` joins, and is shown nobody who is away.
+    /// `newcomer` joins, and does not see the participants that are away.
     pub(super) fn withhold_from(&mut self, newcomer: &str) {
         for unaware in self.0.values_mut() {
             unaware.insert(newcomer.to_owned());

@@ -107,6 +107,11 @@ impl Graph {
         self.nodes.values().map(|node| &node.endpoint)
     }
 
+    /// Every endpoint of a connection, also the reserved ones.
+    pub fn owned_by(&self, owner: &str) -> impl Iterator<Item = &Endpoint> {
+        self.nodes.values().filter(move |node| node.owner == owner).map(|node| &node.endpoint)
+    }
+
     /// Every endpoint that is stored, with the connection that it belongs to.
     pub fn agreed(&self) -> impl Iterator<Item = (&str, &Endpoint)> {
         let agreed = self.nodes.values().filter(|node| node.stage == Stage::Agreed);

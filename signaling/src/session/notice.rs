@@ -25,7 +25,7 @@ pub enum Reason {
     ForceUnpublishByServer,
     /// Stopped watching of its own will.
     Unsubscribe,
-    /// Nobody was left in the session.
+    /// The last participant left the session.
     LastParticipantLeft,
     /// The application stopped the recording.
     RecordingStoppedByServer,

@@ -113,7 +113,7 @@ pub(super) async fn list(
     Ok(shown.answer(shapes::tree(&shapes::Connections(shown.session(&locked, true)))))
 }
 
-/// Puts a participant out, or takes back a token nobody has used.
+/// Removes a participant, or a connection whose token was not used.
 pub(super) async fn disconnect(
     State(app): State<Arc<App>>,
     Named((session, connection)): Named<(String, String)>,

@@ -228,7 +228,7 @@ fn remote(request: &Request) -> IpAddr {
     via.map_or(Ipv4Addr::UNSPECIFIED.into(), |via| via.remote)
 }
 
-/// The answer to somebody who is to come back in some time.
+/// The answer to a client that must try again after some time.
 fn too_often(what: &str, wait: Duration, request: &Request) -> Response {
     let mut response = Failure::new(StatusCode::TOO_MANY_REQUESTS, what).at(whole_path(request));
     // Whole seconds, and none too early.
@@ -317,7 +317,7 @@ impl IntoResponse for Failure {
 mod tests {
     use super::*;
 
-    /// The store's threads are gone: then nothing was stored, and nobody was told.
+    /// The store's threads are gone. Nothing was stored, and no notice was sent.
     #[tokio::test]
     async fn a_change_of_which_nothing_is_heard_is_not_answered_as_done() {
         let (tell, durable) = oneshot::channel();

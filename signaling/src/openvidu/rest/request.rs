@@ -32,12 +32,12 @@ pub(super) struct Shown {
     pending: Option<bool>,
     /// Whether each publisher and subscriber comes with what is known of its PeerConnection.
     web_rtc_stats: bool,
-    /// Whether whoever asks may see tokens, passwords and session descriptions.
+    /// Whether the caller may see tokens, passwords and session descriptions.
     credentials: bool,
 }
 
 impl Shown {
-    /// Name of the parameter about connections nobody has used yet.
+    /// Name of the parameter about connections whose token was not used yet.
     pub(super) const PENDING: &'static str = "pendingConnections";
     /// Name of the parameter about PeerConnections.
     pub(super) const STATS: &'static str = "webRtcStats";

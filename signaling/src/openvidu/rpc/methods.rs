@@ -27,7 +27,7 @@ pub(super) enum Handler {
     Model(fn(&Caller, &Member, &Call) -> Result<Outcome, RpcError>),
     /// The worker, with the relay. Another socket of the same participant may be negotiating: one at a time.
     Negotiation(for<'a> fn(&'a Caller, &'a Member, &'a Call) -> BoxFuture<'a, Result<Outcome, RpcError>>),
-    /// Nobody, and the answer is always this error.
+    /// No handler: the answer is always this error.
     Refused(i32, &'static str),
 }
 

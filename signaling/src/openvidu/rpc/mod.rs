@@ -64,7 +64,7 @@ pub struct Caller {
     refused_joins: AtomicU32,
 }
 
-/// A request on its way to whoever carries it out.
+/// A request on its way to the task that carries it out.
 struct Call {
     method: &'static Method,
     /// What to answer to.

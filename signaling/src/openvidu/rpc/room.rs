@@ -250,7 +250,7 @@ fn token_of(text: &str) -> &str {
     query.split('&').find_map(|pair| pair.strip_prefix("token=")).unwrap_or(text)
 }
 
-/// What somebody shows who wants in.
+/// What a client shows to enter a session.
 enum Door<'a> {
     /// A token, or the URL it came in.
     Token(&'a str),
@@ -265,7 +265,7 @@ enum Guest {
     Founder,
     /// One that may do all in a session that is there, while its role says the least.
     Insecure,
-    /// One that records a session that is there, and of whom nobody knows.
+    /// The recorder of an existing session. Other participants do not see it.
     Recorder,
 }
 

@@ -93,7 +93,7 @@ impl Committer {
     }
 
     /// Takes what was touched up to now, oldest first, and asks for its present values. No lock is held while the source
-    /// is asked: whoever submits may hold the source's.
+    /// is asked, because the submitting code may hold the source's lock.
     fn gather(&self) -> Batch {
         let upto = {
             let mut queue = self.shared.lock();

@@ -5,7 +5,7 @@
 //! after each submission (answers, notifications) as soon as its records are durable. It runs them all the same, in
 //! the same order, when
 //!
-//! * the commit takes longer than [`Pace::deadline`] ([`Durability::Late`]): a disk that hangs stops nobody;
+//! * the commit takes longer than [`Pace::deadline`] ([`Durability::Late`]): a disk that hangs stops no caller;
 //! * the commit has failed ([`Durability::Failed`]): it is tried again each [`Pace::retry`];
 //! * more waits than [`Pace::waiting_max`] and [`Pace::waiting_bytes_max`] permit ([`Durability::Late`]).
 //!

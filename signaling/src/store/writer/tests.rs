@@ -304,7 +304,7 @@ fn after_a_failure_that_is_over_answers_are_durable_again() {
     bench.commit(Step::Fail);
     bench.leaves("created", Durability::Failed);
     bench.let_work();
-    // What is submitted before the attempt has ended is told of the failure at once.
+    // A submission before the end of the attempt gets its failure at once.
     loop {
         bench.change("a", "x", "1", "changed");
         if bench.left.recv().unwrap().1 == Durability::Durable {
