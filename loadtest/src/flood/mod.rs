@@ -20,7 +20,7 @@ use tokio::task::spawn_blocking;
 use tokio::time::{Instant, sleep};
 
 use crate::failure::Failure;
-use crate::load::proc::resident_bytes;
+use crate::load::proc::anonymous_bytes;
 use crate::options::SmokeOptions;
 use crate::report::Report;
 use crate::rest::Rest;
@@ -102,7 +102,7 @@ async fn floods(options: &FloodOptions) -> Result<(Vec<(&'static str, u64)>, Vec
     let doors = Doors::of(&stats, options)?;
     let mut figures = Vec::new();
     let mut failures = Vec::new();
-    let memory = || resident_bytes(doors.relay);
+    let memory = || anonymous_bytes(doors.relay);
 
     let (before, sources, turn) = (memory(), options.sources, doors.turn);
     let answers = blocking(move || datagrams::allocates(turn, sources)).await?;

@@ -117,8 +117,18 @@ pub fn threads_of(pid: u32, prefix: &str) -> Vec<u32> {
 /// Memory of a process that is resident, in bytes.
 #[must_use]
 pub fn resident_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "VmRSS:")
+}
+
+/// The part of it that is in no file: what a process holds, without pages of its program that it reads for the first time.
+#[must_use]
+pub fn anonymous_bytes(pid: u32) -> u64 {
+    status_bytes(pid, "RssAnon:")
+}
+
+fn status_bytes(pid: u32, key: &str) -> u64 {
     let status = fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let line = status.lines().find_map(|line| line.strip_prefix(key));
     let kilobytes = line.and_then(|line| line.split_ascii_whitespace().next()?.parse::<u64>().ok());
     kilobytes.unwrap_or(0) * 1024
 }
@@ -155,6 +165,8 @@ mod tests {
         let used = after.since(&before, "busy-");
         assert!(used.named_ns >= 1_000_000 && used.all_ns >= used.named_ns, "{used:?}");
         assert!(resident_bytes(std::process::id()) > 1 << 20);
+        assert!(resident_bytes(std::process::id()) > anonymous_bytes(std::process::id()));
+        assert!(anonymous_bytes(std::process::id()) > 0);
         assert!(resident_bytes(u32::MAX) == 0 && CpuTimes::of(u32::MAX).threads.is_empty());
     }
 
