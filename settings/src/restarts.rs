@@ -13,6 +13,8 @@ use std::time::Duration;
 const STEADY_AFTER: Duration = Duration::from_secs(5);
 /// The wait before the second start in a row. It doubles with each further one.
 const WAIT_MIN: Duration = Duration::from_millis(100);
+/// The wait when the number of starts cannot be written.
+const WAIT_WITHOUT_COUNT: Duration = Duration::from_secs(1);
 /// The longest wait.
 const WAIT_MAX: Duration = Duration::from_secs(5);
 
@@ -23,8 +25,11 @@ pub fn wait_before_start(dir: &Path, name: &str) -> Duration {
     let in_a_row = fs::read_to_string(&path).ok().and_then(|text| text.trim().parse().ok()).unwrap_or(0);
     let Ok(since) = touch(&path) else { return Duration::ZERO };
     let (in_a_row, wait) = next(in_a_row, since);
-    let _ = fs::write(&path, format!("{in_a_row}\n"));
-    wait
+    match fs::write(&path, format!("{in_a_row}\n")) {
+        Ok(()) => wait,
+        // A full disk takes an empty file and no number.
+        Err(_) => WAIT_WITHOUT_COUNT,
+    }
 }
 
 /// Writes the file, and gives the time since it was last written, `None` if it is new or the clock went back.
