@@ -8,7 +8,7 @@ use std::sync::{Arc, Weak};
 
 use millrace_control::RelayHello;
 use tokio::task::yield_now;
-use tokio::time::Instant;
+use tokio::time::{Instant, sleep_until};
 
 use super::App;
 use crate::registry::{Registry, SessionCell};
@@ -25,6 +25,8 @@ impl App {
             let deadline = Instant::now() + app.config.timing.relay_wait;
             let Ok(relay) = app.link.ready(deadline).await else {
                 registry.lost.extend(lost);
+                // A link that has ended answers at once.
+                sleep_until(deadline).await;
                 continue;
             };
             tracing::info!(viewers = lost.len(), epoch = relay.epoch, "asking viewers to come back");

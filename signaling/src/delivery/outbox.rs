@@ -22,6 +22,16 @@ pub(super) const LEN_BYTES_MAX: usize = 256 * 1024;
 /// and must not lose its place for that.
 const FRAME_LEN_BYTES_MAX: usize = LEN_BYTES_MAX / 2;
 
+/// Most bytes that are written together.
+const BATCH_LEN_BYTES_MAX: usize = 16 << 10;
+
+/// A longer frame is the last one of its write. The WebSocket library's buffer doubles when a notice follows a long
+/// answer, and stays so.
+const SHORT_LEN_BYTES_MAX: usize = 1 << 10;
+
+/// With so many bytes waiting, nothing gathers: a client that reads must not lose its place for it.
+const GATHERED_LEN_BYTES_MAX: usize = LEN_BYTES_MAX / 8;
+
 /// The queue of one participant, or of a socket that has not joined.
 #[derive(Default)]
 pub struct Outbox {
@@ -117,11 +127,20 @@ impl Outbox {
         let mut inner = self.lock();
         inner.gather = gather;
         inner.push(text);
-        let sleeps_on = inner.is_gathering && !inner.overflowed;
+        inner.urgent |= inner.len_bytes > GATHERED_LEN_BYTES_MAX;
+        let sleeps_on = inner.is_gathering && !inner.urgent && !inner.overflowed;
         drop(inner);
         if !sleeps_on {
             self.wake.notify_waiters();
         }
+    }
+
+    /// Makes what waits leave at once.
+    pub fn hurry(&self) {
+        let mut inner = self.lock();
+        inner.urgent = !inner.queue.is_empty();
+        drop(inner);
+        self.wake.notify_waiters();
     }
 
     /// Nothing more will come.
@@ -191,10 +210,23 @@ impl Inner {
             self.is_gathering = true;
             return Look::Gathering(until);
         }
-        self.len_bytes = 0;
-        self.urgent = false;
+        let texts = self.take_batch();
+        // All that waits leaves now, batch by batch.
+        self.urgent = !self.queue.is_empty();
         self.written_at = Some(now);
-        Look::Found(Pull::Texts(std::mem::take(&mut self.queue)))
+        Look::Found(Pull::Texts(texts))
+    }
+
+    /// The frames of the next write. They are lost when the socket is: the batch is small, and a long frame ends it.
+    fn take_batch(&mut self) -> VecDeque<Utf8Bytes> {
+        let mut texts = VecDeque::new();
+        let mut left = BATCH_LEN_BYTES_MAX;
+        while let Some(text) = self.queue.pop_front_if(|text| texts.is_empty() || text.len() <= left) {
+            self.len_bytes -= counted(&text);
+            left = if text.len() > SHORT_LEN_BYTES_MAX { 0 } else { left.saturating_sub(text.len()) };
+            texts.push_back(text);
+        }
+        texts
     }
 
     /// The time before which nothing leaves. `None` if it leaves now.
@@ -246,6 +278,32 @@ mod tests {
         assert_eq!(look(ms(52)), Look::Found(Pull::Finished));
         outbox.push_notice("6".into(), Duration::ZERO);
         assert_eq!(look(ms(52)), Look::Found(texts(["6"])), "in a small room nothing waits");
+    }
+
+    #[test]
+    fn much_that_waits_and_a_restart_end_the_gathering() {
+        let outbox = Outbox::default();
+        let reader = outbox.attach();
+        let now = Instant::now();
+        let hour = Duration::from_secs(3_600);
+        let look = || outbox.lock().look(reader, now);
+        outbox.push_notice("1".into(), hour);
+        assert_eq!(look(), Look::Found(texts(["1"])));
+        let kib = "x".repeat(SHORT_LEN_BYTES_MAX);
+        let count = GATHERED_LEN_BYTES_MAX / kib.len();
+        (0..count).for_each(|_| outbox.push_notice(kib.clone().into(), hour));
+        assert_eq!(look(), Look::Gathering(now + hour));
+        outbox.push_notice("x".into(), hour);
+        let mut taken = 0;
+        while let Look::Found(Pull::Texts(texts)) = look() {
+            assert!(texts.iter().map(|text| text.len()).sum::<usize>() <= BATCH_LEN_BYTES_MAX);
+            taken += texts.len();
+        }
+        assert_eq!(taken, count + 1);
+        outbox.push_notice("2".into(), hour);
+        assert_eq!(look(), Look::Gathering(now + hour));
+        outbox.hurry();
+        assert_eq!((look(), look()), (Look::Found(texts(["2"])), Look::Nothing));
     }
 
     #[tokio::test]
@@ -316,7 +374,9 @@ mod tests {
         outbox.push("before".into());
         outbox.push(large.clone().into());
         outbox.push("behind".into());
-        assert_eq!(outbox.pull(reader).await, texts(["before", &large, "behind"]));
+        assert_eq!(outbox.pull(reader).await, texts(["before"]), "a long frame does not fit behind");
+        assert_eq!(outbox.pull(reader).await, texts([&large]));
+        assert_eq!(outbox.pull(reader).await, texts(["behind"]));
         assert_eq!(outbox.lock().len_bytes, 0);
     }
 

@@ -74,8 +74,12 @@ impl Registry {
             let Some(cell) = self.of_endpoint(peer.peer) else { continue };
             let Some(mut locked) = cell.lock() else { continue };
             let known = locked.peers.get(peer.peer);
-            if known.is_none_or(|note| (note.state, &note.remote) != (peer.state(), &peer.remote)) {
-                let note = PeerNote { remote: peer.remote.clone(), ..PeerNote::at(peer.state()) };
+            let is_new = |note: &PeerNote| {
+                (note.state, &note.remote, note.flow) != (peer.state(), &peer.remote, peer.flow)
+            };
+            if known.is_none_or(is_new) {
+                let remote = peer.remote.clone();
+                let note = PeerNote { remote, flow: peer.flow, ..PeerNote::at(peer.state()) };
                 locked.peers.note(peer.peer, note);
             }
         }

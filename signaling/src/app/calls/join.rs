@@ -11,7 +11,7 @@ use crate::clock;
 use crate::delivery::{Budget, Dialect, Outbox};
 use crate::ids;
 use crate::registry::{Client, Liveness, LockedSession, Place};
-use crate::session::{Arrival, Reason, Refusal};
+use crate::session::{Arrival, Changes, Reason, Refusal};
 
 /// A client that wants to join.
 pub struct JoinRequest<'a> {
@@ -127,14 +127,8 @@ impl App {
         }
         let carrying = locked.session.graph().agreed().filter(|(_, endpoint)| locked.peers.carries(endpoint));
         let there: BTreeSet<String> = carrying.map(|(owner, _)| owner.to_owned()).collect();
-        for id in there {
-            self.welcome(locked, &id);
-        }
-    }
-
-    /// Ends the absence of a participant, if it is away.
-    fn welcome(&self, locked: &mut LockedSession<'_>, id: &str) {
-        let changes = locked.session.come_back(id);
+        let mut changes = Changes::default();
+        there.iter().for_each(|id| changes.notifications.extend(locked.session.come_back(id).notifications));
         if !changes.notifications.is_empty() {
             self.carry_out(locked, changes, None);
         }
@@ -157,7 +151,10 @@ impl App {
         let reader = resume(&client.outbox).ok_or(Refusal::UserClosed)?;
         tracing::info!(session = %cell.id(), connection, "came back");
         let member = Member::of(&cell, &connection, client, reader);
-        self.welcome(&mut locked, &connection);
+        let changes = locked.session.come_back(&connection);
+        if !changes.notifications.is_empty() {
+            self.carry_out(&mut locked, changes, None);
+        }
         drop(locked);
         Ok(member)
     }

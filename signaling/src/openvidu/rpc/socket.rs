@@ -384,13 +384,15 @@ impl Socket {
             End::Unreadable(code, why) => (*code, *why),
         };
         let closing = async {
-            if matches!(end, End::Abuse | End::Flood) {
-                // The last error answers; they may say what is wrong.
+            // The last error answers, which may say what is wrong; and notices that still gather before a restart, since
+            // the next process does not know them.
+            if matches!(end, End::Abuse | End::Flood | End::Ending) {
                 let outbox = Arc::clone(self.caller.outbox());
-                if let Ok(Pull::Texts(texts)) = timeout(Duration::ZERO, outbox.pull(self.reader)).await
-                    && write(&mut self.sink, texts).await.is_err()
-                {
-                    return;
+                outbox.hurry();
+                while let Ok(Pull::Texts(texts)) = timeout(Duration::ZERO, outbox.pull(self.reader)).await {
+                    if write(&mut self.sink, texts).await.is_err() {
+                        return;
+                    }
                 }
             }
             let frame = CloseFrame { code, reason: reason.into() };
@@ -404,21 +406,13 @@ impl Socket {
     }
 }
 
-/// A frame longer than this is the last one of its write, in bytes. The library's buffer grows by doubling and stays, so
-/// a notice behind an answer would double what each socket takes.
-const TOGETHER_LEN_MAX: usize = 1 << 10;
-
-/// Writes text frames, short ones together.
+/// Writes text frames together.
 async fn write(
     sink: &mut SplitSink<WebSocket, Message>,
     texts: VecDeque<Utf8Bytes>,
 ) -> Result<(), axum::Error> {
     for text in texts {
-        let is_long = text.len() > TOGETHER_LEN_MAX;
         sink.feed(Message::Text(text)).await?;
-        if is_long {
-            sink.flush().await?;
-        }
     }
     sink.flush().await
 }
