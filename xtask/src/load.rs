@@ -87,7 +87,7 @@ pub(crate) fn floods() -> Outcome {
     let mut command =
         program_within(LIMIT_S, "sh", &["-c", shell, "sh", &loadtest.to_string_lossy(), "flood"], "");
     command.args(["--url", &server.url, "--secret", &server.secret, "--turn-tls-port", &port]);
-    run(command.args(["--viewers", "2", "--rate", "100", "--duration", "75", "--held", "4000"]))
+    run(command.args(["--viewers", "2", "--rate", "100", "--duration", "80", "--held", "4000"]))
 }
 
 fn loadtest(subcommand: &str) -> Command {
