@@ -110,8 +110,8 @@ async fn floods(options: &FloodOptions) -> Result<(Vec<(&'static str, u64)>, Vec
     let memory = || anonymous_bytes(doors.relay);
 
     let (sources, turn) = (options.sources, doors.turn);
-    // A burst uses receive buffers that nothing has used before: of 256 buffers of 4 224 bytes, 192 come into use only when
-    // many datagrams wait at once. They belong to the relay and not to strangers.
+    // A burst uses receive buffers that nothing has used before: 192 of 256 come into use only when many datagrams wait at
+    // once, and a short datagram touches one or two pages of each. They belong to the relay and not to strangers.
     blocking(move || datagrams::allocates(turn, sources / FIRST_PART)).await?;
     let before = memory();
     let answers = blocking(move || datagrams::allocates(turn, sources)).await?;
