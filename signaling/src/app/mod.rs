@@ -40,9 +40,6 @@ pub use error::CallError;
 pub use ice_servers::IceClient;
 pub use member::Member;
 
-/// Interval at which the indexes release memory that they no longer need.
-const SHRINK_INTERVAL: Duration = Duration::from_secs(60);
-
 /// The running application.
 pub struct App {
     /// The operator's configuration.
@@ -129,7 +126,6 @@ impl App {
         parts.task("media ends", Self::follow_media(app.clone(), Arc::clone(registry)));
         parts.task("unattended", Self::end_unattended(app.clone(), Arc::clone(registry)));
         parts.task("caps", Self::keep_caps(app.clone(), Arc::clone(registry)));
-        parts.task("shrink", Self::every(app.clone(), SHRINK_INTERVAL, |app| app.registry.shrink()));
         let garbage_interval = Duration::from_secs(self.config.garbage.interval_s);
         if !garbage_interval.is_zero() {
             let remove = |app: &Self| app.remove_unused(clock::now_ms());

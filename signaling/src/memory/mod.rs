@@ -1,8 +1,8 @@
 //! Memory goes back to the system after a crowd has left.
 //!
-//! The allocator keeps what was freed for the next crowd, which may never come. Two things help: this, which has free
-//! pages given back once many have gone, and the settings [`TUNABLES`], without which thousands of pages are each held
-//! by a few bytes that are free too.
+//! The indexes keep their size, and the allocator keeps what was freed, for the next crowd, which may never come. Two
+//! things help: this, which has indexes shrink and free pages given back once many have gone, and the settings
+//! [`TUNABLES`], without which thousands of pages are each held by a few bytes that are free too.
 
 mod heap;
 
@@ -37,9 +37,13 @@ pub(crate) fn look_after(app: &Arc<App>, limiters: Vec<Arc<ConnectionLimiter>>) 
             sleep(LOOK_INTERVAL).await;
             let Some(app) = app.upgrade() else { return };
             let in_model = app.registry.len() + app.registry.participants();
-            drop(app);
             let present = in_model + limiters.iter().map(|limiter| limiter.taken()).sum::<usize>();
-            if tide.is_out(present) {
+            let is_out = tide.is_out(present);
+            if is_out {
+                app.registry.shrink();
+            }
+            drop(app);
+            if is_out {
                 tracing::debug!(present, "many have gone, free memory goes back to the system");
                 let _ = tokio::task::spawn_blocking(heap::give_back).await;
             }

@@ -75,6 +75,9 @@ impl Held {
     }
 }
 
+/// So many places for what commands have named are not given back.
+const CAPACITY_KEPT: usize = 1_024;
+
 /// What commands have named lately. A change takes several commands, and the model knows of it a moment earlier or later
 /// than the relay.
 #[derive(Debug, Default)]
@@ -104,10 +107,14 @@ impl Lately {
         self.named.iter().map(|(_, id)| *id).collect()
     }
 
-    /// Forgets what is older than `time`.
+    /// Forgets what is older than `time`, and gives back the memory that a crowd needed.
     pub(super) fn forget(&mut self, now: Instant, time: Duration) {
         while self.named.front().is_some_and(|(at, _)| *at + time <= now) {
             self.named.pop_front();
+        }
+        let (len, capacity) = (self.named.len(), self.named.capacity());
+        if capacity > CAPACITY_KEPT && len < capacity / 4 {
+            self.named.shrink_to(CAPACITY_KEPT.max(2 * len));
         }
     }
 }
@@ -137,5 +144,15 @@ mod tests {
         lately.note(start + second, &Command::RemovePeers(RemovePeers { peers: vec![3] }));
         assert_eq!(lately.within(start + second, 2 * second), BTreeSet::from([1, 2, 3]));
         assert_eq!(lately.within(start + 2 * second, 2 * second), BTreeSet::from([3]));
+    }
+
+    #[test]
+    fn a_crowd_leaves_no_memory_behind() {
+        let (mut lately, start, second) = (Lately::default(), Instant::now(), Duration::from_secs(1));
+        let crowd = RemovePeers { peers: (0..100_000).collect() };
+        lately.note(start, &Command::RemovePeers(crowd));
+        lately.note(start + second, &Command::RemovePeers(RemovePeers { peers: vec![1] }));
+        assert_eq!(lately.within(start + second, second), BTreeSet::from([1]));
+        assert!(lately.named.capacity() <= 2 * CAPACITY_KEPT, "{}", lately.named.capacity());
     }
 }
