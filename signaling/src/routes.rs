@@ -2,9 +2,8 @@
 
 use std::sync::Arc;
 
-use axum::extract::ws::{WebSocketUpgrade, rejection::WebSocketUpgradeRejection};
 use axum::extract::{DefaultBodyLimit, Extension, Path, Request, State};
-use axum::http::{HeaderMap, StatusCode};
+use axum::http::StatusCode;
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::{get, post};
@@ -12,17 +11,13 @@ use axum::{Json, Router, middleware};
 use serde::Deserialize;
 
 use crate::app::App;
-use crate::http::Via;
 use crate::http::limiter::Permit;
+use crate::http::{Via, websocket};
 use crate::net::{self, Net};
 use crate::openvidu::Generation;
 use crate::openvidu::{cdr, info, rest, rpc};
 use crate::relay::LinkError;
 use crate::{readiness, stats, web};
-
-/// What is read of a WebSocket at once, in bytes. The library's own 128 KiB are most of what a participant costs, and
-/// clients send little but an offer now and then.
-const READ_BUFFER_LEN: usize = 1 << 10;
 
 /// Everything that is served.
 pub(crate) fn router(app: &Arc<App>) -> Router {
@@ -94,26 +89,22 @@ async fn only_from(allowed: &[Net], via: Via, request: Request, next: Next) -> R
     StatusCode::FORBIDDEN.into_response()
 }
 
-type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
-
 async fn open_socket(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
     Extension(permit): Extension<Arc<Permit>>,
-    headers: HeaderMap,
-    upgrade: Upgrade,
+    request: Request,
 ) -> Response {
-    take_socket(app, &via, permit, &headers, upgrade, Generation::Second)
+    take_socket(app, &via, permit, request, Generation::Second)
 }
 
 async fn open_first_generation_socket(
     State(app): State<Arc<App>>,
     Extension(via): Extension<Via>,
     Extension(permit): Extension<Arc<Permit>>,
-    headers: HeaderMap,
-    upgrade: Upgrade,
+    request: Request,
 ) -> Response {
-    take_socket(app, &via, permit, &headers, upgrade, Generation::First)
+    take_socket(app, &via, permit, request, Generation::First)
 }
 
 /// Takes the WebSocket of the RPC. No compression, bounded messages.
@@ -121,24 +112,17 @@ fn take_socket(
     app: Arc<App>,
     via: &Via,
     permit: Arc<Permit>,
-    headers: &HeaderMap,
-    upgrade: Upgrade,
+    request: Request,
     generation: Generation,
 ) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
-    };
-    // Whatever the connection has shown before: a WebSocket has to join.
-    permit.demote();
-    let host = via.host_name(headers, &app.config);
+    let host = via.host_name(request.headers(), &app.config);
     let remote = via.remote;
     let message_len_max = app.config.limits.message_len_bytes_max;
-    upgrade
-        .read_buffer_size(READ_BUFFER_LEN)
-        .max_message_size(message_len_max)
-        .max_frame_size(message_len_max)
-        .on_upgrade(move |socket| rpc::serve(app, socket, remote, host, generation, permit))
+    websocket::accept(request, message_len_max, move |socket| {
+        // Whatever the connection has shown before: a WebSocket has to join.
+        permit.demote();
+        rpc::serve(app, socket, remote, host, generation, permit)
+    })
 }
 
 /// Which viewer is pointed at another stream.

@@ -1,6 +1,6 @@
 //! The words that the clients of one protocol read.
 
-use axum::extract::ws::Utf8Bytes;
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 use crate::session::Notice;
 

@@ -11,9 +11,9 @@ use std::collections::VecDeque;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
 use tokio::sync::Notify;
 use tokio::time::{Instant, timeout_at};
+use tokio_tungstenite::tungstenite::Utf8Bytes;
 
 /// Most bytes that wait. A client that reads so slowly is gone.
 pub(super) const LEN_BYTES_MAX: usize = 256 * 1024;
@@ -24,10 +24,6 @@ const FRAME_LEN_BYTES_MAX: usize = LEN_BYTES_MAX / 2;
 
 /// Most bytes that are written together.
 const BATCH_LEN_BYTES_MAX: usize = 16 << 10;
-
-/// A longer frame is the last one of its write. The WebSocket library's buffer doubles when a notice follows a long
-/// answer, and stays so.
-const SHORT_LEN_BYTES_MAX: usize = 1 << 10;
 
 /// With so many bytes waiting, nothing gathers: a client that reads must not lose its place for it.
 const GATHERED_LEN_BYTES_MAX: usize = LEN_BYTES_MAX / 8;
@@ -217,13 +213,13 @@ impl Inner {
         Look::Found(Pull::Texts(texts))
     }
 
-    /// The frames of the next write. They are lost when the socket is: the batch is small, and a long frame ends it.
+    /// The frames of the next write. They are lost when the socket is, so a batch is small.
     fn take_batch(&mut self) -> VecDeque<Utf8Bytes> {
         let mut texts = VecDeque::new();
         let mut left = BATCH_LEN_BYTES_MAX;
         while let Some(text) = self.queue.pop_front_if(|text| texts.is_empty() || text.len() <= left) {
             self.len_bytes -= counted(&text);
-            left = if text.len() > SHORT_LEN_BYTES_MAX { 0 } else { left.saturating_sub(text.len()) };
+            left = left.saturating_sub(text.len());
             texts.push_back(text);
         }
         texts
@@ -289,7 +285,7 @@ mod tests {
         let look = || outbox.lock().look(reader, now);
         outbox.push_notice("1".into(), hour);
         assert_eq!(look(), Look::Found(texts(["1"])));
-        let kib = "x".repeat(SHORT_LEN_BYTES_MAX);
+        let kib = "x".repeat(1 << 10);
         let count = GATHERED_LEN_BYTES_MAX / kib.len();
         (0..count).for_each(|_| outbox.push_notice(kib.clone().into(), hour));
         assert_eq!(look(), Look::Gathering(now + hour));

@@ -9,6 +9,7 @@ mod paced;
 pub mod plain;
 pub mod proxy;
 mod via;
+pub mod websocket;
 
 use std::sync::Arc;
 

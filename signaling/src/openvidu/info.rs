@@ -1,8 +1,11 @@
 //! Two public paths that browsers and dashboards of the original open.
 
-use axum::extract::ws::rejection::WebSocketUpgradeRejection;
-use axum::extract::ws::{CloseFrame, Message, WebSocketUpgrade, close_code};
-use axum::response::{Html, IntoResponse as _, Response};
+use std::collections::VecDeque;
+
+use axum::extract::Request;
+use axum::response::{Html, Response};
+
+use crate::http::websocket;
 
 /// Longest message that a client of this socket may send, in bytes. The server reads none.
 const MESSAGE_LEN_MAX: usize = 1_024;
@@ -19,18 +22,14 @@ pub async fn accept_certificate() -> Html<&'static str> {
     )
 }
 
+/// RFC 6455 §7.4.1.
+const CLOSE_NORMAL: u16 = 1000;
+
 /// Greets, and closes: nothing is kept open for strangers.
-pub async fn info(upgrade: Result<WebSocketUpgrade, WebSocketUpgradeRejection>) -> Response {
-    let upgrade = match upgrade {
-        Ok(upgrade) => upgrade,
-        Err(rejection) => return rejection.into_response(),
-    };
-    upgrade.max_message_size(MESSAGE_LEN_MAX).max_frame_size(MESSAGE_LEN_MAX).on_upgrade(
-        |mut socket| async move {
-            let goodbye = CloseFrame { code: close_code::NORMAL, reason: "".into() };
-            if socket.send(Message::text(GREETING)).await.is_ok() {
-                let _ = socket.send(Message::Close(Some(goodbye))).await;
-            }
-        },
-    )
+pub async fn info(request: Request) -> Response {
+    websocket::accept(request, MESSAGE_LEN_MAX, |mut socket| async move {
+        if socket.write(VecDeque::from([GREETING.into()])).await.is_ok() {
+            socket.close(CLOSE_NORMAL, "").await;
+        }
+    })
 }

@@ -1,14 +1,10 @@
 //! One WebSocket: its loop, its watchdog, its end.
 
-use std::collections::VecDeque;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicU32};
 use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
-use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocket};
-use futures_util::stream::{SplitSink, SplitStream};
-use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::json;
 use tokio::sync::{mpsc, watch};
 use tokio::time::{Instant, sleep, sleep_until, timeout};
@@ -20,6 +16,7 @@ use super::{Call, Caller, Method, Params, Request, success};
 use crate::app::App;
 use crate::delivery::{Outbox, Pull};
 use crate::http::limiter::{Permit, Stage};
+use crate::http::websocket::{Failure, Message, WebSocket};
 use crate::openvidu::Generation;
 use crate::rate::{Bucket, Rate};
 use crate::session::Reason;
@@ -111,9 +108,8 @@ pub async fn serve(
     // The channel allocates 32 places at a time; a box keeps them small.
     let (requests, queue) = mpsc::channel(REQUESTS_MAX);
     let worker = tokio::spawn(work(Arc::clone(&caller), queue));
-    let (sink, stream) = socket.split();
-    let mut socket = Socket::new(Arc::clone(&caller), sink, requests, permit);
-    let end = socket.run(stream).await;
+    let mut socket = Socket::new(Arc::clone(&caller), socket, requests, permit);
+    let end = socket.run().await;
     tracing::debug!(?end, ip = %caller.ip, "socket ended");
     socket.say_goodbye(&end).await;
     let reader = socket.reader;
@@ -162,14 +158,14 @@ fn conclude(caller: &Caller, end: &End, reader: u64) {
 /// What a socket has to do.
 enum Work {
     Pulled(Pull),
-    Came(Option<Result<Message, axum::Error>>),
+    Came(Option<Result<Message, Failure>>),
 }
 
 /// Waits for either direction, with no preference. Safe to drop while it waits.
-async fn next(outbox: &Outbox, reader: u64, stream: &mut SplitStream<WebSocket>) -> Work {
+async fn next(outbox: &Outbox, reader: u64, socket: &mut WebSocket) -> Work {
     tokio::select! {
         pulled = outbox.pull(reader) => Work::Pulled(pulled),
-        message = stream.next() => Work::Came(message),
+        message = socket.next() => Work::Came(message),
     }
 }
 
@@ -181,7 +177,7 @@ async fn is_ending(ending: &mut watch::Receiver<bool>) {
 
 struct Socket {
     caller: Arc<Caller>,
-    sink: SplitSink<WebSocket, Message>,
+    inner: WebSocket,
     requests: mpsc::Sender<Box<Call>>,
     /// Number of this socket at the outbox it reads.
     reader: u64,
@@ -203,7 +199,7 @@ struct Socket {
 impl Socket {
     fn new(
         caller: Arc<Caller>,
-        sink: SplitSink<WebSocket, Message>,
+        inner: WebSocket,
         requests: mpsc::Sender<Box<Call>>,
         permit: Arc<Permit>,
     ) -> Self {
@@ -214,7 +210,7 @@ impl Socket {
             ending: caller.app.ending(),
             join_by: now + caller.app.config.timing.join_wait,
             caller,
-            sink,
+            inner,
             requests,
             garbage: 0,
             rate,
@@ -227,7 +223,7 @@ impl Socket {
         }
     }
 
-    async fn run(&mut self, mut stream: SplitStream<WebSocket>) -> End {
+    async fn run(&mut self) -> End {
         loop {
             let outbox = Arc::clone(self.caller.outbox());
             let requests = self.requests.clone();
@@ -238,7 +234,7 @@ impl Socket {
             }
             let step = tokio::select! {
                 biased;
-                work = next(&outbox, self.reader, &mut stream) => match work {
+                work = next(&outbox, self.reader, &mut self.inner) => match work {
                     Work::Pulled(pulled) => self.handle_pull(pulled).await,
                     Work::Came(message) => self.handle_message(message),
                 },
@@ -272,7 +268,7 @@ impl Socket {
             Pull::Texts(texts) => {
                 let outbox = Arc::clone(self.caller.outbox());
                 tokio::select! {
-                    sent = timeout(SEND_TIMEOUT, write(&mut self.sink, texts)) => match sent {
+                    sent = timeout(SEND_TIMEOUT, self.inner.write(texts)) => match sent {
                         Ok(Ok(())) => Ok(()),
                         Ok(Err(_)) | Err(_) => Err(End::Lost),
                     },
@@ -288,7 +284,7 @@ impl Socket {
         }
     }
 
-    fn handle_message(&mut self, message: Option<Result<Message, axum::Error>>) -> Result<(), End> {
+    fn handle_message(&mut self, message: Option<Result<Message, Failure>>) -> Result<(), End> {
         // A client that keeps sending must not postpone the join or farewell deadline.
         if let (at, end @ (End::Idle | End::Farewell)) = self.deadline()
             && Instant::now() >= at
@@ -299,10 +295,11 @@ impl Socket {
             Some(Ok(Message::Text(text))) => self.handle_text(&text),
             // Binary frames are none of the protocol's; it answers WebSocket pings by itself.
             Some(Ok(Message::Binary(_))) => self.handle_text(""),
-            Some(Ok(Message::Ping(_) | Message::Pong(_))) => self.count().map(drop),
-            Some(Ok(Message::Close(frame))) => Err(End::Closed(frame.map(|frame| frame.code))),
-            Some(Err(error)) => Err(end_of(&error)),
-            None => Err(End::Lost),
+            Some(Ok(Message::Ping(_) | Message::Pong(_) | Message::Frame(_))) => self.count().map(drop),
+            Some(Ok(Message::Close(frame))) => Err(End::Closed(frame.map(|frame| frame.code.into()))),
+            Some(Err(Failure::TooLong)) => Err(End::Unreadable(CLOSE_TOO_LONG, "message too long")),
+            Some(Err(Failure::NotUtf8)) => Err(End::Unreadable(CLOSE_NO_TEXT, "no UTF-8")),
+            Some(Err(Failure::Broken)) | None => Err(End::Lost),
         }
     }
 
@@ -390,42 +387,16 @@ impl Socket {
                 let outbox = Arc::clone(self.caller.outbox());
                 outbox.hurry();
                 while let Ok(Pull::Texts(texts)) = timeout(Duration::ZERO, outbox.pull(self.reader)).await {
-                    if write(&mut self.sink, texts).await.is_err() {
+                    if self.inner.write(texts).await.is_err() {
                         return;
                     }
                 }
             }
-            let frame = CloseFrame { code, reason: reason.into() };
-            let _ = self.sink.send(Message::Close(Some(frame))).await;
-            let _ = self.sink.close().await;
+            self.inner.close(code, reason).await;
             if matches!(end, End::Unreadable(..)) {
                 sleep(FAREWELL_LINGER).await;
             }
         };
         let _ = timeout(SEND_TIMEOUT, closing).await;
-    }
-}
-
-/// Writes text frames together.
-async fn write(
-    sink: &mut SplitSink<WebSocket, Message>,
-    texts: VecDeque<Utf8Bytes>,
-) -> Result<(), axum::Error> {
-    for text in texts {
-        sink.feed(Message::Text(text)).await?;
-    }
-    sink.flush().await
-}
-
-/// What it means that a message could not be read. The library's own type is not to be had here; its words are, and
-/// tests hold them.
-fn end_of(error: &axum::Error) -> End {
-    let words = error.to_string();
-    if words.contains("too long") {
-        End::Unreadable(CLOSE_TOO_LONG, "message too long")
-    } else if words.contains("UTF-8") {
-        End::Unreadable(CLOSE_NO_TEXT, "no UTF-8")
-    } else {
-        End::Lost
     }
 }
