@@ -11,11 +11,8 @@ use serde_json::{Map, Value, json};
 use crate::app::App;
 use crate::clock;
 use crate::http::long_list::{JsonText, LongList};
-use crate::registry::{Account, PeerNote, SessionState};
+use crate::registry::{Account, Copier, PeerNote, SessionCell, SessionState};
 use crate::session::{Connection, Participant};
-
-/// Sessions that are copied before other requests have a turn.
-const SESSIONS_AT_ONCE: usize = 4;
 
 /// The statistics as JSON. Sessions are copied one by one: none waits for the others.
 pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> JsonText {
@@ -24,16 +21,20 @@ pub async fn stats(extract::State(app): extract::State<Arc<App>>) -> JsonText {
     let relay = app.link.last_relay().unwrap_or_default();
     let store = app.store_stats();
     let registry = &app.registry;
-    let mut sessions = LongList::default();
+    let (mut copier, mut sessions) = (Copier::default(), LongList::default());
     let mut on_shard: BTreeMap<u32, usize> = BTreeMap::new();
-    for cells in registry.all().chunks(SESSIONS_AT_ONCE) {
-        for locked in cells.iter().filter_map(|cell| cell.lock()) {
-            if let Some(shard) = locked.session.shard() {
-                *on_shard.entry(shard).or_default() += 1;
+    for cell in registry.all() {
+        let Some((head, shard)) = session_head(&cell) else { continue };
+        let mut participants = LongList::default();
+        let copy = |state: &SessionState, connection: &Connection| {
+            if let Some(participant) = &connection.participant {
+                participants.push(&ParticipantFigures { connection, participant, state });
             }
-            sessions.push(&SessionFigures(&locked));
+        };
+        if copier.each_connection(&cell, copy).await {
+            shard.into_iter().for_each(|shard| *on_shard.entry(shard).or_default() += 1);
+            sessions.push_text(&participants.inside(&head, "participants"));
         }
-        tokio::task::yield_now().await;
     }
     let head = json!({
         "version": env!("CARGO_PKG_VERSION"),
@@ -104,26 +105,14 @@ fn counters_json<'a>(counters: impl IntoIterator<Item = &'a Counter>) -> Value {
     Value::Object(counters.into_iter().map(pair).collect::<Map<_, _>>())
 }
 
-/// One session. It is written under the lock of its session.
-struct SessionFigures<'a>(&'a SessionState);
-
-impl Serialize for SessionFigures<'_> {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let session = &self.0.session;
-        let participants = session.participants().map(|(connection, participant)| ParticipantFigures {
-            connection,
-            participant,
-            state: self.0,
-        });
-        let mut object = serializer.serialize_map(None)?;
-        object.serialize_entry("id", &session.id)?;
-        object.serialize_entry("shard", &session.shard())?;
-        object.serialize_entry("connections", &session.roster().len())?;
-        object.serialize_entry("participants", &participants.collect::<Vec<_>>())?;
-        object.end()
-    }
+/// What is said of a session besides its participants, and its shard. `None` when it has ended.
+fn session_head(cell: &Arc<SessionCell>) -> Option<(Value, Option<u32>)> {
+    let locked = cell.lock()?;
+    let (session, shard) = (&locked.session, locked.session.shard());
+    Some((json!({"id": session.id, "shard": shard, "connections": session.roster().len()}), shard))
 }
 
+/// One participant. It is written under the lock of its session.
 struct ParticipantFigures<'a> {
     connection: &'a Connection,
     participant: &'a Participant,

@@ -30,6 +30,15 @@ impl LongList {
         }
     }
 
+    /// Adds an element that is text already.
+    pub fn push_text(&mut self, element: &JsonText) {
+        if self.len > 0 {
+            self.text.push(b',');
+        }
+        self.text.extend(&element.0);
+        self.len += 1;
+    }
+
     /// How many elements there are.
     pub const fn len(&self) -> usize {
         self.len
@@ -45,23 +54,44 @@ impl LongList {
     /// # Panics
     /// When `head` is no object.
     pub fn inside(self, head: &Value, name: &'static str) -> JsonText {
-        assert!(head.is_object(), "a list is a member of an object");
-        let mut text = head.to_string().into_bytes();
-        text.reserve_exact(self.text.len() + name.len() + 8);
-        text.pop();
-        if text.len() > 1 {
-            text.push(b',');
-        }
-        text.extend(format!("\"{name}\":[").as_bytes());
-        text.extend(&self.text);
-        text.extend(b"]}");
-        JsonText(text)
+        member(head, name, [b"[", &self.text, b"]"])
     }
 }
 
 /// An answer that is JSON already.
 #[derive(Debug)]
 pub struct JsonText(Vec<u8>);
+
+impl JsonText {
+    /// The text.
+    #[cfg(test)]
+    pub fn as_str(&self) -> &str {
+        std::str::from_utf8(&self.0).unwrap()
+    }
+
+    /// The object `head` with this as its last member, of that name.
+    ///
+    /// # Panics
+    /// When `head` is no object.
+    pub fn inside(self, head: &Value, name: &'static str) -> Self {
+        member(head, name, [&self.0])
+    }
+}
+
+/// The object `head` with one more member.
+fn member<const N: usize>(head: &Value, name: &'static str, value: [&[u8]; N]) -> JsonText {
+    assert!(head.is_object(), "a member belongs to an object");
+    let mut text = head.to_string().into_bytes();
+    text.reserve_exact(value.iter().map(|part| part.len()).sum::<usize>() + name.len() + 8);
+    text.pop();
+    if text.len() > 1 {
+        text.push(b',');
+    }
+    text.extend(format!("\"{name}\":").as_bytes());
+    value.iter().for_each(|part| text.extend(*part));
+    text.push(b'}');
+    JsonText(text)
+}
 
 impl IntoResponse for JsonText {
     fn into_response(self) -> Response {
@@ -84,7 +114,14 @@ mod tests {
                 assert_eq!((list.len(), list.is_empty()), (elements.len(), elements.is_empty()));
                 let mut tree = head.clone();
                 tree["list"] = json!(elements);
-                assert_eq!(list.inside(&head, "list").0, tree.to_string().as_bytes());
+                let text = list.inside(&head, "list");
+                assert_eq!(text.0, tree.to_string().as_bytes());
+                let (mut outer, mut lists) = (head.clone(), LongList::default());
+                outer["inner"] = json!([tree, tree]);
+                (0..2).for_each(|_| lists.push_text(&text));
+                assert_eq!(lists.inside(&head, "inner").0, outer.to_string().as_bytes());
+                outer["inner"] = tree;
+                assert_eq!(text.inside(&head, "inner").0, outer.to_string().as_bytes());
             }
         }
     }

@@ -4,6 +4,7 @@
 //! written under the lock of their session.
 
 use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde_json::value::to_raw_value;
 use serde_json::{Map, Value};
 
 use super::peer_stats;
@@ -39,12 +40,24 @@ pub struct Session<'a> {
 
 impl Serialize for Session<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        let properties = &self.session.properties;
         let mut object = serializer.serialize_map(None)?;
-        object.serialize_entry("id", &self.session.id)?;
+        SessionHead(self.session).add_to(&mut object)?;
+        object.serialize_entry("connections", &Connections(*self))?;
+        object.end()
+    }
+}
+
+/// The session object without its connections.
+pub struct SessionHead<'a>(pub &'a session::Session);
+
+impl SessionHead<'_> {
+    fn add_to<M: SerializeMap>(&self, object: &mut M) -> Result<(), M::Error> {
+        let Self(session) = self;
+        let properties = &session.properties;
+        object.serialize_entry("id", &session.id)?;
         object.serialize_entry("object", "session")?;
-        object.serialize_entry("sessionId", &self.session.id)?;
-        object.serialize_entry("createdAt", &self.session.created_at_ms)?;
+        object.serialize_entry("sessionId", &session.id)?;
+        object.serialize_entry("createdAt", &session.created_at_ms)?;
         object.serialize_entry("recording", &false)?;
         object.serialize_entry("broadcasting", &false)?;
         object.serialize_entry("mediaMode", &properties.media_mode)?;
@@ -52,8 +65,14 @@ impl Serialize for Session<'_> {
         object.serialize_entry("defaultRecordingProperties", &properties.default_recording_properties)?;
         object.serialize_entry("customSessionId", &properties.custom_session_id)?;
         object.serialize_entry("forcedVideoCodec", properties.forced_video_codec.as_str())?;
-        object.serialize_entry("allowTranscoding", &properties.allow_transcoding)?;
-        object.serialize_entry("connections", &Connections(*self))?;
+        object.serialize_entry("allowTranscoding", &properties.allow_transcoding)
+    }
+}
+
+impl Serialize for SessionHead<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let mut object = serializer.serialize_map(None)?;
+        self.add_to(&mut object)?;
         object.end()
     }
 }
@@ -256,6 +275,7 @@ impl Serialize for Others<'_> {
     }
 }
 
+#[derive(Clone, Copy)]
 struct Other<'a> {
     connection: &'a session::Connection,
     participant: &'a Participant,
@@ -264,14 +284,28 @@ struct Other<'a> {
 
 impl Serialize for Other<'_> {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let write = || to_raw_value(&Written(*self)).unwrap_or_default();
+        match self.connection.memo.text(self.generation.dialect().name, write) {
+            Some(text) => text.serialize(serializer),
+            None => Written(*self).serialize(serializer),
+        }
+    }
+}
+
+/// The same, written anew.
+struct Written<'a>(Other<'a>);
+
+impl Serialize for Written<'_> {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        let Other { connection, participant, generation } = self.0;
         let mut object = serializer.serialize_map(None)?;
-        object.serialize_entry("id", &self.connection.id)?;
-        object.serialize_entry("createdAt", &self.participant.active_at_ms)?;
-        object.serialize_entry("metadata", &self.connection.metadata())?;
+        object.serialize_entry("id", &connection.id)?;
+        object.serialize_entry("createdAt", &participant.active_at_ms)?;
+        object.serialize_entry("metadata", &connection.metadata())?;
         // An empty list makes clients throw; who does not publish has no list.
-        if let Some(stream) = &self.participant.stream {
+        if let Some(stream) = &participant.stream {
             let session::Stream { id, created_at_ms, options, .. } = stream;
-            let stream = Stream { id, created_at_ms: *created_at_ms, options, generation: self.generation };
+            let stream = Stream { id, created_at_ms: *created_at_ms, options, generation };
             object.serialize_entry("streams", &[stream])?;
         }
         object.end()
@@ -329,6 +363,24 @@ mod tests {
         assert_eq!(keys(&shape(&session)), ["id", "createdAt", "metadata"]);
         let _ = publish(&mut session, "con_A", 1).unwrap();
         assert_eq!(shape(&session)["streams"].as_array().unwrap().len(), 1);
+    }
+
+    #[test]
+    fn a_newcomer_of_either_generation_is_shown_what_is_true_now() {
+        let mut session = empty();
+        join(&mut session, "con_A", Role::Publisher);
+        let _ = publish(&mut session, "con_A", 1).unwrap();
+        let video_active = |session: &session::Session, generation| {
+            tree(&Others { session, newcomer: "con_B", generation })[0]["streams"][0]["videoActive"].clone()
+        };
+        for shown in [true, false] {
+            let muted = session.change_property("con_A", "videoActive".into(), json!(shown), "test".into());
+            assert!(muted.is_ok());
+            for _ in 0..2 {
+                assert_eq!(video_active(&session, Generation::Second), json!(shown));
+                assert_eq!(video_active(&session, Generation::First), json!(true), "to be asked for");
+            }
+        }
     }
 
     #[test]

@@ -12,6 +12,7 @@
 
 mod cell;
 mod client;
+mod copier;
 mod indexes;
 mod ledger;
 mod lock_wait;
@@ -28,6 +29,7 @@ use std::time::Instant;
 
 pub use cell::{LockedSession, SessionCell, SessionState};
 pub use client::{Client, Liveness, NegotiationLock};
+pub use copier::Copier;
 use indexes::Indexes;
 pub use ledger::{Account, Ledger};
 pub use lock_wait::LockWaits;

@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use super::*;
 use crate::delivery::{Budget, Dialect, Outbox};
 use crate::relay::{Held, Owner};
-use crate::session::testing::{empty, endpoint, join, publish};
+use crate::session::testing::{empty, endpoint, invite, join, publish};
 use crate::session::{Endpoint, Role};
 
 fn relay(shards: u32) -> RelayHello {
@@ -249,4 +249,31 @@ fn a_panic_under_a_session_is_reported() {
     }));
     assert!(outcome.is_err());
     assert_eq!(told.try_recv().unwrap(), "ses_A");
+}
+
+#[tokio::test]
+async fn a_long_list_lets_others_have_the_session_in_between() {
+    let registry = with_sessions(1, 1);
+    let cell = cell(&registry, 0);
+    let ids: Vec<String> = (0..100).map(|number| format!("con_{number}")).collect();
+    for id in &ids {
+        invite(&mut cell.lock_any().session, id, Role::Subscriber);
+    }
+    let (mut copied, mut turns) = (Vec::new(), 0);
+    let mut copier = Copier::default();
+    let is_there = {
+        let copying = copier.each_connection(&cell, |_, connection| copied.push(connection.id.clone()));
+        let mut copying = std::pin::pin!(copying);
+        std::future::poll_fn(|context| {
+            let poll = copying.as_mut().poll(context);
+            // The lock is free: another thread could have it now.
+            turns += usize::from(cell.lock().is_some());
+            poll
+        })
+        .await
+    };
+    assert!(is_there && turns > 3, "{turns} turns");
+    assert_eq!(copied, ids);
+    cell.lock_any().is_over = true;
+    assert!(!copier.each_connection(&cell, |_, _| panic!("it has ended")).await);
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{ConnectionProperties, Stream, Subscription};
+use super::{ConnectionProperties, Memo, Stream, Subscription};
 
 /// One person's place in a session.
 #[derive(Clone, Debug, Serialize, Deserialize)]
@@ -22,6 +22,9 @@ pub struct Connection {
     pub order: u64,
     /// The participant that joined with it. `None` while the connection is pending.
     pub participant: Option<Participant>,
+    /// How newcomers are shown it. The roster forgets it with every change.
+    #[serde(skip)]
+    pub memo: Memo,
 }
 
 /// A client that joined.

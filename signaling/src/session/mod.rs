@@ -20,6 +20,7 @@ mod fact;
 mod graph;
 mod join;
 mod leave;
+mod memo;
 mod notice;
 mod offers;
 mod part;
@@ -45,6 +46,7 @@ pub use endpoint::{Endpoint, PlacedPeer};
 pub use fact::{Fact, Flow, Person};
 pub use graph::{Graph, GraphDelta};
 pub use join::Arrival;
+pub use memo::Memo;
 pub use notice::{Audience, Changes, Notice, Notification, Reason};
 pub use offers::{Attempt, Offer, Offers};
 pub use part::Part;
@@ -322,6 +324,7 @@ pub(crate) mod testing {
             properties: ConnectionProperties { role, ..ConnectionProperties::default() },
             order: 0,
             participant: None,
+            memo: Memo::default(),
         };
         session.add_connection(connection, usize::MAX).unwrap();
     }

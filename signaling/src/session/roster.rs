@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use super::{Connection, Participant, Stream};
+use super::{Connection, Memo, Participant, Stream};
 
 /// All connections of a session.
 ///
@@ -39,7 +39,7 @@ impl Roster {
                 self.by_stream.insert(stream.id.clone(), age);
             }
         }
-        self.by_age.insert(age, Box::new(connection));
+        self.by_age.insert(age, Box::new(Connection { memo: Memo::default(), ..connection }));
     }
 
     /// Removes a connection.
@@ -72,12 +72,12 @@ impl Roster {
 
     /// The participant of that connection, to be changed in all but its stream.
     pub fn participant_mut(&mut self, id: &str) -> Option<&mut Participant> {
-        self.by_age.get_mut(self.by_id.get(id)?)?.participant.as_mut()
+        changing(&mut self.by_age, *self.by_id.get(id)?)?.participant.as_mut()
     }
 
     /// A pending connection becomes a participant. Gives the connection, unless there is none or it is in use.
     pub fn activate(&mut self, id: &str, participant: Participant) -> Option<&Connection> {
-        let connection = self.by_age.get_mut(self.by_id.get(id)?)?;
+        let connection = changing(&mut self.by_age, *self.by_id.get(id)?)?;
         if connection.participant.is_some() {
             return None;
         }
@@ -89,7 +89,7 @@ impl Roster {
     /// Puts a stream in the place of what a participant publishes. Gives what it published before.
     pub fn set_stream(&mut self, id: &str, stream: Option<Stream>) -> Option<Stream> {
         let age = *self.by_id.get(id)?;
-        let participant = self.by_age.get_mut(&age)?.participant.as_mut()?;
+        let participant = changing(&mut self.by_age, age)?.participant.as_mut()?;
         if let Some(stream) = &stream {
             self.by_stream.insert(stream.id.clone(), age);
         }
@@ -103,6 +103,11 @@ impl Roster {
     /// Every connection, oldest first.
     pub fn iter(&self) -> impl Iterator<Item = &Connection> {
         self.by_age.values().map(Box::as_ref)
+    }
+
+    /// The connections from place `order` on, oldest first.
+    pub fn from(&self, order: u64) -> impl Iterator<Item = &Connection> {
+        self.by_age.range(order..).map(|(_, connection)| connection.as_ref())
     }
 
     /// How many connections there are, pending ones included.
@@ -119,6 +124,13 @@ impl Roster {
     pub const fn participants(&self) -> usize {
         self.participants
     }
+}
+
+/// A connection that is about to change.
+fn changing(by_age: &mut BTreeMap<u64, Box<Connection>>, age: u64) -> Option<&mut Connection> {
+    let connection = by_age.get_mut(&age)?;
+    connection.memo = Memo::default();
+    Some(connection)
 }
 
 impl FromIterator<Connection> for Roster {

@@ -9,7 +9,7 @@ use crate::clock;
 use crate::ids;
 use crate::registry::SessionCell;
 use crate::session::{
-    Changes, Connection, ConnectionProperties, Reason, Refusal, Session, SessionProperties,
+    Changes, Connection, ConnectionProperties, Memo, Reason, Refusal, Session, SessionProperties,
 };
 use crate::store::Durability;
 
@@ -73,6 +73,7 @@ impl App {
             properties: new.properties,
             order: 0,
             participant: None,
+            memo: Memo::default(),
         };
         let made = connection.clone();
         let pending = self.registry.pending();

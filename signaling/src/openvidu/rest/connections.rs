@@ -11,12 +11,14 @@ use super::super::shapes;
 use super::body::{Body, not_found};
 use super::fields::{CONNECTION_PROPERTIES, FILTERS_MAX, TOKEN_PROPERTIES};
 use super::request::{Named, Raw, Shown};
-use super::{Failure, until_settled};
+use super::{Failure, copy, until_settled};
 use crate::app::{App, NewConnection};
 use crate::config::Limits;
 use crate::http::Via;
+use crate::http::long_list::JsonText;
 use crate::ice_servers;
 use crate::ids;
+use crate::registry::Copier;
 use crate::session::{BandwidthLimits, Connection, ConnectionProperties, Refusal, Role};
 
 /// What the address of an IP camera may begin with.
@@ -107,10 +109,9 @@ pub(super) async fn list(
     State(app): State<Arc<App>>,
     Named(session): Named<String>,
     shown: Shown,
-) -> Result<Json<Value>, Failure> {
+) -> Result<JsonText, Failure> {
     let cell = app.registry.get(&session).ok_or_else(not_found)?;
-    let locked = cell.lock().ok_or_else(not_found)?;
-    Ok(shown.answer(shapes::tree(&shapes::Connections(shown.session(&locked, true)))))
+    copy::connections(&mut Copier::default(), &cell, shown, true).await.ok_or_else(not_found)
 }
 
 /// Removes a participant, or a connection whose token was not used.

@@ -5,6 +5,7 @@
 
 mod body;
 mod connections;
+mod copy;
 mod credentials;
 mod fields;
 mod forgery;

@@ -9,7 +9,6 @@ use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::super::shapes;
 use super::{Failure, hidden};
 use crate::access::Principal;
 use crate::registry::{Peers, SessionState};
@@ -42,6 +41,12 @@ impl Shown {
     /// Name of the parameter about PeerConnections.
     pub(super) const STATS: &'static str = "webRtcStats";
 
+    /// As the application asks that names nothing in particular.
+    #[cfg(test)]
+    pub(super) fn everything() -> Self {
+        Self { credentials: true, ..Self::default() }
+    }
+
     /// What is known of PeerConnections, if that is to be shown.
     pub(super) fn peers(self, state: &SessionState) -> Option<&Peers> {
         self.web_rtc_stats.then_some(&state.peers)
@@ -50,11 +55,6 @@ impl Shown {
     /// The answer, without what the caller may not see.
     pub(super) fn answer(self, answer: Value) -> Json<Value> {
         Json(self.visible(answer))
-    }
-
-    /// The session as the caller asks for it. `pending` says whether pending connections are shown by default.
-    pub(super) fn session(self, state: &SessionState, pending: bool) -> shapes::Session<'_> {
-        shapes::Session { session: &state.session, pending: self.pending(pending), peers: self.peers(state) }
     }
 
     /// Whether the caller may see all that there is.

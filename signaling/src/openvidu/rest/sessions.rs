@@ -11,15 +11,13 @@ use super::super::shapes;
 use super::body::{Body, not_found};
 use super::fields::{MEDIA_MODES, RECORDING_MODES, SESSION_PROPERTIES};
 use super::request::{Named, Raw, Shown};
-use super::{Failure, until_settled};
+use super::{Failure, copy, until_settled};
 use crate::app::App;
 use crate::config::{Streams, media_server_named};
 use crate::http::long_list::{JsonText, LongList};
 use crate::ids;
+use crate::registry::Copier;
 use crate::session::{ForcedVideoCodec, Reason, Refusal, SessionProperties, default_recording_properties};
-
-/// Sessions that a list copies before other requests have a turn.
-const SESSIONS_AT_ONCE: usize = 4;
 
 pub(super) async fn create(State(app): State<Arc<App>>, Raw(body): Raw) -> Result<Json<Value>, Failure> {
     let body = Body::parse(&body)?;
@@ -48,25 +46,18 @@ pub(super) async fn get(
     State(app): State<Arc<App>>,
     Named(id): Named<String>,
     shown: Shown,
-) -> Result<Json<Value>, Failure> {
+) -> Result<JsonText, Failure> {
     let cell = app.registry.get(&id).ok_or_else(not_found)?;
-    let locked = cell.lock().ok_or_else(not_found)?;
-    Ok(shown.answer(shapes::tree(&shown.session(&locked, false))))
+    copy::session(&mut Copier::default(), &cell, shown).await.ok_or_else(not_found)
 }
 
 /// Copies session by session: no session waits for the list, and no session waits for another.
 pub(super) async fn list(State(app): State<Arc<App>>, shown: Shown) -> JsonText {
-    let mut sessions = LongList::default();
-    for cells in app.registry.all().chunks(SESSIONS_AT_ONCE) {
-        for locked in cells.iter().filter_map(|cell| cell.lock()) {
-            let session = shown.session(&locked, false);
-            if shown.shows_all() {
-                sessions.push(&session);
-            } else {
-                sessions.push(&shown.visible(shapes::tree(&session)));
-            }
+    let (mut copier, mut sessions) = (Copier::default(), LongList::default());
+    for cell in app.registry.all() {
+        if let Some(session) = copy::session(&mut copier, &cell, shown).await {
+            sessions.push_text(&session);
         }
-        tokio::task::yield_now().await;
     }
     let head = json!({"numberOfElements": sessions.len()});
     sessions.inside(&head, "content")
